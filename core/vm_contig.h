@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * contigmalloc(9) and its statistics by malloc type.
+ *
+ * The kernel's version allocates from the machine; ours from the vm_phys that
+ * the malloc type was initialised with.  What it returns is an address in the
+ * machine's direct map: a number to give back, not a pointer to follow.
+ * Design: docs/design/vm_contig.md.
+ */
+
+#include "core/vm_phys.h"
+
+struct malloc_type_stats {
+	uint64_t mts_numallocs, mts_numfrees; /* calls that succeeded */
+	vm_size_t mts_memalloced, mts_memfreed; /* bytes, whole pages */
+	vm_size_t mts_highwater;                /* bytes in use at most */
+	uint64_t mts_failures;
+};
+
+/* Embedded by its owner; the name is borrowed. */
+struct malloc_type {
+	const char *ks_shortdesc;
+	struct vm_phys *ks_phys; /* where its memory comes from */
+	const struct arch *ks_arch;
+	struct malloc_type_stats ks_stats;
+};
+
+void malloc_init(struct malloc_type *type, const char *shortdesc,
+    struct vm_phys *phys, const struct arch *arch);
+
+/*
+ * contigmalloc(9): `size` bytes in [low, high), aligned, not crossing a
+ * multiple of boundary.  NULL: no such run.  Arguments that the manual page
+ * forbids are asserted: check with contig_req_check() first.
+ * contigmalloc_domain: in one NUMA domain (-1: any).
+ */
+void *contigmalloc(vm_size_t size, struct malloc_type *type, int flags,
+    vm_paddr_t low, vm_paddr_t high, vm_paddr_t alignment,
+    vm_paddr_t boundary);
+void *contigmalloc_domain(vm_size_t size, struct malloc_type *type, int domain,
+    int flags, vm_paddr_t low, vm_paddr_t high, vm_paddr_t alignment,
+    vm_paddr_t boundary);
+
+/* Give it back; `size` must be what was asked for.  NULL is fine. */
+void contigfree(void *addr, vm_size_t size, struct malloc_type *type);
+
+/* Direct map: address <-> physical address, arithmetic only. */
+vm_paddr_t vm_dmap_to_phys(const struct arch *arch, const void *addr);
+void *vm_phys_to_dmap(const struct arch *arch, vm_paddr_t pa);
