@@ -41,25 +41,25 @@ struct arch_event {
 };
 
 struct arch_pool_info {
-	vm_size_t frame_size;    /* bytes */
-	size_t nstandby;         /* frames nobody owns */
-	size_t nspans;           /* spans that exist, limbo included */
-	size_t nlimbo;           /* spans whose frames the kernel withholds */
-	size_t nmissing;         /* frames the pool should have and has not */
-	enum arch_pin pin;       /* what span_assemble can reach */
-	bool addresses_known;    /* physical addresses can be read */
-	bool simulated;          /* invented addresses, no memory */
-	const char *degraded;    /* one sentence on what is missing, or NULL */
+	vm_size_t frame_size; /* bytes */
+	size_t nstandby;      /* frames nobody owns */
+	size_t nspans;        /* spans that exist, limbo included */
+	size_t nlimbo;        /* spans whose frames the kernel withholds */
+	size_t nmissing;      /* frames the pool should have and has not */
+	enum arch_pin pin;    /* what span_assemble can reach */
+	bool addresses_known; /* physical addresses can be read */
+	bool simulated;       /* invented addresses, no memory */
+	const char *degraded; /* one sentence on what is missing, or NULL */
 };
 
 struct arch_span_info {
-	int fd;               /* the span's memfd; owned by the span; -1 in sim */
+	int fd; /* the span's memfd; owned by the span; -1 in sim */
 	vm_size_t frame_size; /* bytes */
 	size_t nframes;
-	vm_paddr_t pa;        /* of the first frame; the rest follow it */
+	vm_paddr_t pa; /* of the first frame; the rest follow it */
 	int domain;
-	enum arch_pin pin;    /* what this span really has */
-	bool verified;        /* pagemap was read back after pinning */
+	enum arch_pin pin; /* what this span really has */
+	bool verified;     /* pagemap was read back after pinning */
 };
 
 struct arch_ops {

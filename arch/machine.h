@@ -14,14 +14,14 @@
 #include "core/vm_param.h"
 
 struct arch_machine {
-	const char *name;     /* "x86_64", "aarch64", "riscv64" */
-	vm_size_t page_size;  /* bytes; PAGE_SIZE */
-	int npagesizes;       /* entries of pagesizes[] in use */
+	const char *name;    /* "x86_64", "aarch64", "riscv64" */
+	vm_size_t page_size; /* bytes; PAGE_SIZE */
+	int npagesizes;      /* entries of pagesizes[] in use */
 	vm_size_t pagesizes[VM_MAXPAGESIZES]; /* [0] base; ascending; 0: none */
-	int nsuper;           /* entries of super[] in use */
-	vm_size_t super[2];   /* levels VMFS_SUPER_SPACE tries, large to small */
-	int nfreeorder;       /* VM_NFREEORDER: largest block is 2^(n-1) pages */
-	int paddr_bits;       /* physical address width */
+	int nsuper;                           /* entries of super[] in use */
+	vm_size_t super[2]; /* levels VMFS_SUPER_SPACE tries, large to small */
+	int nfreeorder;     /* VM_NFREEORDER: largest block is 2^(n-1) pages */
+	int paddr_bits;     /* physical address width */
 	vm_offset_t user_min; /* lowest user address, inclusive */
 	vm_offset_t user_max; /* exclusive */
 	vm_offset_t dmap_min; /* where the direct map begins */
@@ -31,8 +31,8 @@ struct arch_machine {
 /*
  * The table for `name` with base page `page_size` (0: its smallest), or NULL.
  */
-const struct arch_machine *arch_machine_find(
-    const char *name, vm_size_t page_size);
+const struct arch_machine *arch_machine_find(const char *name,
+    vm_size_t page_size);
 
 /* The table of the instruction set that this program was compiled for. */
 const struct arch_machine *arch_machine_host(void);

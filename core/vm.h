@@ -32,9 +32,9 @@ typedef struct vm_map *vm_map_t;
 typedef struct vm_map_entry *vm_map_entry_t;
 typedef struct vm_object *vm_object_t;
 
-#define powerof2(x)     ((((x)-1) & (x)) == 0)
+#define powerof2(x)      ((((x)-1) & (x)) == 0)
 #define rounddown2(x, y) ((x) & ~((y)-1))
-#define roundup2(x, y)  (((x) + ((y)-1)) & ~((y)-1))
+#define roundup2(x, y)   (((x) + ((y)-1)) & ~((y)-1))
 #ifndef MIN
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #endif

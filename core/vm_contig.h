@@ -13,7 +13,7 @@
 #include "core/vm_phys.h"
 
 struct malloc_type_stats {
-	uint64_t mts_numallocs, mts_numfrees; /* calls that succeeded */
+	uint64_t mts_numallocs, mts_numfrees;   /* calls that succeeded */
 	vm_size_t mts_memalloced, mts_memfreed; /* bytes, whole pages */
 	vm_size_t mts_highwater;                /* bytes in use at most */
 	uint64_t mts_failures;
@@ -37,8 +37,7 @@ void malloc_init(struct malloc_type *type, const char *shortdesc,
  * contigmalloc_domain: in one NUMA domain (-1: any).
  */
 void *contigmalloc(vm_size_t size, struct malloc_type *type, int flags,
-    vm_paddr_t low, vm_paddr_t high, vm_paddr_t alignment,
-    vm_paddr_t boundary);
+    vm_paddr_t low, vm_paddr_t high, vm_paddr_t alignment, vm_paddr_t boundary);
 void *contigmalloc_domain(vm_size_t size, struct malloc_type *type, int domain,
     int flags, vm_paddr_t low, vm_paddr_t high, vm_paddr_t alignment,
     vm_paddr_t boundary);

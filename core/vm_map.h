@@ -21,13 +21,13 @@
 
 /* What a map may use; every map has its own.  0 means no limit. */
 struct vm_map_limits {
-	vm_size_t vmem;     /* RLIMIT_VMEM: bytes in entries that are no guards */
-	vm_size_t stack;    /* RLIMIT_STACK: bytes a stack may grow to */
-	vm_size_t memlock;  /* bytes user-wired */
-	vm_size_t swap;     /* bytes reserved (overcommit bit 0) */
-	uint64_t nentries;  /* entries */
-	int overcommit;     /* vm.overcommit: 0 only counts */
-	int cluster_anon;   /* vm.cluster_anon: 0 never, 1 no hint, 2 always */
+	vm_size_t vmem;  /* RLIMIT_VMEM: bytes in entries that are no guards */
+	vm_size_t stack; /* RLIMIT_STACK: bytes a stack may grow to */
+	vm_size_t memlock; /* bytes user-wired */
+	vm_size_t swap;    /* bytes reserved (overcommit bit 0) */
+	uint64_t nentries; /* entries */
+	int overcommit;    /* vm.overcommit: 0 only counts */
+	int cluster_anon;  /* vm.cluster_anon: 0 never, 1 no hint, 2 always */
 	vm_size_t stack_guard; /* bytes of guard below a stack */
 };
 
@@ -55,9 +55,9 @@ void vm_map_destroy(vm_map_t map);
 vm_offset_t vm_map_min(vm_map_t map);
 vm_offset_t vm_map_max(vm_map_t map);
 pmap_t vm_map_pmap(vm_map_t map);
-vm_size_t vm_map_size(vm_map_t map);      /* bytes, guards not counted */
+vm_size_t vm_map_size(vm_map_t map); /* bytes, guards not counted */
 uint64_t vm_map_nentries(vm_map_t map);
-uint64_t vm_map_timestamp(vm_map_t map);  /* +1 at each exclusive lock */
+uint64_t vm_map_timestamp(vm_map_t map); /* +1 at each exclusive lock */
 void vm_map_modflags(vm_map_t map, uint32_t set, uint32_t clear);
 bool vm_map_range_valid(vm_map_t map, vm_offset_t start, vm_offset_t end);
 void vm_map_set_limits(vm_map_t map, const struct vm_map_limits *limits);

@@ -24,14 +24,14 @@
 #define KERN_WOULD_BLOCK 11
 
 /* Protection. */
-#define VM_PROT_NONE        0x00
-#define VM_PROT_READ        0x01
-#define VM_PROT_WRITE       0x02
-#define VM_PROT_EXECUTE     0x04
-#define VM_PROT_COPY        0x08 /* lookup, fault: a private writable copy */
+#define VM_PROT_NONE         0x00
+#define VM_PROT_READ         0x01
+#define VM_PROT_WRITE        0x02
+#define VM_PROT_EXECUTE      0x04
+#define VM_PROT_COPY         0x08 /* lookup, fault: a private writable copy */
 #define VM_PROT_FAULT_LOOKUP 0x10
-#define VM_PROT_RW          (VM_PROT_READ | VM_PROT_WRITE)
-#define VM_PROT_ALL         (VM_PROT_READ | VM_PROT_WRITE | VM_PROT_EXECUTE)
+#define VM_PROT_RW           (VM_PROT_READ | VM_PROT_WRITE)
+#define VM_PROT_ALL          (VM_PROT_READ | VM_PROT_WRITE | VM_PROT_EXECUTE)
 
 /* Inheritance. */
 #define VM_INHERIT_SHARE   0
@@ -90,16 +90,16 @@
 #define MAP_ENTRY_SPLIT_BOUNDARY_SHIFT 20
 
 /* Map flags. */
-#define MAP_WIREFUTURE   0x00000001
-#define MAP_BUSY_WAKEUP  0x00000002
-#define MAP_IS_SUB_MAP   0x00000004
-#define MAP_ASLR         0x00000008
+#define MAP_WIREFUTURE    0x00000001
+#define MAP_BUSY_WAKEUP   0x00000002
+#define MAP_IS_SUB_MAP    0x00000004
+#define MAP_ASLR          0x00000008
 #define MAP_ASLR_IGNSTART 0x00000010
-#define MAP_REPLENISH    0x00000020
-#define MAP_WXORX        0x00000040
-#define MAP_ASLR_STACK   0x00000080
-#define MAP_NEEDS_WAKEUP 0x40000000
-#define MAP_SYSTEM_MAP   0x80000000
+#define MAP_REPLENISH     0x00000020
+#define MAP_WXORX         0x00000040
+#define MAP_ASLR_STACK    0x00000080
+#define MAP_NEEDS_WAKEUP  0x40000000
+#define MAP_SYSTEM_MAP    0x80000000
 
 /* Where vm_map_find() looks. */
 #define VMFS_NO_SPACE         0
@@ -120,7 +120,8 @@
 #define VM_MAP_PROTECT_SET_MAXPROT 2
 #define VM_MAP_PROTECT_GROWSDOWN   4
 
-/* vm_map_madvise(): FreeBSD's MADV_*, renamed because Linux has other values. */
+/* vm_map_madvise(): FreeBSD's MADV_*, renamed because Linux has other values.
+ */
 #define VM_MADV_NORMAL     0
 #define VM_MADV_RANDOM     1
 #define VM_MADV_SEQUENTIAL 2
