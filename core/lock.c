@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The shared/exclusive lock is one word: a writer bit, a bit that says that
+ * somebody sleeps, and the number of readers.  Whoever leaves the word free
+ * while the sleeper bit is set clears the bit and wakes all sleepers, who
+ * compete again.  New readers stand behind sleepers, so writers get through.
+ *
+ * clang's analysis cannot see through the word, so the bodies are exempt; the
+ * declarations in lock.h are what it checks callers against.
+ */
+
+#include "core/lock.h"
+#include "core/kassert.h"
+
+#define RW_WRITER  0x80000000u
+#define RW_SLEEPER 0x40000000u
+#define RW_READERS 0x3fffffffu
+
+#define VM_NO_TSA VM_TSA(no_thread_safety_analysis)
+
+#if VM_INVARIANTS >= 2
+/* How many locks of each rank this thread holds. */
+static _Thread_local unsigned rank_held[VM_RANK_UMA + 1];
+
+static void
+rank_enter(enum vm_rank rank)
+{
+	for (unsigned r = (unsigned)rank + 1; r <= VM_RANK_UMA; r++)
+		KASSERT(rank_held[r] == 0, "lock order reversed");
+	rank_held[rank]++;
+}
+
+static void
+rank_leave(enum vm_rank rank)
+{
+	KASSERT(rank_held[rank] > 0, "lock released by a thread without it");
+	rank_held[rank]--;
+}
+#else
+#define rank_enter(rank) ((void)(rank))
+#define rank_leave(rank) ((void)(rank))
+#endif
+
+void
+vm_mutex_init(struct vm_mutex *m, enum vm_rank rank)
+{
+	MPASS(rank > VM_RANK_NONE && rank <= VM_RANK_UMA);
+
+	pthread_mutex_init(&m->mtx, NULL);
+	m->rank = rank;
+}
+
+void
+vm_mutex_fini(struct vm_mutex *m)
+{
+	pthread_mutex_destroy(&m->mtx);
+}
+
+VM_NO_TSA void
+vm_mutex_lock(struct vm_mutex *m)
+{
+	rank_enter(m->rank);
+	pthread_mutex_lock(&m->mtx);
+}
+
+VM_NO_TSA void
+vm_mutex_unlock(struct vm_mutex *m)
+{
+	rank_leave(m->rank);
+	pthread_mutex_unlock(&m->mtx);
+}
+
+static uint32_t
+rw_load(const struct vm_rwlock *l)
+{
+	return __atomic_load_n(&l->state, __ATOMIC_RELAXED);
+}
+
+static bool
+rw_cas(struct vm_rwlock *l, uint32_t old, uint32_t new)
+{
+	return __atomic_compare_exchange_n(&l->state, &old, new, false,
+	    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/*
+ * Sleep until no bit of `busy` is set, then add `add` to the word.
+ */
+static void
+rw_acquire_slow(struct vm_rwlock *l, uint32_t busy, uint32_t add)
+{
+	pthread_mutex_lock(&l->mtx);
+	for (;;) {
+		uint32_t s = rw_load(l);
+
+		if ((s & busy) == 0) {
+			if (rw_cas(l, s, s + add))
+				break;
+		} else if ((s & RW_SLEEPER) != 0 ||
+			   rw_cas(l, s, s | RW_SLEEPER)) {
+			pthread_cond_wait(&l->cv, &l->mtx);
+		}
+	}
+	pthread_mutex_unlock(&l->mtx);
+}
+
+static void
+rw_wake(struct vm_rwlock *l)
+{
+	pthread_mutex_lock(&l->mtx);
+	__atomic_fetch_and(&l->state, ~RW_SLEEPER, __ATOMIC_RELAXED);
+	pthread_cond_broadcast(&l->cv);
+	pthread_mutex_unlock(&l->mtx);
+}
+
+void
+vm_rwlock_init(struct vm_rwlock *l, enum vm_rank rank)
+{
+	MPASS(rank > VM_RANK_NONE && rank <= VM_RANK_UMA);
+
+	l->state = 0;
+	l->rank = rank;
+	pthread_mutex_init(&l->mtx, NULL);
+	pthread_cond_init(&l->cv, NULL);
+}
+
+void
+vm_rwlock_fini(struct vm_rwlock *l)
+{
+	KASSERT(rw_load(l) == 0, "lock destroyed while held");
+
+	pthread_cond_destroy(&l->cv);
+	pthread_mutex_destroy(&l->mtx);
+}
+
+VM_NO_TSA void
+vm_rwlock_wlock(struct vm_rwlock *l)
+{
+	rank_enter(l->rank);
+	if (!rw_cas(l, 0, RW_WRITER))
+		rw_acquire_slow(l, RW_WRITER | RW_READERS, RW_WRITER);
+}
+
+VM_NO_TSA void
+vm_rwlock_wunlock(struct vm_rwlock *l)
+{
+	uint32_t old;
+
+	rank_leave(l->rank);
+	old = __atomic_fetch_and(&l->state, ~RW_WRITER, __ATOMIC_ACQ_REL);
+	KASSERT((old & RW_WRITER) != 0, "not held exclusively");
+	if ((old & RW_SLEEPER) != 0)
+		rw_wake(l);
+}
+
+VM_NO_TSA void
+vm_rwlock_rlock(struct vm_rwlock *l)
+{
+	uint32_t s = rw_load(l);
+
+	rank_enter(l->rank);
+	if ((s & (RW_WRITER | RW_SLEEPER)) != 0 || !rw_cas(l, s, s + 1))
+		rw_acquire_slow(l, RW_WRITER, 1);
+}
+
+VM_NO_TSA void
+vm_rwlock_runlock(struct vm_rwlock *l)
+{
+	uint32_t old;
+
+	rank_leave(l->rank);
+	old = __atomic_fetch_sub(&l->state, 1, __ATOMIC_ACQ_REL);
+	KASSERT((old & RW_READERS) > 0, "not held shared");
+	if ((old & RW_SLEEPER) != 0 && (old & RW_READERS) == 1)
+		rw_wake(l);
+}
+
+VM_NO_TSA bool
+vm_rwlock_try_wlock(struct vm_rwlock *l)
+{
+	if (!rw_cas(l, 0, RW_WRITER))
+		return false;
+	rank_enter(l->rank);
+	return true;
+}
+
+VM_NO_TSA bool
+vm_rwlock_try_rlock(struct vm_rwlock *l)
+{
+	uint32_t s = rw_load(l);
+
+	while ((s & RW_WRITER) == 0) {
+		if (rw_cas(l, s, s + 1)) {
+			rank_enter(l->rank);
+			return true;
+		}
+		s = rw_load(l);
+	}
+	return false;
+}
+
+bool
+vm_rwlock_try_upgrade(struct vm_rwlock *l)
+{
+	uint32_t s = rw_load(l);
+
+	MPASS((s & RW_READERS) > 0);
+
+	return (s & RW_READERS) == 1 && rw_cas(l, s, (s - 1) | RW_WRITER);
+}
+
+void
+vm_rwlock_downgrade(struct vm_rwlock *l)
+{
+	uint32_t old;
+
+	/* One subtraction turns the writer bit into one reader. */
+	old = __atomic_fetch_sub(&l->state, RW_WRITER - 1, __ATOMIC_ACQ_REL);
+	KASSERT((old & RW_WRITER) != 0, "not held exclusively");
+	if ((old & RW_SLEEPER) != 0)
+		rw_wake(l);
+}
+
+bool
+vm_rwlock_is_wlocked(const struct vm_rwlock *l)
+{
+	return (rw_load(l) & RW_WRITER) != 0;
+}
+
+bool
+vm_rwlock_is_locked(const struct vm_rwlock *l)
+{
+	return (rw_load(l) & (RW_WRITER | RW_READERS)) != 0;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * Ranked locks: a mutex, and a shared/exclusive lock for maps.
+ *
+ * The enum is the lock order: a thread may take a lock only if every lock it
+ * holds has a lower rank (objects of one shadow chain: the same rank, front
+ * to back).  VM_INVARIANTS=2 asserts it.  An uncontended pair is two atomic
+ * operations; a contended one sleeps on a condition variable.
+ */
+
+#include <pthread.h>
+
+#include "core/vm.h"
+
+#if defined(__clang__)
+#define VM_TSA(x) __attribute__((x))
+#else
+#define VM_TSA(x)
+#endif
+
+enum vm_rank {
+	VM_RANK_NONE,
+	VM_RANK_MAP,    /* struct vm_map */
+	VM_RANK_OBJECT, /* struct vm_object */
+	VM_RANK_PAGE,   /* page pools */
+	VM_RANK_PHYS,   /* struct vm_phys, where its owner has threads */
+	VM_RANK_UMA,    /* zones that threads share */
+};
+
+struct VM_TSA(capability("mutex")) vm_mutex {
+	pthread_mutex_t mtx;
+	enum vm_rank rank; /* (c) */
+};
+
+struct VM_TSA(capability("rwlock")) vm_rwlock {
+	uint32_t state; /* RW_* of lock.c and the number of readers; atomic */
+	enum vm_rank rank;   /* (c) */
+	pthread_mutex_t mtx; /* sleepers only */
+	pthread_cond_t cv;
+};
+
+void vm_mutex_init(struct vm_mutex *m, enum vm_rank rank);
+void vm_mutex_fini(struct vm_mutex *m);
+void vm_mutex_lock(struct vm_mutex *m) VM_TSA(acquire_capability(m));
+void vm_mutex_unlock(struct vm_mutex *m) VM_TSA(release_capability(m));
+
+void vm_rwlock_init(struct vm_rwlock *l, enum vm_rank rank);
+void vm_rwlock_fini(struct vm_rwlock *l);
+void vm_rwlock_wlock(struct vm_rwlock *l) VM_TSA(acquire_capability(l));
+void vm_rwlock_wunlock(struct vm_rwlock *l) VM_TSA(release_capability(l));
+void vm_rwlock_rlock(struct vm_rwlock *l) VM_TSA(acquire_shared_capability(l));
+void vm_rwlock_runlock(struct vm_rwlock *l)
+    VM_TSA(release_shared_capability(l));
+bool vm_rwlock_try_wlock(struct vm_rwlock *l)
+    VM_TSA(try_acquire_capability(true, l));
+bool vm_rwlock_try_rlock(struct vm_rwlock *l)
+    VM_TSA(try_acquire_shared_capability(true, l));
+
+/*
+ * Read to write without letting go.  true: the caller was the only reader and
+ * now holds it exclusively.  false: it still holds it shared.
+ */
+bool vm_rwlock_try_upgrade(struct vm_rwlock *l);
+
+/* Write to read without letting go. */
+void vm_rwlock_downgrade(struct vm_rwlock *l);
+
+/* Somebody holds it exclusively; somebody holds it in either way. */
+bool vm_rwlock_is_wlocked(const struct vm_rwlock *l);
+bool vm_rwlock_is_locked(const struct vm_rwlock *l);

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * A zone is a list of slabs and one last-in first-out list through the free
+ * items of all of them.  A new slab holds as many items as the zone has, from
+ * SLAB_MIN to SLAB_MAX bytes, so that small zones stay small and large ones
+ * ask rarely.  Under AddressSanitizer free items are poisoned.
+ */
+
+#include <assert.h>
+
+#include "core/kassert.h"
+#include "core/uma.h"
+#include "core/vm_param.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define UMA_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define UMA_ASAN 1
+#endif
+#endif
+
+#ifdef UMA_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, size)   ((void)(p), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(p, size) ((void)(p), (void)(size))
+#endif
+
+#define SLAB_ALIGN 64
+#define SLAB_MIN   ((size_t)1024)
+#define SLAB_MAX   ((size_t)64 << 10)
+
+struct uma_slab {
+	struct uma_slab *us_next;
+	size_t us_size; /* bytes, this header included */
+};
+
+struct uma_item {
+	struct uma_item *ui_next;
+};
+
+static_assert(sizeof(struct uma_slab) <= SLAB_ALIGN, "items begin after it");
+
+void *
+uma_malloc(const struct arch *arch, size_t size)
+{
+	MPASS(size > 0);
+
+	if (arch->ops->inject != NULL && arch->ops->inject(arch->ctx))
+		return NULL;
+	return arch->ops->alloc(arch->ctx, size);
+}
+
+void
+uma_free(const struct arch *arch, void *p, size_t size)
+{
+	MPASS(size > 0);
+
+	if (p != NULL)
+		arch->ops->free(arch->ctx, p, size);
+}
+
+void
+uma_zone_init(struct uma_zone *zone, const struct arch *arch, size_t size)
+{
+	MPASS(arch != NULL && arch->ops->alloc != NULL);
+	MPASS(size >= sizeof(struct uma_item) && size < SLAB_MAX / 2);
+
+	*zone = (struct uma_zone){
+	    .uz_arch = arch,
+	    .uz_size = roundup2(size, (size_t)16),
+	};
+}
+
+static void
+zone_free_slabs(struct uma_zone *zone)
+{
+	struct uma_slab *slab;
+
+	while ((slab = zone->uz_slabs) != NULL) {
+		zone->uz_slabs = slab->us_next;
+		ASAN_UNPOISON_MEMORY_REGION(slab, slab->us_size);
+		zone->uz_arch->ops->free(zone->uz_arch->ctx, slab,
+		    slab->us_size);
+	}
+	zone->uz_free = NULL;
+	zone->uz_nfree = zone->uz_nitems = zone->uz_bytes = 0;
+}
+
+void
+uma_zone_fini(struct uma_zone *zone)
+{
+	MPASS(zone->uz_nfree <= zone->uz_nitems);
+
+	zone_free_slabs(zone);
+}
+
+void
+uma_zone_trim(struct uma_zone *zone)
+{
+	MPASS(zone->uz_nfree <= zone->uz_nitems);
+
+	if (zone->uz_nfree == zone->uz_nitems && zone->uz_nitems != 0)
+		zone_free_slabs(zone);
+}
+
+size_t
+uma_zone_used(const struct uma_zone *zone)
+{
+	return zone->uz_nitems - zone->uz_nfree;
+}
+
+static void
+zone_push(struct uma_zone *zone, void *p)
+{
+	struct uma_item *item = p;
+
+	item->ui_next = zone->uz_free;
+	zone->uz_free = item;
+	zone->uz_nfree++;
+	ASAN_POISON_MEMORY_REGION(item, zone->uz_size);
+}
+
+/* Add a slab.  Its items end up on the list in ascending order. */
+static bool
+zone_grow(struct uma_zone *zone)
+{
+	size_t size, nitems;
+	struct uma_slab *slab;
+	char *first;
+
+	size = MIN(MAX(zone->uz_nitems * zone->uz_size, SLAB_MIN), SLAB_MAX);
+	size = MAX(size, SLAB_ALIGN + 2 * zone->uz_size);
+	nitems = (size - SLAB_ALIGN) / zone->uz_size;
+	slab = zone->uz_arch->ops->alloc(zone->uz_arch->ctx, size);
+	if (slab == NULL)
+		return false;
+
+	slab->us_size = size;
+	slab->us_next = zone->uz_slabs;
+	zone->uz_slabs = slab;
+	first = (char *)slab + SLAB_ALIGN;
+	for (size_t i = nitems; i-- > 0;)
+		zone_push(zone, first + i * zone->uz_size);
+	zone->uz_nitems += nitems;
+	zone->uz_bytes += size;
+	return true;
+}
+
+int
+uma_zone_reserve(struct uma_zone *zone, size_t n)
+{
+	const struct arch *arch = zone->uz_arch;
+
+	MPASS(arch != NULL);
+
+	if (arch->ops->inject != NULL)
+		for (size_t i = 0; i < n; i++)
+			if (arch->ops->inject(arch->ctx))
+				return KERN_RESOURCE_SHORTAGE;
+	while (zone->uz_nfree < n)
+		if (!zone_grow(zone))
+			return KERN_RESOURCE_SHORTAGE;
+	return KERN_SUCCESS;
+}
+
+void *
+uma_zalloc_reserved(struct uma_zone *zone)
+{
+	struct uma_item *item = zone->uz_free;
+
+	KASSERT(item != NULL, "uma: the reserve is empty");
+
+	ASAN_UNPOISON_MEMORY_REGION(item, zone->uz_size);
+	zone->uz_free = item->ui_next;
+	zone->uz_nfree--;
+	return item;
+}
+
+void *
+uma_zalloc(struct uma_zone *zone)
+{
+	if (uma_zone_reserve(zone, 1) != KERN_SUCCESS)
+		return NULL;
+	return uma_zalloc_reserved(zone);
+}
+
+void
+uma_zfree(struct uma_zone *zone, void *item)
+{
+	MPASS(zone->uz_nfree < zone->uz_nitems);
+
+	if (item != NULL)
+		zone_push(zone, item);
+}

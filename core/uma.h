@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * uma: zones of equal-sized metadata items.
+ *
+ * A zone takes slabs from arch->ops->alloc and cuts them into items; nothing
+ * in core/ has memory from anywhere else.  The reserve is what makes commits
+ * infallible: ask for everything a commit can use, then take it with
+ * uma_zalloc_reserved(), which cannot fail.
+ *
+ * The owner of a zone serialises calls on it.  All calls are O(1), except that
+ * a reserve which needs memory is linear in the items it adds.
+ */
+
+#include "arch/arch.h"
+#include "core/vm.h"
+
+struct uma_slab;
+struct uma_item;
+
+struct uma_zone {
+	const struct arch *uz_arch;
+	struct uma_item *uz_free; /* items in nobody's hands */
+	struct uma_slab *uz_slabs;
+	size_t uz_size;   /* bytes in an item */
+	size_t uz_nfree;  /* length of uz_free */
+	size_t uz_nitems; /* items cut so far, free or not */
+	size_t uz_bytes;  /* taken from arch */
+};
+
+/*
+ * Make an empty zone of items of `size` bytes.  Items are aligned to 16
+ * bytes, or to 64 where size is a multiple of 64.
+ */
+void uma_zone_init(struct uma_zone *zone, const struct arch *arch, size_t size);
+
+/* Give every slab back.  Items still in use must not be touched again. */
+void uma_zone_fini(struct uma_zone *zone);
+
+/*
+ * Make sure that the next `n` uma_zalloc_reserved() succeed.
+ * KERN_RESOURCE_SHORTAGE: no memory, or arch->ops->inject said so.
+ */
+int uma_zone_reserve(struct uma_zone *zone, size_t n);
+
+/* Take one item out of the reserve.  Its contents are undefined. */
+void *uma_zalloc_reserved(struct uma_zone *zone);
+
+/* Reserve and take one.  NULL: no memory. */
+void *uma_zalloc(struct uma_zone *zone);
+
+/* Put an item back.  NULL is fine. */
+void uma_zfree(struct uma_zone *zone, void *item);
+
+/* Give the slabs back if no item is in use. */
+void uma_zone_trim(struct uma_zone *zone);
+
+/* Items in use. */
+size_t uma_zone_used(const struct uma_zone *zone);
+
+/*
+ * Single zeroed pieces, aligned to 64 bytes, for what there is one of.
+ * NULL: no memory, or arch->ops->inject said so.
+ */
+void *uma_malloc(const struct arch *arch, size_t size);
+void uma_free(const struct arch *arch, void *p, size_t size);
