@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Requests out, replies in.
+ *
+ * A reply is accepted when it answers a request of this exchange that has no
+ * answer yet, has a status this library knows, carries the result that was
+ * asked for, and as many descriptors as it may.  The descriptors of a packet
+ * are split among its replies in order.  Anything else ends the connection.
+ *
+ * Unpacking takes its memory from a fixed arena, so a daemon cannot make a
+ * client allocate without bound, and the common path calls no malloc.
+ */
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "clients/libholdfast/holdfast_int.h"
+
+int
+hf_usable(const struct holdfast *h)
+{
+	if (h == NULL)
+		return -EINVAL;
+	if (*h->mine == 0)
+		return -EPERM;
+	return h->broken;
+}
+
+int
+hf_broken(struct holdfast *h, int r)
+{
+	if (h->broken == 0) {
+		h->broken = r;
+		hf_conn_end(&h->conn);
+	}
+	return r;
+}
+
+/* Daemon text reaches terminals: no control characters. */
+static void
+make_printable(char *text)
+{
+	for (char *p = text; *p != '\0'; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+}
+
+static void
+say_v(struct holdfast *h, const char *format, va_list args)
+{
+	(void)vsnprintf(h->error, sizeof(h->error), format, args);
+	make_printable(h->error);
+}
+
+void
+hf_say(struct holdfast *h, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say_v(h, format, args);
+	va_end(args);
+}
+
+int
+hf_mistrust(struct holdfast *h, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say_v(h, format, args);
+	va_end(args);
+	return hf_broken(h, -EPROTO);
+}
+
+/* The wire's status as enum holdfast_status; -1: no such. */
+static int
+status_from_wire(Holdfast__V1__Status status)
+{
+	if (status >= HOLDFAST__V1__STATUS__STATUS_SUCCESS &&
+	    status <= HOLDFAST__V1__STATUS__STATUS_WOULD_BLOCK)
+		return (int)status - 1;
+	if (status >= HOLDFAST__V1__STATUS__STATUS_VERSION &&
+	    status <= HOLDFAST__V1__STATUS__STATUS_SHUTTING_DOWN)
+		return (int)status;
+	return -1;
+}
+
+static int
+send_requests(struct holdfast *h, const struct hf_exchange *exchange)
+{
+	struct wire_out out;
+
+	wire_out_init(&out, h->packet, h->packet_max);
+	for (size_t i = 0; i < exchange->n; i++) {
+		int r;
+
+		exchange->requests[i].id = h->next_id + i;
+		r = wire_append_request(&out, &exchange->requests[i]);
+		if (r < 0)
+			return r;
+	}
+	return hf_conn_send(&h->conn, out.buf, out.len);
+}
+
+/* Which replies of an exchange are still missing. */
+struct pending {
+	uint64_t base; /* id of request 0 */
+	size_t nleft;
+	uint64_t done[(HOLDFAST_BATCH_MAX + 63) / 64];
+};
+
+static bool
+pending_take(struct pending *pending, uint64_t id, size_t n, size_t *nthp)
+{
+	uint64_t nth = id - pending->base;
+	uint64_t bit = UINT64_C(1) << (nth % 64);
+
+	if (nth >= n || (pending->done[nth / 64] & bit) != 0)
+		return false;
+	pending->done[nth / 64] |= bit;
+	pending->nleft--;
+	*nthp = (size_t)nth;
+	return true;
+}
+
+/* Move the next `n` descriptors of a packet to *to.  false: not so many. */
+static bool
+split_fds(struct hf_fds *from, size_t *atp, size_t n, struct hf_fds *to)
+{
+	to->n = 0;
+	if (n > from->n - *atp)
+		return false;
+	for (; to->n < n; to->n++)
+		to->fd[to->n] = hf_fds_take(from, (*atp)++);
+	return true;
+}
+
+static int
+accept_reply(struct holdfast *h, const struct hf_exchange *exchange,
+    struct pending *pending, const Holdfast__V1__Reply *reply,
+    struct hf_fds *fds)
+{
+	int status = status_from_wire(reply->status), r;
+	size_t nth;
+
+	if (!pending_take(pending, reply->id, exchange->n, &nth))
+		return hf_mistrust(h,
+		    "the daemon answered request %llu, "
+		    "which waits for no answer",
+		    (unsigned long long)reply->id);
+	if (status < 0)
+		return hf_mistrust(h,
+		    "the daemon answered with the unknown "
+		    "status %d",
+		    (int)reply->status);
+	if (status != HF_OK) {
+		if (fds->n != 0)
+			return hf_mistrust(h, "the daemon sent descriptors "
+					      "with a refusal");
+		hf_say(h, "%s", reply->message);
+	} else if (reply->result_case != exchange->expect) {
+		return hf_mistrust(h,
+		    "the daemon sent result %d where %d "
+		    "was due",
+		    (int)reply->result_case, (int)exchange->expect);
+	} else if (fds->n > exchange->nfds_max) {
+		return hf_mistrust(h,
+		    "the daemon sent %zu descriptors where "
+		    "at most %zu are due",
+		    fds->n, exchange->nfds_max);
+	}
+	r = exchange->accept(h, exchange->arg, nth, status, reply, fds);
+	return r < 0 ? hf_broken(h, r) : 0;
+}
+
+static int
+accept_packet(struct holdfast *h, const struct hf_exchange *exchange,
+    struct pending *pending, const Holdfast__V1__ServerPacket *packet,
+    struct hf_fds *fds)
+{
+	size_t at = 0;
+
+	if (packet->n_replies == 0)
+		return hf_mistrust(h, "the daemon sent an empty packet");
+	for (size_t i = 0; i < packet->n_replies; i++) {
+		const Holdfast__V1__Reply *reply = packet->replies[i];
+		struct hf_fds own;
+		int r;
+
+		if (!split_fds(fds, &at, reply->nfds, &own))
+			return hf_mistrust(h, "the daemon announced more "
+					      "descriptors than it sent");
+		r = accept_reply(h, exchange, pending, reply, &own);
+		hf_fds_close(&own);
+		if (r < 0)
+			return r;
+	}
+	if (at != fds->n)
+		return hf_mistrust(h, "the daemon sent descriptors that "
+				      "belong to no reply");
+	return 0;
+}
+
+static int
+receive_replies(struct holdfast *h, const struct hf_exchange *exchange,
+    struct pending *pending)
+{
+	Holdfast__V1__ServerPacket *packet;
+	struct hf_fds fds;
+	size_t size;
+	int r;
+
+	r = hf_conn_receive(&h->conn, h->packet, HOLDFAST_PACKET_MAX, &size,
+	    &fds);
+	if (r < 0)
+		return hf_broken(h, r);
+	wire_arena_reset(&h->arena);
+	packet = wire_unpack_server(&h->arena, h->packet, size);
+	if (packet == NULL)
+		r = hf_mistrust(h, "the daemon sent a packet that does not "
+				   "parse");
+	else
+		r = accept_packet(h, exchange, pending, packet, &fds);
+	hf_fds_close(&fds);
+	return r;
+}
+
+int
+hf_exchange(struct holdfast *h, const struct hf_exchange *exchange)
+{
+	struct pending pending = {.base = h->next_id, .nleft = exchange->n};
+	int r;
+
+	h->error[0] = '\0';
+	r = hf_conn_begin(&h->conn);
+	if (r == 0)
+		r = send_requests(h, exchange);
+	if (r == -EMSGSIZE)
+		return r; /* nothing was sent */
+	if (r < 0)
+		return hf_broken(h, r);
+	h->next_id += exchange->n;
+	while (pending.nleft > 0) {
+		r = receive_replies(h, exchange, &pending);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+struct single {
+	int status;
+	const Holdfast__V1__Reply *reply;
+	struct hf_fds *fds;
+};
+
+static int
+accept_single(struct holdfast *h, void *arg, size_t nth, int status,
+    const Holdfast__V1__Reply *reply, struct hf_fds *fds)
+{
+	struct single *single = arg;
+
+	(void)h;
+	(void)nth;
+	single->status = status;
+	single->reply = reply;
+	if (single->fds != NULL) {
+		*single->fds = *fds;
+		fds->n = 0;
+	}
+	return 0;
+}
+
+int
+hf_call(struct holdfast *h, Holdfast__V1__Request *request,
+    Holdfast__V1__Reply__ResultCase expect, size_t nfds_max,
+    const Holdfast__V1__Reply **replyp, struct hf_fds *fds)
+{
+	struct single single = {.fds = fds};
+	struct hf_exchange exchange = {
+	    .requests = request,
+	    .n = 1,
+	    .expect = expect,
+	    .nfds_max = nfds_max,
+	    .accept = accept_single,
+	    .arg = &single,
+	};
+	int r = hf_usable(h);
+
+	if (fds != NULL)
+		fds->n = 0;
+	if (r == 0)
+		r = hf_exchange(h, &exchange);
+	if (r < 0) {
+		if (fds != NULL)
+			hf_fds_close(fds);
+		return r;
+	}
+	if (replyp != NULL)
+		*replyp = single.reply;
+	return single.status;
+}
+
+int
+hf_call_bare(struct holdfast *h, Holdfast__V1__Request *request)
+{
+	return hf_call(h, request, HOLDFAST__V1__REPLY__RESULT__NOT_SET, 0,
+	    NULL, NULL);
+}

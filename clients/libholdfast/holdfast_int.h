@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * What the files of libholdfast share: the handle and one exchange with the
+ * daemon.  Nothing here is exported; hf_ names are the library's own.
+ *
+ * The daemon is not trusted.  What it sends passes through hf_exchange(),
+ * which checks the shape of replies, and through the caller, which checks
+ * what they say.  A violation ends the connection: hf_broken().
+ * Design: docs/design/libholdfast.md.
+ */
+
+#include "clients/libholdfast/holdfast.h"
+#include "clients/libholdfast/index.h"
+#include "clients/libholdfast/transport.h"
+#include "proto/wire.h"
+
+struct hf_buf;
+
+struct holdfast {
+	struct hf_conn conn;
+	int broken;       /* 0, or the -errno that every later call returns */
+	uint64_t next_id; /* of a request */
+	const volatile uint8_t *mine; /* reads 0 in a forked child */
+	struct holdfast_info info;
+	uint32_t packet_max;     /* bytes the daemon accepts */
+	uint32_t batch_max;      /* requests the daemon accepts in one packet */
+	uint8_t *packet;         /* HOLDFAST_PACKET_MAX bytes, out and in */
+	struct wire_arena arena; /* for the replies of one packet */
+	struct hf_index spans;   /* struct hf_span by the daemon's id */
+	struct hf_index views;   /* struct hf_view by address */
+	struct hf_view *last;    /* view of the last holdfast_vtophys() hit */
+	struct hf_buf *bufs;
+	struct holdfast_map *maps;
+	char error[HOLDFAST_MESSAGE_MAX + 1];
+};
+
+/* 0; -EINVAL: NULL; -EPERM: the handle is the parent process's; broken. */
+int hf_usable(const struct holdfast *h);
+
+/* End the connection for good because of `r` (-errno), and return `r`. */
+int hf_broken(struct holdfast *h, int r);
+
+/* Set holdfast_error(). */
+void hf_say(struct holdfast *h, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* hf_say() what the daemon did wrong, end the connection, return -EPROTO. */
+int hf_mistrust(struct holdfast *h, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * One exchange: n requests in one packet, until the last of their replies.
+ *
+ * `requests` have their op set; ids are given here.  `accept` is called once
+ * for each, in any order, with the status (>= 0) and, on success, the reply
+ * and its descriptors; what it does not take is closed.  The reply is gone when
+ * it returns.  It returns 0, or -errno, which ends the exchange and is
+ * returned; after that, or any other failure, the connection is broken.
+ */
+struct hf_exchange {
+	Holdfast__V1__Request *requests;
+	size_t n;
+	Holdfast__V1__Reply__ResultCase expect; /* 0: a bare success */
+	size_t nfds_max;                        /* a successful reply brings */
+	int (*accept)(struct holdfast *h, void *arg, size_t nth, int status,
+	    const Holdfast__V1__Reply *reply, struct hf_fds *fds);
+	void *arg;
+};
+int hf_exchange(struct holdfast *h, const struct hf_exchange *exchange);
+
+/*
+ * One request.  HF_OK: *replyp and *fds (where nfds_max > 0) are valid until
+ * the next exchange; the caller closes *fds.  A positive status: refused.
+ */
+int hf_call(struct holdfast *h, Holdfast__V1__Request *request,
+    Holdfast__V1__Reply__ResultCase expect, size_t nfds_max,
+    const Holdfast__V1__Reply **replyp, struct hf_fds *fds);
+/* The same for a request whose success says nothing else. */
+int hf_call_bare(struct holdfast *h, Holdfast__V1__Request *request);
+
+/* Free what the handle still has; `over`: by its own process. */
+void hf_bufs_free_all(struct holdfast *h);
+void hf_maps_free_all(struct holdfast *h);
+
+static inline bool
+hf_is_power_of_two(uint64_t x)
+{
+	return x != 0 && (x & (x - 1)) == 0;
+}

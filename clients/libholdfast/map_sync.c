@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * From the daemon's entries to pieces of a mirror.
+ *
+ * The daemon sends entries in pages of replies.  Each page speaks for the
+ * range from where it was asked to where the next one begins, and is carried
+ * out before the next is asked for, so that few descriptors are open at a time.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+
+#include "clients/libholdfast/map_int.h"
+
+static int
+check_entries(struct holdfast_map *map, uint64_t from,
+    const struct hf_entries *page)
+{
+	uint64_t mask = map->h->info.page_size - 1, at = 0;
+
+	for (size_t i = 0; i < page->n; i++) {
+		const Holdfast__V1__Entry *entry = page->entries[i];
+
+		if (entry->start >= entry->end || entry->start < map->min ||
+		    entry->end > map->max || entry->start < at ||
+		    ((entry->start | entry->end) & mask) != 0)
+			return hf_mistrust(map->h,
+			    "the daemon sent an entry [%#llx, %#llx) that "
+			    "cannot be in the map",
+			    (unsigned long long)entry->start,
+			    (unsigned long long)entry->end);
+		if (entry->fd_index > page->fds.n || entry->prot > 7 ||
+		    entry->max_prot > 7)
+			return hf_mistrust(map->h,
+			    "the daemon sent an entry with descriptor %u of "
+			    "%zu, protection %#x, %#x",
+			    entry->fd_index, page->fds.n, entry->prot,
+			    entry->max_prot);
+		at = entry->end;
+	}
+	if (page->next != 0 && (page->next <= from || page->next < at))
+		return hf_mistrust(map->h,
+		    "the daemon's list of entries does not end");
+	return 0;
+}
+
+int
+hf_map_entries_page(struct holdfast_map *map, uint64_t from, uint64_t end,
+    bool want_fds, struct hf_entries *page)
+{
+	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__MapEntries op = HOLDFAST__V1__MAP_ENTRIES__INIT;
+	const Holdfast__V1__Reply *reply;
+	int r;
+
+	op.map = map->id;
+	op.from = from;
+	op.end = end;
+	op.want_fds = want_fds;
+	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_ENTRIES;
+	request.map_entries = &op;
+	r = hf_call(map->h, &request, HOLDFAST__V1__REPLY__RESULT_MAP_ENTRIES,
+	    want_fds ? HOLDFAST_FDS_MAX : 0, &reply, &page->fds);
+	if (r != HF_OK)
+		return r;
+	page->entries = reply->map_entries->entries;
+	page->n = reply->map_entries->n_entries;
+	page->next = reply->map_entries->next;
+	r = check_entries(map, from, page);
+	if (r < 0)
+		hf_fds_close(&page->fds);
+	return r;
+}
+
+/*
+ * A file that can back [piece->start, piece->end): a memfd that holds the
+ * range and, if it has base pages, cannot shrink below it; huge pages only
+ * whole.
+ */
+static const char *
+piece_fault(struct hf_piece *piece)
+{
+	uint64_t length = piece->end - piece->start;
+	int seals = fcntl(piece->fd, F_GET_SEALS);
+	struct statfs fs;
+	struct stat st;
+
+	if (fstat(piece->fd, &st) < 0 || !S_ISREG(st.st_mode) || seals < 0 ||
+	    fstatfs(piece->fd, &fs) < 0)
+		return "is not a memfd";
+	if (st.st_size < 0 || piece->file_offset > (uint64_t)st.st_size ||
+	    length > (uint64_t)st.st_size - piece->file_offset)
+		return "is too short";
+	if (fs.f_type == HUGETLBFS_MAGIC) {
+		uint64_t frame = (uint64_t)fs.f_bsize;
+
+		if (((piece->start | piece->end | piece->file_offset) &
+			(frame - 1)) != 0)
+			return "has huge pages that would be cut";
+	} else if (fs.f_type != TMPFS_MAGIC || (seals & F_SEAL_SHRINK) == 0 ||
+		   piece->file_offset % (uint64_t)st.st_blksize != 0) {
+		return "is not sealed memory at a whole page";
+	}
+	piece->dev = st.st_dev;
+	piece->ino = st.st_ino;
+	return NULL;
+}
+
+static int
+prot_to_linux(uint32_t prot)
+{
+	return ((prot & HF_PROT_READ) != 0 ? PROT_READ : 0) |
+	       ((prot & HF_PROT_WRITE) != 0 ? PROT_WRITE : 0) |
+	       ((prot & HF_PROT_EXECUTE) != 0 ? PROT_EXEC : 0);
+}
+
+static int
+entries_to_pieces(struct holdfast_map *map, const struct hf_entries *page,
+    uint64_t start, uint64_t end, struct hf_piece *pieces, size_t *np)
+{
+	*np = 0;
+	for (size_t i = 0; i < page->n; i++) {
+		const Holdfast__V1__Entry *entry = page->entries[i];
+		struct hf_piece piece = {
+		    .start = entry->start,
+		    .end = entry->end,
+		    .file_offset = entry->file_offset,
+		    .prot = prot_to_linux(entry->prot),
+		};
+		const char *fault;
+
+		if (entry->fd_index == 0 || entry->prot == 0 ||
+		    entry->end <= start || entry->start >= end)
+			continue; /* nothing there that could be touched */
+		piece.fd = page->fds.fd[entry->fd_index - 1];
+		fault = piece_fault(&piece);
+		if (fault != NULL)
+			return hf_mistrust(map->h,
+			    "the descriptor of the entry "
+			    "at %#llx %s",
+			    (unsigned long long)entry->start, fault);
+		if (piece.start < start) {
+			piece.file_offset += start - piece.start;
+			piece.start = start;
+		}
+		if (piece.end > end)
+			piece.end = end;
+		pieces[(*np)++] = piece;
+	}
+	return 0;
+}
+
+/* Carry out one page, which speaks for [start, end). */
+static int
+apply_page(struct holdfast_map *map, const struct hf_entries *page,
+    uint64_t start, uint64_t end)
+{
+	struct hf_piece *pieces = calloc(page->n + 1, sizeof(*pieces));
+	size_t n;
+	int r;
+
+	if (pieces == NULL)
+		return -ENOMEM;
+	r = entries_to_pieces(map, page, start, end, pieces, &n);
+	if (r == 0) {
+		r = hf_mirror_set(&map->mirror, start, end, pieces, n);
+		if (r < 0)
+			hf_say(map->h,
+			    "the map cannot be carried out between "
+			    "%#llx and %#llx",
+			    (unsigned long long)start, (unsigned long long)end);
+	}
+	free(pieces);
+	return r;
+}
+
+int
+hf_map_sync(struct holdfast_map *map, uint64_t start, uint64_t end)
+{
+	if (!map->mirrored)
+		return HF_OK;
+	start = start > map->min ? start : map->min;
+	end = end < map->max ? end : map->max;
+	while (start < end) {
+		struct hf_entries page;
+		uint64_t border;
+		int r = hf_map_entries_page(map, start, end, true, &page);
+
+		if (r != HF_OK)
+			return r;
+		border = page.next != 0 && page.next < end ? page.next : end;
+		r = apply_page(map, &page, start, border);
+		hf_fds_close(&page.fds);
+		if (r < 0)
+			return r;
+		start = border;
+	}
+	return HF_OK;
+}
+
+int
+hf_map_forget(struct holdfast_map *map, uint64_t start, uint64_t end)
+{
+	if (!map->mirrored)
+		return 0;
+	start = start > map->min ? start : map->min;
+	end = end < map->max ? end : map->max;
+	return start < end ? hf_mirror_set(&map->mirror, start, end, NULL, 0)
+			   : 0;
+}

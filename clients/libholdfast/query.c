@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * What the daemon tells of the pool and of the tenant.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clients/libholdfast/holdfast_int.h"
+
+#define RUNS_MAX (1u << 20) /* runs that anybody would believe */
+
+static void
+copy_text(char *to, size_t size, const char *from)
+{
+	size_t n = strnlen(from, size - 1);
+
+	memcpy(to, from, n);
+	to[n] = '\0';
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)to[i] < 0x20 || to[i] == 0x7f)
+			to[i] = '?';
+}
+
+int
+holdfast_pool_status(struct holdfast *h, struct holdfast_pool_status *statusp)
+{
+	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__PoolStatus op = HOLDFAST__V1__POOL_STATUS__INIT;
+	const Holdfast__V1__PoolStatusResult *res;
+	const Holdfast__V1__Reply *reply;
+	int r;
+
+	request.op_case = HOLDFAST__V1__REQUEST__OP_POOL_STATUS;
+	request.pool_status = &op;
+	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_POOL_STATUS, 0,
+	    &reply, NULL);
+	if (r != HF_OK)
+		return r;
+	res = reply->pool_status;
+	*statusp = (struct holdfast_pool_status){
+	    .frame_size = res->frame_size,
+	    .frames_total = res->frames_total,
+	    .frames_standby = res->frames_standby,
+	    .frames_in_use = res->frames_in_use,
+	    .frames_limbo = res->frames_limbo,
+	    .frames_missing = res->frames_missing,
+	    .free_bytes = res->free_bytes,
+	    .largest_run = res->largest_run,
+	    .spans = res->spans,
+	    .sessions = res->sessions,
+	    .tenants = res->tenants,
+	    .uptime_ms = res->uptime_ms,
+	    .pin = (enum holdfast_pin)res->pin,
+	    .addresses_known = res->addresses_known,
+	    .simulated = res->simulated,
+	};
+	copy_text(statusp->degraded, sizeof(statusp->degraded), res->degraded);
+	return HF_OK;
+}
+
+static struct holdfast_quota
+quota(const Holdfast__V1__Quota *from)
+{
+	struct holdfast_quota to = {0};
+
+	if (from != NULL)
+		to = (struct holdfast_quota){
+		    .used = from->used,
+		    .limit = from->limit,
+		    .highwater = from->highwater,
+		};
+	return to;
+}
+
+int
+holdfast_tenant_status(struct holdfast *h,
+    struct holdfast_tenant_status *statusp)
+{
+	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__TenantStatus op = HOLDFAST__V1__TENANT_STATUS__INIT;
+	const Holdfast__V1__TenantStatusResult *res;
+	const Holdfast__V1__Reply *reply;
+	int r;
+
+	request.op_case = HOLDFAST__V1__REQUEST__OP_TENANT_STATUS;
+	request.tenant_status = &op;
+	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_TENANT_STATUS, 0,
+	    &reply, NULL);
+	if (r != HF_OK)
+		return r;
+	res = reply->tenant_status;
+	*statusp = (struct holdfast_tenant_status){
+	    .bytes = quota(res->bytes),
+	    .fds = quota(res->fds),
+	    .requests = quota(res->requests),
+	    .sessions = quota(res->sessions),
+	    .buffers = res->buffers,
+	    .maps = res->maps,
+	    .entries = res->entries,
+	    .tampered = res->tampered,
+	};
+	copy_text(statusp->tenant, sizeof(statusp->tenant), res->tenant);
+	return HF_OK;
+}
+
+/* ---- Runs -------------------------------------------------------------- */
+
+struct runs {
+	struct holdfast_run *run;
+	size_t n;
+};
+
+/* Append what one reply brings; ascending, as promised. */
+static int
+runs_append(struct holdfast *h, struct runs *runs, Holdfast__V1__Run **from,
+    size_t n)
+{
+	struct holdfast_run *run;
+
+	if (n > RUNS_MAX - runs->n)
+		return hf_mistrust(h, "the daemon tells of too many runs");
+	if (n == 0)
+		return 0;
+	run = reallocarray(runs->run, runs->n + n, sizeof(*run));
+	if (run == NULL)
+		return -ENOMEM;
+	runs->run = run;
+	for (size_t i = 0; i < n; i++) {
+		if (from[i]->start >= from[i]->end ||
+		    (runs->n > 0 && from[i]->start < run[runs->n - 1].end))
+			return hf_mistrust(h, "the daemon's runs are not in "
+					      "order");
+		run[runs->n++] = (struct holdfast_run){
+		    .start = from[i]->start,
+		    .end = from[i]->end,
+		    .domain = from[i]->domain,
+		};
+	}
+	return 0;
+}
+
+enum { SEGMENTS, FREE, LIMBO, NKINDS };
+
+static int
+runs_page(struct holdfast *h, uint64_t from, struct runs *runs, uint64_t *nextp)
+{
+	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__PoolRuns op = HOLDFAST__V1__POOL_RUNS__INIT;
+	const Holdfast__V1__PoolRunsResult *res;
+	const Holdfast__V1__Reply *reply;
+	int r;
+
+	op.from = from;
+	request.op_case = HOLDFAST__V1__REQUEST__OP_POOL_RUNS;
+	request.pool_runs = &op;
+	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_POOL_RUNS, 0,
+	    &reply, NULL);
+	if (r != HF_OK)
+		return r;
+	res = reply->pool_runs;
+	r = runs_append(h, &runs[SEGMENTS], res->segments, res->n_segments);
+	if (r == 0)
+		r = runs_append(h, &runs[FREE], res->free, res->n_free);
+	if (r == 0)
+		r = runs_append(h, &runs[LIMBO], res->limbo, res->n_limbo);
+	if (r == 0 && res->next != 0 && res->next <= from)
+		r = hf_mistrust(h, "the daemon's list of runs does not end");
+	*nextp = res->next;
+	return r;
+}
+
+static int
+runs_all(struct holdfast *h, struct runs *runs)
+{
+	uint64_t next = 0;
+	size_t npages = 0;
+
+	do {
+		int r = runs_page(h, next, runs, &next);
+
+		if (r == 0 && ++npages > RUNS_MAX)
+			r = hf_mistrust(h, "the daemon's list of runs does "
+					   "not end");
+		if (r != HF_OK) {
+			for (int i = 0; i < NKINDS; i++)
+				free(runs[i].run);
+			return r;
+		}
+	} while (next != 0);
+	return HF_OK;
+}
+
+int
+holdfast_pool_runs(struct holdfast *h, struct holdfast_run **segsp,
+    size_t *nsegsp, struct holdfast_run **freep, size_t *nfreep)
+{
+	struct runs runs[NKINDS] = {0};
+	int r = runs_all(h, runs);
+
+	if (r != HF_OK)
+		return r;
+	*segsp = runs[SEGMENTS].run;
+	*nsegsp = runs[SEGMENTS].n;
+	*freep = runs[FREE].run;
+	*nfreep = runs[FREE].n;
+	free(runs[LIMBO].run);
+	return HF_OK;
+}
+
+int
+holdfast_limbo_runs(struct holdfast *h, struct holdfast_run **runsp, size_t *np)
+{
+	struct runs runs[NKINDS] = {0};
+	int r = runs_all(h, runs);
+
+	if (r != HF_OK)
+		return r;
+	*runsp = runs[LIMBO].run;
+	*np = runs[LIMBO].n;
+	free(runs[SEGMENTS].run);
+	free(runs[FREE].run);
+	return HF_OK;
+}
+
+/* ---- Lists -----------------------------------------------------------------
+ */
+
+int
+holdfast_type_stats(struct holdfast *h, struct holdfast_type_stat **typesp,
+    size_t *np)
+{
+	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__TypeStats op = HOLDFAST__V1__TYPE_STATS__INIT;
+	const Holdfast__V1__TypeStatsResult *res;
+	struct holdfast_type_stat *types;
+	const Holdfast__V1__Reply *reply;
+	int r;
+
+	request.op_case = HOLDFAST__V1__REQUEST__OP_TYPE_STATS;
+	request.type_stats = &op;
+	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_TYPE_STATS, 0,
+	    &reply, NULL);
+	if (r != HF_OK)
+		return r;
+	res = reply->type_stats;
+	types = calloc(res->n_types + 1, sizeof(*types));
+	if (types == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < res->n_types; i++) {
+		const Holdfast__V1__TypeStat *from = res->types[i];
+
+		copy_text(types[i].type, sizeof(types[i].type), from->type);
+		types[i].allocs = from->allocs;
+		types[i].frees = from->frees;
+		types[i].bytes = from->bytes;
+		types[i].highwater = from->highwater;
+		types[i].failures = from->failures;
+	}
+	*typesp = types;
+	*np = res->n_types;
+	return HF_OK;
+}
+
+int
+holdfast_map_list(struct holdfast *h, struct holdfast_map_item **mapsp,
+    size_t *np)
+{
+	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__MapList op = HOLDFAST__V1__MAP_LIST__INIT;
+	const Holdfast__V1__MapListResult *res;
+	struct holdfast_map_item *maps;
+	const Holdfast__V1__Reply *reply;
+	int r;
+
+	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_LIST;
+	request.map_list = &op;
+	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_MAP_LIST, 0,
+	    &reply, NULL);
+	if (r != HF_OK)
+		return r;
+	res = reply->map_list;
+	maps = calloc(res->n_maps + 1, sizeof(*maps));
+	if (maps == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < res->n_maps; i++) {
+		const Holdfast__V1__MapListItem *from = res->maps[i];
+
+		copy_text(maps[i].name, sizeof(maps[i].name), from->name);
+		maps[i].min = from->min;
+		maps[i].max = from->max;
+		maps[i].nentries = from->nentries;
+		maps[i].size = from->size;
+		maps[i].sessions = from->sessions;
+	}
+	*mapsp = maps;
+	*np = res->n_maps;
+	return HF_OK;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * Packets and descriptors over the daemon's socket, within a deadline.
+ *
+ * The socket blocks; SO_RCVTIMEO and SO_SNDTIMEO bound each system call, so
+ * the common round trip is one send and one receive and nothing else.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/limits.h"
+
+/* The descriptors of one packet.  What nobody took is closed with the list. */
+struct hf_fds {
+	int fd[HOLDFAST_FDS_MAX]; /* -1 where taken */
+	size_t n;
+};
+
+void hf_fds_close(struct hf_fds *fds);
+/* The nth descriptor, which becomes the caller's; -1: taken, or no such. */
+int hf_fds_take(struct hf_fds *fds, size_t nth);
+
+struct hf_conn {
+	int fd;           /* the socket; -1: none */
+	int timeout_ms;   /* of one call; < 0: for ever */
+	int64_t deadline; /* CLOCK_MONOTONIC, ms; INT64_MAX: none */
+	bool waited;      /* this call has received something already */
+	bool shortened;   /* the socket's timeouts are less than timeout_ms */
+};
+
+/*
+ * Connect to a SOCK_SEQPACKET socket.  As connect(2); -ETIMEDOUT;
+ * -ENAMETOOLONG: `path` does not fit sockaddr_un.
+ */
+int hf_conn_open(struct hf_conn *conn, const char *path, int timeout_ms);
+/* End the connection, for copies of the descriptor elsewhere too. */
+void hf_conn_end(struct hf_conn *conn);
+void hf_conn_close(struct hf_conn *conn);
+
+/* Start the clock of one call. */
+int hf_conn_begin(struct hf_conn *conn);
+
+/* 0, -ETIMEDOUT, -EPIPE: the daemon is gone. */
+int hf_conn_send(struct hf_conn *conn, const void *data, size_t size);
+
+/*
+ * Receive one packet of 1 to `size` bytes.  The descriptors in *fds are the
+ * caller's on success; on failure there are none.
+ * -EPIPE: end of file.  -EPROTO: oversize packet, too many descriptors, or
+ * descriptors without data.  -ETIMEDOUT.
+ */
+int hf_conn_receive(struct hf_conn *conn, void *data, size_t size, size_t *np,
+    struct hf_fds *fds);
