@@ -65,15 +65,19 @@ _Noreturn void test_skip(const char *format, ...)
 #define ASSERT_NULL(p)     ASSERT_TRUE((p) == NULL)
 #define ASSERT_NOT_NULL(p) ASSERT_TRUE((p) != NULL)
 
+/* Literals are ints and most figures are not: no word about signs here. */
 #define TEST_CMP_(a, op, b)                                                    \
 	do {                                                                   \
-		__typeof__(a) test_a_ = (a);                                   \
+		_Pragma("GCC diagnostic push") _Pragma(                        \
+		    "GCC diagnostic ignored \"-Wsign-compare\"") __typeof__(a) \
+		    test_a_ = (a);                                             \
 		__typeof__(b) test_b_ = (b);                                   \
 		if (!(test_a_ op test_b_))                                     \
 			test_fail(__FILE__, __LINE__,                          \
 			    "%s " #op " %s: %#llx, %#llx", #a, #b,             \
 			    (unsigned long long)test_a_,                       \
 			    (unsigned long long)test_b_);                      \
+		_Pragma("GCC diagnostic pop")                                  \
 	} while (0)
 #define ASSERT_EQ(a, b) TEST_CMP_(a, ==, b)
 #define ASSERT_NE(a, b) TEST_CMP_(a, !=, b)
