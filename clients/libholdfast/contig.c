@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clients/libholdfast/span.h"
+#include "clients/libholdfast/span_int.h"
 
 struct hf_buf {
 	struct holdfast_buf public; /* first: what the caller has */
@@ -221,7 +221,7 @@ holdfast_contigmalloc(struct holdfast *h, const struct holdfast_contig_req *req,
     struct holdfast_buf **bufp)
 {
 	const Holdfast__V1__Reply *reply;
-	struct hf_buf *buf;
+	struct hf_buf *buf = NULL;
 	struct hf_fds fds;
 	uint64_t id;
 	int r, fd;

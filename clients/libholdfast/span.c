@@ -9,7 +9,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
-#include "clients/libholdfast/span.h"
+#include "clients/libholdfast/span_int.h"
 
 #define GUARD    ((size_t)64 << 10)  /* inaccessible bytes on either side */
 #define SPAN_MAX ((uint64_t)1 << 44) /* bytes that anybody would believe */
