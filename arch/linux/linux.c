@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "arch/linux/linux_int.h"
+#include "core/kassert.h"
+
+/* From here on metadata comes in whole pages, straight from the kernel. */
+#define ALLOC_MAP_MIN (1u << 20)
+
+static void *
+linux_alloc(void *ctx, size_t size)
+{
+	void *p;
+
+	(void)ctx;
+	if (size >= ALLOC_MAP_MIN) {
+		p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		return p == MAP_FAILED ? NULL : p;
+	}
+	size = roundup2(size, (size_t)64);
+	p = aligned_alloc(64, size);
+	if (p != NULL)
+		memset(p, 0, size);
+	return p;
+}
+
+static void
+linux_free(void *ctx, void *p, size_t size)
+{
+	(void)ctx;
+	if (p != NULL && size >= ALLOC_MAP_MIN)
+		(void)munmap(p, size); /* whole mapping: cannot fail */
+	else
+		free(p);
+}
+
+static void
+linux_pool_info(void *ctx, struct arch_pool_info *infop)
+{
+	struct linux_pool *lp = ctx;
+
+	pthread_mutex_lock(&lp->lp_lock);
+	*infop = (struct arch_pool_info){
+	    .frame_size = lp->lp_frame_size,
+	    .nstandby = lp->lp_counts.standby,
+	    .nspans = lp->lp_nspans,
+	    .nlimbo = lp->lp_nlimbo,
+	    .nmissing = lp->lp_counts.missing,
+	    .pin = lp->lp_pin,
+	    .addresses_known = lp->lp_addresses,
+	    .degraded = lp->lp_degraded,
+	};
+	pthread_mutex_unlock(&lp->lp_lock);
+}
+
+static int
+linux_pool_frames(void *ctx, struct arch_frame *frames, size_t max, size_t *np)
+{
+	struct linux_pool *lp = ctx;
+	int r;
+
+	pthread_mutex_lock(&lp->lp_lock);
+	r = inventory_frames(&lp->lp_inv, frames, max, np);
+	pthread_mutex_unlock(&lp->lp_lock);
+	return r;
+}
+
+static bool
+linux_pool_event(void *ctx, struct arch_event *evp)
+{
+	struct linux_pool *lp = ctx;
+	bool some;
+
+	pthread_mutex_lock(&lp->lp_lock);
+	some = events_pop_locked(lp, evp);
+	pthread_mutex_unlock(&lp->lp_lock);
+	return some;
+}
+
+static int
+linux_base_file(void *ctx, vm_size_t size, int *fdp)
+{
+	if (size == 0 || size > INT64_MAX)
+		return -EINVAL;
+	return memfd_base(ctx, size, fdp);
+}
+
+static const struct arch_ops linux_ops = {
+    .name = "linux",
+    .alloc = linux_alloc,
+    .free = linux_free,
+    .pool_info = linux_pool_info,
+    .pool_frames = linux_pool_frames,
+    .pool_event = linux_pool_event,
+    .span_assemble = linux_span_assemble,
+    .span_info = linux_span_info,
+    .span_verify = linux_span_verify,
+    .span_zero = linux_span_zero,
+    .span_recycle = linux_span_recycle,
+    .base_file = linux_base_file,
+};
+
+static int
+open_files(struct linux_pool *lp)
+{
+	const struct linux_sys *sys = lp->lp_sys;
+
+	lp->lp_pagemap = sys->open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (lp->lp_pagemap < 0)
+		return lp->lp_pagemap;
+	lp->lp_zero = sys->open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	if (lp->lp_zero < 0)
+		return lp->lp_zero;
+	/* Only makes some losses provable, so it may be absent. */
+	lp->lp_kpagecount = sys->open("/proc/kpagecount", O_RDONLY | O_CLOEXEC);
+	return sysfs_open(lp);
+}
+
+/* What the pool lacks, in one sentence. */
+static void
+note_degraded(struct linux_pool *lp)
+{
+	bool pinned = lp->lp_pin == ARCH_PIN_LONGTERM;
+
+	if (!lp->lp_addresses && !pinned)
+		lp->lp_degraded = "physical addresses are hidden (no "
+				  "CAP_SYS_ADMIN) and frames cannot be pinned";
+	else if (!lp->lp_addresses)
+		lp->lp_degraded = "physical addresses are hidden: the pool was "
+				  "opened without CAP_SYS_ADMIN";
+	else if (!pinned)
+		lp->lp_degraded = "frames are not pinned: io_uring is not to "
+				  "be had, so the kernel may move them";
+}
+
+/* Try the pin on a frame of the standby, through a writable mapping. */
+static int
+probe_pin(struct linux_pool *lp)
+{
+	void *va;
+	int r;
+
+	r = lp->lp_sys->mmap(&va, lp->lp_frame_size, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_NORESERVE, lp->lp_standby);
+	if (r < 0)
+		return r;
+	r = pins_probe(lp, va);
+	(void)lp->lp_sys->munmap(va, lp->lp_frame_size);
+	return r;
+}
+
+static int
+open_pins(struct linux_pool *lp, const struct arch_linux_config *cfg)
+{
+	size_t nframes = MAX(cfg->nframes, cfg->nframes_max);
+	int r = -EPERM;
+
+	if (cfg->pin != ARCH_LINUX_PIN_NEVER)
+		r = pins_init(lp, nframes);
+	if (r == 0)
+		r = probe_pin(lp);
+	if (r == 0)
+		lp->lp_pin = ARCH_PIN_LONGTERM;
+	else
+		pins_fini(lp);
+	return cfg->pin == ARCH_LINUX_PIN_REQUIRE ? r : 0;
+}
+
+static void
+pool_free(struct linux_pool *lp)
+{
+	const int fds[] = {
+	    lp->lp_pagemap,
+	    lp->lp_kpagecount,
+	    lp->lp_zero,
+	};
+
+	span_close_all(lp);
+	pins_fini(lp);
+	standby_close(lp);
+	for (size_t i = 0; i < nitems(fds); i++)
+		if (fds[i] >= 0)
+			(void)lp->lp_sys->close(fds[i]);
+	if (lp->lp_nr_fd >= 0)
+		(void)lp->lp_sys->close(lp->lp_nr_fd);
+	free(lp->lp_events);
+	pthread_mutex_destroy(&lp->lp_lock);
+	pthread_mutex_destroy(&lp->lp_order);
+	pthread_mutex_destroy(&lp->lp_pins.lock);
+	free(lp);
+}
+
+static struct linux_pool *
+pool_new(const struct arch_linux_config *cfg)
+{
+	const struct linux_sys *sys =
+	    cfg->sys != NULL ? cfg->sys : &linux_sys_real;
+	struct linux_pool *lp = sys->calloc(1, sizeof(*lp));
+
+	if (lp == NULL)
+		return NULL;
+	lp->lp_sys = sys;
+	lp->lp_frame_size = cfg->frame_size != 0 ? cfg->frame_size : 2ul << 20;
+	lp->lp_node = cfg->node;
+	lp->lp_pin_want = cfg->pin;
+	lp->lp_standby = lp->lp_pagemap = lp->lp_kpagecount = -1;
+	lp->lp_zero = lp->lp_nr_fd = -1;
+	pthread_mutex_init(&lp->lp_lock, NULL);
+	pthread_mutex_init(&lp->lp_order, NULL);
+	pthread_mutex_init(&lp->lp_pins.lock, NULL);
+	return lp;
+}
+
+static int
+config_check(const struct arch_linux_config *cfg)
+{
+	if (cfg->nframes == 0 || cfg->nframes > UINT32_MAX / 8 ||
+	    cfg->nframes_max > UINT32_MAX / 8 || cfg->spare_percent > 400)
+		return -EINVAL;
+	if (cfg->frame_size != 0 &&
+	    (!powerof2(cfg->frame_size) || cfg->frame_size < 65536))
+		return -EINVAL;
+	return cfg->nframes_min > cfg->nframes ? -EINVAL : 0;
+}
+
+int
+arch_linux_open(const struct arch_linux_config *cfg, struct arch *archp)
+{
+	struct linux_pool *lp;
+	int r;
+
+	r = config_check(cfg);
+	if (r < 0)
+		return r;
+	lp = pool_new(cfg);
+	if (lp == NULL)
+		return -ENOMEM;
+	r = open_files(lp);
+	if (r == 0) {
+		lp->lp_numa = numa_has_nodes(lp);
+		r = standby_open(lp, cfg);
+	}
+	if (r == 0)
+		r = open_pins(lp, cfg);
+	if (r < 0) {
+		pool_free(lp);
+		return r;
+	}
+	note_degraded(lp);
+	*archp = (struct arch){&linux_ops, lp, arch_machine_host()};
+	return 0;
+}
+
+void
+arch_linux_close(struct arch *archp)
+{
+	MPASS(archp->ops == &linux_ops);
+	pool_free(archp->ctx);
+	*archp = (struct arch){0};
+}
+
+void
+arch_linux_counts(const struct arch *arch, struct arch_linux_counts *countsp)
+{
+	struct linux_pool *lp = arch->ctx;
+
+	MPASS(arch->ops == &linux_ops);
+	pthread_mutex_lock(&lp->lp_lock);
+	*countsp = lp->lp_counts;
+	pthread_mutex_unlock(&lp->lp_lock);
+}
+
+int
+arch_linux_refill(const struct arch *arch)
+{
+	MPASS(arch->ops == &linux_ops);
+	return reclaim_missing(arch->ctx);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * Real huge pages: the one header of arch/linux.
+ *
+ * arch_linux_open() is called once, as root, in the process that will use the
+ * pool (after any fork that makes a daemon: the pagemap is that of the process
+ * that opened it).  From then on no call needs privilege: the process may
+ * change to any uid and drop every capability.  Threads may be started before
+ * or after.  Design: docs/design/pool.md.
+ */
+
+#include "arch/arch.h"
+
+struct linux_sys;
+
+enum arch_linux_pin_want {
+	ARCH_LINUX_PIN_PREFER,  /* pin when it works, say so when it does not */
+	ARCH_LINUX_PIN_REQUIRE, /* refuse to open, or to assemble, without */
+	ARCH_LINUX_PIN_NEVER,   /* tests, and hosts that forbid io_uring */
+};
+
+struct arch_linux_config {
+	vm_size_t frame_size;   /* bytes; 0: 2 MiB */
+	size_t nframes;         /* frames the pool shall have, > 0 */
+	size_t nframes_min;     /* fewer than these is an error; 0: nframes */
+	size_t nframes_max;     /* it may grow to this later; 0: nframes */
+	int node;               /* NUMA node, or -1: any */
+	bool may_raise;         /* may raise nr_hugepages; close puts it back */
+	unsigned spare_percent; /* take so many more at first, keep the best
+				 * runs, give the rest back */
+	enum arch_linux_pin_want pin;
+	bool without_addresses; /* open even if the kernel hides addresses */
+	const struct linux_sys *sys; /* NULL: the real calls; tests wrap them */
+};
+
+/*
+ * Where every frame of the pool is.  standby + spans + limbo + missing ==
+ * total at any moment that no call is under way.
+ */
+struct arch_linux_counts {
+	size_t total;   /* frames the pool should have */
+	size_t standby; /* owned by nobody */
+	size_t spans;   /* in spans that somebody holds */
+	size_t limbo;   /* revoked, withheld by the kernel */
+	size_t missing; /* taken by another process, to be replaced */
+};
+
+/*
+ * Take frames from the kernel and fill in `archp`.
+ *
+ * -ENOTSUP: no huge pages of that size.  -ENOSPC: fewer than nframes_min are
+ * free and nr_hugepages may not be raised, or did not rise.  -EPERM: physical
+ * addresses are hidden (open it with CAP_SYS_ADMIN) and without_addresses is
+ * false; or the pin is required and not to be had.  -EINVAL: the
+ * configuration.  Others as they come; nothing is held then.
+ */
+int arch_linux_open(const struct arch_linux_config *config, struct arch *archp);
+
+/*
+ * Give every frame back to the kernel, close every descriptor, and put
+ * nr_hugepages back if it was raised.  Spans that still exist lose their fd;
+ * who mapped them keeps the frames until he unmaps.  No call may be under way.
+ */
+void arch_linux_close(struct arch *archp);
+
+/* Never fails.  Any thread. */
+void arch_linux_counts(const struct arch *arch,
+    struct arch_linux_counts *countsp);
+
+/*
+ * Replace missing frames by whatever the kernel has free; what came is told by
+ * ARCH_FRAME_GAINED events.  Returns how many, or -errno when none could be
+ * asked for.  Any thread; takes as long as zeroing them.
+ */
+int arch_linux_refill(const struct arch *arch);

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * What the files of arch/linux share.
+ *
+ * Locks: lp_order before lp_lock, never the other way round; neither is held
+ * while memory is zeroed for nobody.  lp_order makes "free a frame, take it
+ * elsewhere" one step, because the kernel's free list is a stack; lp_lock
+ * guards the inventory and is never held over a system call that may sleep.
+ */
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "arch/linux/inventory.h"
+#include "arch/linux/linux.h"
+#include "arch/linux/sys.h"
+
+/* The pin: io_uring rings used only as tables of long-term pinned buffers. */
+#define LINUX_RING_SLOTS    16384u      /* IORING_MAX_REG_BUFFERS */
+#define LINUX_RING_SLOT_MAX (1ul << 30) /* bytes a slot can pin */
+#define LINUX_RINGS         64          /* 2^20 slots */
+/* Frames of others held at most while looking for our own. */
+#define LINUX_FOREIGN_MAX   64
+
+struct linux_pins {
+	pthread_mutex_t lock;
+	size_t nrings;          /* (c) */
+	int rings[LINUX_RINGS]; /* (c) */
+	uint32_t *free;         /* (l) stack of slots nobody uses */
+	size_t nfree;           /* (l) */
+};
+
+enum span_state {
+	SPAN_LIVE,
+	SPAN_LIMBO,
+};
+
+struct arch_span {
+	struct arch_span *next; /* (p) lp_lock; all spans of the pool */
+	struct arch_span *prev; /* (p) */
+	enum span_state state;  /* (p) */
+	int fd;                 /* (c) the span's memfd */
+	unsigned char *va;      /* where this process maps it, or NULL */
+	size_t nframes;         /* (c) */
+	vm_paddr_t pa;          /* (c) */
+	int domain;             /* (c) */
+	enum arch_pin pin;      /* who unpins: the one that recycles */
+	bool verified;          /* (c) once assembled */
+	size_t nout;            /* (p) frames not yet back in the standby */
+	size_t nevents;         /* (p) event records reserved for it */
+	size_t nslots;          /* pin slots in use */
+	uint32_t *slots;        /* pin slots */
+	uint32_t *from;         /* by frame: the standby slot it came from */
+	unsigned char *back;    /* (p) by frame: it is back */
+};
+
+struct linux_pool {
+	const struct linux_sys *lp_sys; /* (c) */
+	vm_size_t lp_frame_size;        /* (c) bytes */
+	int lp_node;                    /* (c) configured node, or -1 */
+	bool lp_numa;                   /* (c) more than one node has memory */
+	bool lp_addresses;              /* (c) pagemap tells addresses */
+	enum arch_linux_pin_want lp_pin_want; /* (c) */
+	enum arch_pin lp_pin;                 /* (c) what spans can get */
+	const char *lp_degraded;              /* (c) one sentence, or NULL */
+
+	int lp_standby;        /* (c) memfd of the standby frames */
+	unsigned char *lp_map; /* (c) the standby file, mapped read-only */
+	vm_size_t lp_map_size; /* (c) bytes */
+	int lp_pagemap;        /* (c) /proc/self/pagemap, opened as root */
+	int lp_kpagecount;     /* (c) /proc/kpagecount, or -1 */
+	int lp_zero;           /* (c) /dev/zero */
+	int lp_nr_fd;          /* (c) nr_hugepages, read and write */
+	size_t lp_raised;      /* frames nr_hugepages was raised by */
+
+	pthread_mutex_t lp_order; /* free here, take there */
+	pthread_mutex_t lp_lock;
+	struct inventory lp_inv;            /* (p) lp_lock */
+	struct arch_span *lp_spans;         /* (p) */
+	size_t lp_nspans;                   /* (p) */
+	size_t lp_nlimbo;                   /* (p) spans in limbo */
+	struct arch_linux_counts lp_counts; /* (p) */
+	struct arch_event *lp_events; /* (p) oldest first, from lp_event_head */
+	size_t lp_event_head;         /* (p) */
+	size_t lp_event_tail;         /* (p) */
+	size_t lp_event_cap;          /* (p) records allocated */
+	size_t lp_event_reserved;     /* (p) promised to live spans */
+
+	struct linux_pins lp_pins;
+};
+
+/* events.c: the queue of what happened on its own.  lp_lock held. */
+
+/* Make sure `n` more events can be pushed.  -ENOMEM. */
+int events_reserve_locked(struct linux_pool *lp, size_t n);
+void events_unreserve_locked(struct linux_pool *lp, size_t n);
+/* Cannot fail: a record was reserved and stays so. */
+void events_push_locked(struct linux_pool *lp, enum arch_event_kind kind,
+    vm_paddr_t pa, int domain);
+bool events_pop_locked(struct linux_pool *lp, struct arch_event *evp);
+
+/* pagemap.c */
+
+/* Map the pages of [va, va + len) that the file has.  -errno as madvise. */
+int pagemap_touch(const struct linux_pool *lp, void *va, size_t len,
+    bool writable);
+/*
+ * The frame behind `va`.  -ENODATA: none is mapped there.  -EPERM: the kernel
+ * hides addresses.
+ */
+int pagemap_read(const struct linux_pool *lp, const void *va, vm_paddr_t *pap);
+/*
+ * Is the frame mapped by anybody?  After our revocation only another file can
+ * map it, so true proves that another process took it.
+ */
+bool pagemap_frame_is_mapped(const struct linux_pool *lp, vm_paddr_t pa);
+
+/* memfd.c */
+
+/* A hugetlb memfd of `nframes`, mode 0600.  `seals`: F_SEAL_* or 0. */
+int memfd_frames(const struct linux_pool *lp, const char *name, size_t nframes,
+    int seals, int *fdp);
+int memfd_base(const struct linux_pool *lp, vm_size_t size, int *fdp);
+int memfd_take(const struct linux_pool *lp, int fd, size_t index);
+int memfd_punch(const struct linux_pool *lp, int fd, size_t index);
+int memfd_cut(const struct linux_pool *lp, int fd, size_t nframes);
+
+/* pin.c */
+
+/* Rings for `nslots` slots.  Needs CAP_IPC_LOCK to be free of the limit. */
+int pins_init(struct linux_pool *lp, size_t nslots);
+void pins_fini(struct linux_pool *lp);
+/* Can a frame of the standby be pinned? */
+int pins_probe(struct linux_pool *lp, void *va);
+int pins_take(struct linux_pool *lp, struct arch_span *span);
+void pins_drop(struct linux_pool *lp, struct arch_span *span);
+
+/* numa.c */
+bool numa_has_nodes(const struct linux_pool *lp);
+/* The node of the frame mapped at `va`. */
+int numa_node_of(const struct linux_pool *lp, void *va);
+/* Let this thread's next frames come from `node` only; -1: as before. */
+int numa_bind(const struct linux_pool *lp, int node);
+
+/* sysfs.c */
+int sysfs_open(struct linux_pool *lp);
+/* How many the kernel has free, of this size and on this node. */
+int sysfs_free(const struct linux_pool *lp, size_t *np);
+/* Raise nr_hugepages until `nframes` are free; notes what must be undone. */
+int sysfs_raise(struct linux_pool *lp, size_t nframes);
+/* Undo up to `n` of what sysfs_raise() did. */
+void sysfs_lower(struct linux_pool *lp, size_t n);
+
+/* standby.c: frames in and out of the standby file. */
+
+/*
+ * Move the frame in standby slot `slot` to `fd` at `index`: one step as far as
+ * this process goes.  *leftp: the frame is no longer in the slot, whatever is
+ * returned.  -ENOSPC: another process took it.
+ */
+int standby_move_out(struct linux_pool *lp, uint32_t slot, int domain, int fd,
+    size_t index, bool *leftp);
+/*
+ * Cut `fd` (unless -1) to `keep` frames and take one frame into the empty slot
+ * `slot`.  -ENOSPC: the kernel has none.
+ */
+int standby_move_in(struct linux_pool *lp, uint32_t slot, int domain, int fd,
+    size_t keep);
+/* Which frame did the slot get? */
+int standby_identify(struct linux_pool *lp, uint32_t slot,
+    struct arch_frame *framep);
+/* Give the slot's frame back to the kernel and the slot to the inventory. */
+void standby_give_back(struct linux_pool *lp, uint32_t slot);
+/* Fill the standby; on an error the caller calls standby_close(). */
+int standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg);
+void standby_close(struct linux_pool *lp);
+
+/* reclaim.c */
+
+/*
+ * Cut the span's file to nothing and take its frames back into the standby.
+ * Returns how many are still out.
+ */
+size_t reclaim_span(struct linux_pool *lp, struct arch_span *span);
+/* Replace missing frames; returns how many came. */
+int reclaim_missing(struct linux_pool *lp);
+
+/* span.c */
+int linux_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,
+    struct arch_span **spanp);
+void linux_span_info(void *ctx, struct arch_span *span,
+    struct arch_span_info *infop);
+int linux_span_verify(void *ctx, struct arch_span *span, size_t *nbadp);
+int linux_span_zero(void *ctx, struct arch_span *span, vm_size_t off,
+    vm_size_t len);
+int linux_span_recycle(void *ctx, struct arch_span *span);
+/* Unmap, unpin and close every span that is left. */
+void span_close_all(struct linux_pool *lp);
+/* Is `pa` a frame of the span that has left the standby?  Its index, or -1. */
+ssize_t span_expects(const struct linux_pool *lp, const struct arch_span *span,
+    vm_paddr_t pa);

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+
+#include "arch/linux/linux_int.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+#ifndef MFD_HUGE_SHIFT
+#define MFD_HUGE_SHIFT 26
+#endif
+
+static off_t
+offset_of(const struct linux_pool *lp, size_t index)
+{
+	return (off_t)(index * lp->lp_frame_size);
+}
+
+/* Without the executable bit where the kernel knows how (Linux 6.3). */
+static int
+memfd_new(const struct linux_pool *lp, const char *name, unsigned flags)
+{
+	int fd;
+
+	flags |= MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	fd = lp->lp_sys->memfd_create(name, flags | MFD_NOEXEC_SEAL);
+	if (fd == -EINVAL)
+		fd = lp->lp_sys->memfd_create(name, flags);
+	return fd;
+}
+
+/* Size, mode and seals; the fd is closed when one of them fails. */
+static int
+memfd_finish(const struct linux_pool *lp, int fd, off_t size, int seals)
+{
+	int r;
+
+	r = lp->lp_sys->ftruncate(fd, size);
+	if (r == 0)
+		r = lp->lp_sys->fchmod(fd, 0600);
+	if (r == 0 && seals != 0)
+		r = lp->lp_sys->add_seals(fd, seals);
+	if (r < 0)
+		(void)lp->lp_sys->close(fd); /* nothing is in it yet */
+	return r;
+}
+
+int
+memfd_frames(const struct linux_pool *lp, const char *name, size_t nframes,
+    int seals, int *fdp)
+{
+	unsigned order = (unsigned)__builtin_ctzll(lp->lp_frame_size);
+	int fd;
+	int r;
+
+	fd = memfd_new(lp, name, MFD_HUGETLB | order << MFD_HUGE_SHIFT);
+	if (fd < 0)
+		return fd;
+	r = memfd_finish(lp, fd, offset_of(lp, nframes), seals);
+	if (r < 0)
+		return r;
+	*fdp = fd;
+	return 0;
+}
+
+int
+memfd_base(const struct linux_pool *lp, vm_size_t size, int *fdp)
+{
+	int fd;
+	int r;
+
+	fd = memfd_new(lp, "holdfast-base", 0);
+	if (fd < 0)
+		return fd;
+	r = memfd_finish(lp, fd, (off_t)size,
+	    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	if (r < 0)
+		return r;
+	*fdp = fd;
+	return 0;
+}
+
+/* A signal that waits for this thread makes hugetlbfs give up: try again. */
+static int
+fallocate_frame(const struct linux_pool *lp, int fd, int mode, size_t index)
+{
+	int r;
+
+	do
+		r = lp->lp_sys->fallocate(fd, mode, offset_of(lp, index),
+		    (off_t)lp->lp_frame_size);
+	while (r == -EINTR);
+	return r;
+}
+
+int
+memfd_take(const struct linux_pool *lp, int fd, size_t index)
+{
+	return fallocate_frame(lp, fd, 0, index);
+}
+
+int
+memfd_punch(const struct linux_pool *lp, int fd, size_t index)
+{
+	return fallocate_frame(lp, fd,
+	    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, index);
+}
+
+int
+memfd_cut(const struct linux_pool *lp, int fd, size_t nframes)
+{
+	return lp->lp_sys->ftruncate(fd, offset_of(lp, nframes));
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "arch/linux/linux_int.h"
+
+/* Documentation/admin-guide/mm/pagemap.rst: 8 bytes a base page. */
+#define PAGEMAP_PAGE_SHIFT 12
+#define PAGEMAP_PRESENT    (1ull << 63)
+#define PAGEMAP_PFN        ((1ull << 55) - 1)
+
+int
+pagemap_touch(const struct linux_pool *lp, void *va, size_t len, bool writable)
+{
+	int advice = writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+	int r;
+
+	do
+		r = lp->lp_sys->madvise(va, len, advice);
+	while (r == -EINTR || r == -EAGAIN);
+	return r;
+}
+
+int
+pagemap_read(const struct linux_pool *lp, const void *va, vm_paddr_t *pap)
+{
+	uintptr_t page = (uintptr_t)va >> PAGEMAP_PAGE_SHIFT;
+	uint64_t entry;
+	ssize_t n;
+
+	n = lp->lp_sys->pread(lp->lp_pagemap, &entry, sizeof(entry),
+	    (off_t)(page * sizeof(entry)));
+	if (n < 0)
+		return (int)n;
+	if (n != sizeof(entry))
+		return -EIO;
+	if ((entry & PAGEMAP_PRESENT) == 0)
+		return -ENODATA;
+	if ((entry & PAGEMAP_PFN) == 0)
+		return -EPERM;
+	*pap = (entry & PAGEMAP_PFN) << PAGEMAP_PAGE_SHIFT;
+	return 0;
+}
+
+bool
+pagemap_frame_is_mapped(const struct linux_pool *lp, vm_paddr_t pa)
+{
+	off_t off = (off_t)((pa >> PAGEMAP_PAGE_SHIFT) * sizeof(uint64_t));
+	uint64_t count = 0;
+
+	if (lp->lp_kpagecount < 0)
+		return false;
+	return lp->lp_sys->pread(lp->lp_kpagecount, &count, sizeof(count),
+		   off) == sizeof(count) &&
+	       count > 0;
+}

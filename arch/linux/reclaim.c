@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+
+#include "arch/linux/linux_int.h"
+#include "core/kassert.h"
+
+/*
+ * Taking frames back.
+ *
+ * A span's file is cut from its end, a frame at a time, and after each cut the
+ * standby asks the kernel for a frame.  It gets the one that was cut off
+ * exactly when nobody holds it any more: that success is the proof.  What
+ * comes instead is looked at:
+ *
+ *	ours, of this span       it is back
+ *	ours, of another span    that one's comes back (it was in limbo, or its
+ *	                         holder punched a hole)
+ *	anybody's                replaces a frame we miss, or is kept aside so
+ *	                         that the next try reaches deeper, and given
+ *	                         back to the kernel in the end
+ */
+
+/* Tries after the first round that may find nothing, for a holder who regrows
+ * his file while we cut it. */
+#define RECLAIM_TRIES     8
+/* Bytes of others' frames that one search may hold. */
+#define RECLAIM_ASIDE_MAX (128ul << 20)
+
+struct aside {
+	size_t n;
+	size_t max;
+	uint32_t slots[LINUX_FOREIGN_MAX];
+};
+
+static void
+span_gets_back(struct linux_pool *lp, struct arch_span *span, size_t i)
+{
+	MPASS(span->nout > 0 && span->back[i] == 0);
+	span->back[i] = 1;
+	span->nout--;
+	if (span->state == SPAN_LIMBO)
+		lp->lp_counts.limbo--;
+	else
+		lp->lp_counts.spans--;
+	lp->lp_counts.standby++;
+}
+
+/* Whose frame is it?  NULL: nobody's. */
+static struct arch_span *
+owner_of(struct linux_pool *lp, vm_paddr_t pa)
+{
+	for (struct arch_span *s = lp->lp_spans; s != NULL; s = s->next)
+		if (span_expects(lp, s, pa) >= 0)
+			return s;
+	return NULL;
+}
+
+/* Put the frame in the inventory if it belongs there. */
+static bool
+claim(struct linux_pool *lp, struct arch_span *span, uint32_t slot,
+    const struct arch_frame *frame)
+{
+	struct arch_span *owner;
+	bool ours = true;
+
+	pthread_mutex_lock(&lp->lp_lock);
+	owner = span_expects(lp, span, frame->pa) >= 0
+		    ? span
+		    : owner_of(lp, frame->pa);
+	if (owner != NULL) {
+		span_gets_back(lp, owner,
+		    (size_t)span_expects(lp, owner, frame->pa));
+	} else if (lp->lp_counts.missing > 0) {
+		lp->lp_counts.missing--;
+		lp->lp_counts.standby++;
+		events_unreserve_locked(lp, 1);
+		events_push_locked(lp, ARCH_FRAME_GAINED, frame->pa,
+		    frame->domain);
+	} else {
+		ours = false;
+	}
+	if (ours)
+		inventory_hold(&lp->lp_inv, slot, frame);
+	pthread_mutex_unlock(&lp->lp_lock);
+	return ours;
+}
+
+/*
+ * The slot for the next frame.  Where addresses are hidden a frame is known by
+ * its slot, so it comes back to the one it left.
+ */
+static uint32_t
+grab_slot(struct linux_pool *lp, const struct arch_span *span)
+{
+	uint32_t slot;
+
+	if (!lp->lp_addresses && span != NULL)
+		return span->from[0];
+	pthread_mutex_lock(&lp->lp_lock);
+	slot = inventory_grab(&lp->lp_inv);
+	pthread_mutex_unlock(&lp->lp_lock);
+	return slot;
+}
+
+static void
+drop_slot(struct linux_pool *lp, const struct arch_span *span, uint32_t slot)
+{
+	if (!lp->lp_addresses && span != NULL)
+		return;
+	pthread_mutex_lock(&lp->lp_lock);
+	inventory_drop(&lp->lp_inv, slot);
+	pthread_mutex_unlock(&lp->lp_lock);
+}
+
+/*
+ * Cut `span` (unless NULL) to `keep` frames, take one frame and see whose it
+ * is.  Returns 1 when it was one of the pool's, 0 when it was not.  -ENOSPC:
+ * the kernel has none.
+ */
+static int
+take_one(struct linux_pool *lp, struct arch_span *span, size_t keep,
+    struct aside *aside)
+{
+	struct arch_frame frame;
+	uint32_t slot;
+	int r;
+
+	slot = grab_slot(lp, span);
+	if (slot == INVENTORY_NONE)
+		return -ENOSPC;
+	r = standby_move_in(lp, slot, span != NULL ? span->domain : lp->lp_node,
+	    span != NULL ? span->fd : -1, keep);
+	if (r < 0) {
+		drop_slot(lp, span, slot);
+		return r;
+	}
+	r = standby_identify(lp, slot, &frame);
+	if (r == 0 && claim(lp, span, slot, &frame))
+		return 1;
+	if (aside->n < aside->max)
+		aside->slots[aside->n++] = slot;
+	else
+		standby_give_back(lp, slot);
+	return 0;
+}
+
+static struct aside
+aside_new(const struct linux_pool *lp)
+{
+	size_t max = RECLAIM_ASIDE_MAX / lp->lp_frame_size;
+
+	return (struct aside){.max = MIN(MAX(max, 1), LINUX_FOREIGN_MAX)};
+}
+
+static void
+aside_give_back(struct linux_pool *lp, struct aside *aside)
+{
+	while (aside->n > 0)
+		standby_give_back(lp, aside->slots[--aside->n]);
+}
+
+/* Frames still out of the span, or missing from the pool. */
+static size_t
+still_wanted(struct linux_pool *lp, const struct arch_span *span)
+{
+	size_t n;
+
+	pthread_mutex_lock(&lp->lp_lock);
+	n = span != NULL ? span->nout : lp->lp_counts.missing;
+	pthread_mutex_unlock(&lp->lp_lock);
+	return n;
+}
+
+size_t
+reclaim_span(struct linux_pool *lp, struct arch_span *span)
+{
+	struct aside aside = aside_new(lp);
+	size_t failed = 0;
+
+	for (size_t i = span->nframes; i-- > 0;)
+		(void)take_one(lp, span, i, &aside); /* tried again below */
+	while (failed < RECLAIM_TRIES && aside.n < aside.max &&
+	       still_wanted(lp, span) > 0)
+		if (take_one(lp, span, 0, &aside) < 0)
+			failed++;
+	aside_give_back(lp, &aside);
+	return still_wanted(lp, span);
+}
+
+int
+reclaim_missing(struct linux_pool *lp)
+{
+	struct aside aside = aside_new(lp);
+	int came = 0;
+	int r = 0;
+
+	while (r >= 0 && aside.n < aside.max && still_wanted(lp, NULL) > 0) {
+		r = take_one(lp, NULL, 0, &aside);
+		if (r == 1)
+			came++;
+	}
+	aside_give_back(lp, &aside);
+	return came > 0 || r >= 0 || r == -ENOSPC ? came : r;
+}

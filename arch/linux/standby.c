@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "arch/linux/linux_int.h"
+#include "core/kassert.h"
+
+/*
+ * The kernel keeps free huge pages of a node on a stack.  A frame that is
+ * freed and at once allocated again is therefore the same frame, unless
+ * another process came between; that is found out afterwards, from the
+ * pagemap.  lp_order keeps our own threads from coming between.
+ */
+
+int
+standby_move_out(struct linux_pool *lp, uint32_t slot, int domain, int fd,
+    size_t index, bool *leftp)
+{
+	int r;
+
+	*leftp = false;
+	r = numa_bind(lp, domain);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&lp->lp_order);
+	r = memfd_punch(lp, lp->lp_standby, slot);
+	if (r == 0) {
+		*leftp = true;
+		r = memfd_take(lp, fd, index);
+	}
+	pthread_mutex_unlock(&lp->lp_order);
+	(void)numa_bind(lp, -1); /* back to the default cannot fail */
+	return r;
+}
+
+int
+standby_move_in(struct linux_pool *lp, uint32_t slot, int domain, int fd,
+    size_t keep)
+{
+	int r;
+
+	r = numa_bind(lp, domain);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&lp->lp_order);
+	if (fd >= 0)
+		r = memfd_cut(lp, fd, keep);
+	if (r == 0)
+		r = memfd_take(lp, lp->lp_standby, slot);
+	pthread_mutex_unlock(&lp->lp_order);
+	(void)numa_bind(lp, -1); /* back to the default cannot fail */
+	return r;
+}
+
+static void *
+slot_va(struct linux_pool *lp, uint32_t slot)
+{
+	return lp->lp_map + slot * lp->lp_frame_size;
+}
+
+/*
+ * Where addresses are hidden, each slot has an invented one, and no two of
+ * them are neighbours: then nobody can be promised contiguity.
+ */
+static vm_paddr_t
+invented_pa(const struct linux_pool *lp, uint32_t slot)
+{
+	return (2 * (vm_paddr_t)slot + 1) * lp->lp_frame_size;
+}
+
+int
+standby_identify(struct linux_pool *lp, uint32_t slot,
+    struct arch_frame *framep)
+{
+	void *va = slot_va(lp, slot);
+	vm_paddr_t pa = invented_pa(lp, slot);
+	int r;
+
+	r = pagemap_touch(lp, va, lp->lp_frame_size, false);
+	if (r == 0 && lp->lp_addresses)
+		r = pagemap_read(lp, va, &pa);
+	if (r == 0)
+		*framep = (struct arch_frame){pa, numa_node_of(lp, va)};
+	return r;
+}
+
+void
+standby_give_back(struct linux_pool *lp, uint32_t slot)
+{
+	int r;
+
+	pthread_mutex_lock(&lp->lp_order);
+	r = memfd_punch(lp, lp->lp_standby, slot);
+	pthread_mutex_unlock(&lp->lp_order);
+	if (r < 0)
+		return; /* the slot keeps a frame nobody counts on */
+	pthread_mutex_lock(&lp->lp_lock);
+	inventory_drop(&lp->lp_inv, slot);
+	pthread_mutex_unlock(&lp->lp_lock);
+}
+
+static int
+standby_map(struct linux_pool *lp, uint32_t nslots)
+{
+	void *va;
+	int r;
+
+	r = memfd_frames(lp, "holdfast-standby", nslots, F_SEAL_SEAL,
+	    &lp->lp_standby);
+	if (r < 0)
+		return r;
+	lp->lp_map_size = nslots * lp->lp_frame_size;
+	r = lp->lp_sys->mmap(&va, lp->lp_map_size, PROT_READ,
+	    MAP_SHARED | MAP_NORESERVE, lp->lp_standby);
+	if (r == 0)
+		lp->lp_map = va;
+	return r;
+}
+
+/* Take up to `want` frames into slots; store which and how many. */
+static int
+standby_gather(struct linux_pool *lp, size_t want, struct arch_frame *frames,
+    size_t *np)
+{
+	size_t n = 0;
+	int r = 0;
+
+	while (n < want) {
+		uint32_t slot = inventory_grab(&lp->lp_inv);
+
+		MPASS(slot != INVENTORY_NONE);
+		r = standby_move_in(lp, slot, lp->lp_node, -1, 0);
+		if (r < 0) {
+			inventory_drop(&lp->lp_inv, slot);
+			break;
+		}
+		r = standby_identify(lp, slot, &frames[n]);
+		if (r < 0)
+			break;
+		inventory_hold(&lp->lp_inv, slot, &frames[n++]);
+	}
+	*np = n;
+	return r == -ENOSPC ? 0 : r;
+}
+
+/* Keep the best `want` of the `n` gathered frames. */
+static int
+standby_trim(struct linux_pool *lp, struct arch_frame *frames, size_t n,
+    size_t want)
+{
+	int r;
+
+	r = inventory_choose(frames, n, want, lp->lp_frame_size);
+	if (r < 0)
+		return r;
+	for (size_t i = want; i < n; i++) {
+		uint32_t slot = inventory_find(&lp->lp_inv, frames[i].pa);
+
+		inventory_pull(&lp->lp_inv, slot);
+		standby_give_back(lp, slot);
+	}
+	sysfs_lower(lp, n - want);
+	return 0;
+}
+
+/* Can the kernel tell addresses?  Asked of the first frame. */
+static int
+standby_probe(struct linux_pool *lp, bool without)
+{
+	vm_paddr_t pa;
+	int r;
+
+	r = standby_move_in(lp, 0, lp->lp_node, -1, 0);
+	if (r < 0)
+		return r;
+	r = pagemap_touch(lp, lp->lp_map, lp->lp_frame_size, false);
+	if (r == 0)
+		r = pagemap_read(lp, lp->lp_map, &pa);
+	lp->lp_addresses = r == 0;
+	(void)memfd_punch(lp, lp->lp_standby, 0);
+	return r == -EPERM && without ? 0 : r;
+}
+
+int
+standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg)
+{
+	size_t spare = cfg->nframes * cfg->spare_percent / 100;
+	size_t max = MAX(cfg->nframes, cfg->nframes_max);
+	size_t min = cfg->nframes_min > 0 ? cfg->nframes_min : cfg->nframes;
+	uint32_t nslots = (uint32_t)(max + spare + LINUX_FOREIGN_MAX);
+	struct arch_frame *frames;
+	size_t n;
+	int r;
+
+	r = inventory_init(&lp->lp_inv, nslots, lp->lp_frame_size);
+	if (r == 0)
+		r = standby_map(lp, nslots);
+	if (r == 0 && cfg->may_raise)
+		r = sysfs_raise(lp, cfg->nframes + spare);
+	if (r == 0)
+		r = standby_probe(lp, cfg->without_addresses);
+	if (r < 0)
+		return r;
+	frames = lp->lp_sys->calloc(cfg->nframes + spare, sizeof(*frames));
+	if (frames == NULL)
+		return -ENOMEM;
+	r = standby_gather(lp, cfg->nframes + spare, frames, &n);
+	if (r == 0 && n < min)
+		r = -ENOSPC;
+	if (r == 0)
+		r = standby_trim(lp, frames, n, MIN(n, cfg->nframes));
+	free(frames);
+	lp->lp_counts.total = MIN(n, cfg->nframes);
+	lp->lp_counts.standby = lp->lp_counts.total;
+	return r;
+}
+
+void
+standby_close(struct linux_pool *lp)
+{
+	if (lp->lp_map != NULL)
+		(void)lp->lp_sys->munmap(lp->lp_map, lp->lp_map_size);
+	if (lp->lp_standby >= 0)
+		(void)lp->lp_sys->close(lp->lp_standby);
+	inventory_fini(&lp->lp_inv);
+	sysfs_lower(lp, lp->lp_raised);
+}

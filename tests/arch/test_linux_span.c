@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Spans of real frames: assembled, pinned, read back, zeroed, verified and
+ * recycled, all of it as nobody.  Hostile holders are in test_linux_hostile.c,
+ * failing system calls in test_linux_fail.c.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/arch/linux_pool.h"
+
+static bool
+all_zero(const unsigned char *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (p[i] != 0)
+			return false;
+	return true;
+}
+
+TEST(arch_linux_open__knows_the_address_of_every_frame)
+{
+	struct arch arch = linux_pool_open(16);
+	struct arch_frame frames[16];
+	struct arch_pool_info info;
+	size_t n;
+
+	arch.ops->pool_info(arch.ctx, &info);
+	ASSERT_EQ(info.nstandby, 16u);
+	ASSERT_EQ(info.frame_size, FRAME);
+	ASSERT_TRUE(info.addresses_known);
+	ASSERT_FALSE(info.simulated);
+	ASSERT_EQ(info.pin, ARCH_PIN_LONGTERM);
+	ASSERT_NULL(info.degraded);
+	ASSERT_EQ(arch.ops->pool_frames(arch.ctx, frames, 16, &n), 0);
+	ASSERT_EQ(n, 16u);
+	for (size_t i = 0; i < n; i++) {
+		ASSERT_NE(frames[i].pa, 0u);
+		ASSERT_EQ(frames[i].pa % FRAME, 0u);
+		if (i > 0)
+			ASSERT_LT(frames[i - 1].pa, frames[i].pa);
+	}
+	linux_pool_check(&arch);
+	arch_linux_close(&arch);
+}
+
+TEST(arch_linux_close__gives_every_frame_back)
+{
+	size_t before = linux_free_hugepages();
+	struct arch arch = linux_pool_open(8);
+
+	ASSERT_EQ(linux_free_hugepages(), before - 8);
+	(void)linux_pool_span(&arch, linux_pool_run(&arch, 1), 1);
+	arch_linux_close(&arch);
+	ASSERT_EQ(linux_free_hugepages(), before);
+}
+
+TEST(arch_linux_open__refuses_more_than_there_is_and_holds_nothing)
+{
+	size_t before = linux_free_hugepages();
+	struct arch_linux_config config = {
+	    .nframes = before + 100000,
+	    .node = -1,
+	};
+	struct arch arch;
+
+	if (geteuid() != 0)
+		test_skip("needs root");
+	ASSERT_EQ(arch_linux_open(&config, &arch), -ENOSPC);
+	ASSERT_EQ(linux_free_hugepages(), before);
+}
+
+TEST(span_assemble__gives_a_pinned_ascending_zeroed_file_to_nobody)
+{
+	struct arch arch = linux_pool_open(16);
+	vm_paddr_t pa = linux_pool_run(&arch, 4);
+	struct arch_span_info info;
+	struct arch_span *span;
+	struct stat st;
+	unsigned char *p;
+	size_t nbad = 99;
+
+	become_nobody();
+	span = linux_pool_span(&arch, pa, 4);
+	linux_pool_check(&arch);
+	arch.ops->span_info(arch.ctx, span, &info);
+	ASSERT_EQ(info.pa, pa);
+	ASSERT_EQ(info.nframes, 4u);
+	ASSERT_EQ(info.pin, ARCH_PIN_LONGTERM);
+	ASSERT_TRUE(info.verified);
+	ASSERT_EQ(fstat(info.fd, &st), 0);
+	ASSERT_EQ((size_t)st.st_size, 4 * FRAME);
+	ASSERT_EQ(st.st_mode & 0777, 0600u);
+	p = linux_map_fd(info.fd, 4);
+	ASSERT_TRUE(all_zero(p, 4 * FRAME));
+	memset(p, 0xa5, 4 * FRAME);
+	ASSERT_EQ(arch.ops->span_verify(arch.ctx, span, &nbad), 0);
+	ASSERT_EQ(nbad, 0u);
+	munmap(p, 4 * FRAME);
+	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	linux_pool_check(&arch);
+	ASSERT_EQ(linux_pool_run(&arch, 4), pa);
+	arch_linux_close(&arch);
+}
+
+TEST(span_assemble__gives_zeroes_after_another_tenant_wrote)
+{
+	struct arch arch = linux_pool_open(8);
+	vm_paddr_t pa = linux_pool_run(&arch, 2);
+	struct arch_span_info info;
+	struct arch_event event;
+	struct arch_span *span;
+	unsigned char *p;
+
+	become_nobody();
+	for (int round = 0; round < 10; round++) {
+		span = linux_pool_span(&arch, pa, 2);
+		arch.ops->span_info(arch.ctx, span, &info);
+		p = linux_map_fd(info.fd, 2);
+		ASSERT_TRUE(all_zero(p, 2 * FRAME));
+		memset(p, 0xff, 2 * FRAME);
+		munmap(p, 2 * FRAME);
+		ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	}
+	ASSERT_FALSE(arch.ops->pool_event(arch.ctx, &event));
+	linux_pool_check(&arch);
+	arch_linux_close(&arch);
+}
+
+TEST(span_assemble__refuses_frames_that_are_not_in_the_standby)
+{
+	struct arch arch = linux_pool_open(8);
+	vm_paddr_t pa = linux_pool_run(&arch, 2);
+	struct arch_span *span = NULL;
+	struct arch_span *taken;
+	int nfds;
+
+	taken = linux_pool_span(&arch, pa + FRAME, 1);
+	nfds = test_nfds();
+	ASSERT_EQ(arch.ops->span_assemble(arch.ctx, pa, 2, &span), -ENOENT);
+	ASSERT_EQ(arch.ops->span_assemble(arch.ctx, 0, 1, &span), -ENOENT);
+	ASSERT_EQ(arch.ops->span_assemble(arch.ctx, pa + 4096, 1, &span),
+	    -ENOENT);
+	ASSERT_EQ(arch.ops->span_assemble(arch.ctx, pa, 0, &span), -EINVAL);
+	ASSERT_EQ(arch.ops->span_assemble(arch.ctx, pa, SIZE_MAX, &span),
+	    -ENOENT);
+	ASSERT_NULL(span);
+	ASSERT_EQ(test_nfds(), nfds);
+	linux_pool_check(&arch);
+	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, taken), 0);
+	arch_linux_close(&arch);
+}
+
+TEST(span_zero__clears_exactly_its_range)
+{
+	struct arch arch = linux_pool_open(8);
+	vm_paddr_t pa = linux_pool_run(&arch, 2);
+	struct arch_span_info info;
+	struct arch_span *span;
+	unsigned char *p;
+
+	become_nobody();
+	span = linux_pool_span(&arch, pa, 2);
+	arch.ops->span_info(arch.ctx, span, &info);
+	p = linux_map_fd(info.fd, 2);
+	memset(p, 0x77, 2 * FRAME);
+	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, FRAME - 100, 4196), 0);
+	ASSERT_EQ(p[FRAME - 101], 0x77);
+	ASSERT_TRUE(all_zero(p + FRAME - 100, 4196));
+	ASSERT_EQ(p[FRAME + 4096], 0x77);
+	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, 0, 2 * FRAME), 0);
+	ASSERT_TRUE(all_zero(p, 2 * FRAME));
+	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, 2 * FRAME, 0), 0);
+	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, FRAME, FRAME + 1),
+	    -EINVAL);
+	munmap(p, 2 * FRAME);
+	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	arch_linux_close(&arch);
+}
+
+TEST(base_file__is_sparse_sealed_and_private)
+{
+	struct arch arch = linux_pool_open(1);
+	struct stat st;
+	int fd = -1;
+
+	become_nobody();
+	ASSERT_EQ(arch.ops->base_file(arch.ctx, 1ul << 30, &fd), 0);
+	ASSERT_EQ(fstat(fd, &st), 0);
+	ASSERT_EQ(st.st_size, 1l << 30);
+	ASSERT_EQ(st.st_blocks, 0);
+	ASSERT_EQ(st.st_mode & 0777, 0600u);
+	ASSERT_EQ(ftruncate(fd, 0), -1);
+	ASSERT_EQ(errno, EPERM);
+	ASSERT_EQ(ftruncate(fd, 2l << 30), -1);
+	ASSERT_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+	ASSERT_EQ(arch.ops->base_file(arch.ctx, 0, &fd), -EINVAL);
+	close(fd);
+	arch_linux_close(&arch);
+}
+
+TEST(alloc__is_zeroed_and_aligned_small_and_large)
+{
+	static const size_t sizes[] = {1, 64, 100, 4096, 1u << 20, 3u << 20};
+	struct arch arch = linux_pool_open(1);
+
+	for (size_t i = 0; i < nitems(sizes); i++) {
+		unsigned char *p = arch.ops->alloc(arch.ctx, sizes[i]);
+
+		ASSERT_NOT_NULL(p);
+		ASSERT_EQ((uintptr_t)p % 64, 0u);
+		ASSERT_TRUE(all_zero(p, sizes[i]));
+		memset(p, 1, sizes[i]);
+		arch.ops->free(arch.ctx, p, sizes[i]);
+	}
+	arch.ops->free(arch.ctx, NULL, 64);
+	arch_linux_close(&arch);
+}
