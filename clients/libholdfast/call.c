@@ -216,6 +216,10 @@ receive_replies(struct holdfast *h, const struct hf_exchange *exchange,
 
 	r = hf_conn_receive(&h->conn, h->packet, HOLDFAST_PACKET_MAX, &size,
 	    &fds);
+	if (r == -EPROTO)
+		return hf_mistrust(h,
+		    "the daemon sent an oversize packet, too "
+		    "many descriptors, or descriptors without data");
 	if (r < 0)
 		return hf_broken(h, r);
 	wire_arena_reset(&h->arena);
