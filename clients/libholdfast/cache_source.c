@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Spans of a cache from the daemon: whole frames, not mapped by the library,
+ * because the cache gives them their place.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "clients/libholdfast/cache_int.h"
+#include "clients/libholdfast/holdfast.h"
+
+struct daemon_source {
+	struct holdfast *h;
+	struct holdfast_cache_options options;
+};
+
+static int
+daemon_import(void *arg, uint64_t size, struct cache_import *importp)
+{
+	struct daemon_source *s = arg;
+	struct holdfast_contig_req req = {
+	    .size = size,
+	    .low = s->options.low,
+	    .high = s->options.high,
+	    .alignment = FRAME,
+	    .domain = s->options.domain,
+	    .domain_set = s->options.domain_set,
+	    .type = s->options.type != NULL ? s->options.type : "cache",
+	    .no_map = true,
+	};
+	struct holdfast_buf *buf;
+	int rv = holdfast_contigmalloc(s->h, &req, &buf);
+
+	if (rv != HF_OK)
+		return rv;
+	*importp = (struct cache_import){
+	    .fd = buf->fd,
+	    .offset = buf->fd_offset,
+	    .size = size,
+	    .pa = buf->pa_known ? buf->pa : 0,
+	    .handle = buf,
+	};
+	return 0;
+}
+
+/* Nothing to be done about a failure: the daemon cleans up after us. */
+static void
+daemon_release(void *arg, void *handle)
+{
+	struct daemon_source *s = arg;
+
+	(void)holdfast_contigfree(s->h, handle);
+}
+
+int
+holdfast_cache_create(struct holdfast *h,
+    const struct holdfast_cache_options *options,
+    struct holdfast_cache **cachep)
+{
+	struct daemon_source *s = calloc(1, sizeof(*s));
+	struct cache_source source = {
+	    .import = daemon_import,
+	    .release = daemon_release,
+	    .fini = free,
+	    .arg = s,
+	};
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->h = h;
+	if (options != NULL)
+		s->options = *options;
+	return cache_create_over(&source, options, cachep);
+}
