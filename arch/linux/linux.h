@@ -28,6 +28,8 @@ struct arch_linux_config {
 	size_t nframes_max;     /* it may grow to this later; 0: nframes */
 	int node;               /* NUMA node, or -1: any */
 	bool may_raise;         /* may raise nr_hugepages; close puts it back */
+	bool prefer_runs;       /* with may_raise: ask for gigantic pages and
+				 * take them apart, which gives long runs */
 	unsigned spare_percent; /* take so many more at first, keep the best
 				 * runs, give the rest back */
 	enum arch_linux_pin_want pin;

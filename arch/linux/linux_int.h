@@ -21,6 +21,8 @@
 #define LINUX_RING_SLOTS    16384u      /* IORING_MAX_REG_BUFFERS */
 #define LINUX_RING_SLOT_MAX (1ul << 30) /* bytes a slot can pin */
 #define LINUX_RINGS         64          /* 2^20 slots */
+/* A gigantic page, which the kernel can take apart into frames. */
+#define LINUX_GIGANTIC      (1ul << 30)
 /* Frames of others held at most while looking for our own. */
 #define LINUX_FOREIGN_MAX   64
 
@@ -150,6 +152,12 @@ int sysfs_open(struct linux_pool *lp);
 int sysfs_free(const struct linux_pool *lp, size_t *np);
 /* Raise nr_hugepages until `nframes` are free; notes what must be undone. */
 int sysfs_raise(struct linux_pool *lp, size_t nframes);
+/*
+ * Raise nr_hugepages by at least `nframes` in gigantic pages that are taken
+ * apart at once, so that the frames are neighbours.  Returns how many frames
+ * came; 0 where the kernel has no gigantic pages to give.
+ */
+size_t sysfs_raise_runs(struct linux_pool *lp, size_t nframes);
 /* Undo up to `n` of what sysfs_raise() did. */
 void sysfs_lower(struct linux_pool *lp, size_t n);
 

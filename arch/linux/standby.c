@@ -183,30 +183,36 @@ standby_probe(struct linux_pool *lp, bool without)
 	return r == -EPERM && without ? 0 : r;
 }
 
-int
-standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg)
+/* How many frames to take at first.  What is too many is given back. */
+static int
+standby_raise(struct linux_pool *lp, const struct arch_linux_config *cfg,
+    size_t *wantp)
 {
-	size_t spare = cfg->nframes * cfg->spare_percent / 100;
-	size_t max = MAX(cfg->nframes, cfg->nframes_max);
+	size_t came;
+
+	if (!cfg->may_raise)
+		return 0;
+	came = cfg->prefer_runs ? sysfs_raise_runs(lp, cfg->nframes) : 0;
+	if (came >= cfg->nframes) {
+		*wantp = came;
+		return 0;
+	}
+	return sysfs_raise(lp, *wantp);
+}
+
+static int
+standby_fill(struct linux_pool *lp, const struct arch_linux_config *cfg,
+    size_t want)
+{
 	size_t min = cfg->nframes_min > 0 ? cfg->nframes_min : cfg->nframes;
-	uint32_t nslots = (uint32_t)(max + spare + LINUX_FOREIGN_MAX);
 	struct arch_frame *frames;
 	size_t n;
 	int r;
 
-	r = inventory_init(&lp->lp_inv, nslots, lp->lp_frame_size);
-	if (r == 0)
-		r = standby_map(lp, nslots);
-	if (r == 0 && cfg->may_raise)
-		r = sysfs_raise(lp, cfg->nframes + spare);
-	if (r == 0)
-		r = standby_probe(lp, cfg->without_addresses);
-	if (r < 0)
-		return r;
-	frames = lp->lp_sys->calloc(cfg->nframes + spare, sizeof(*frames));
+	frames = lp->lp_sys->calloc(want, sizeof(*frames));
 	if (frames == NULL)
 		return -ENOMEM;
-	r = standby_gather(lp, cfg->nframes + spare, frames, &n);
+	r = standby_gather(lp, want, frames, &n);
 	if (r == 0 && n < min)
 		r = -ENOSPC;
 	if (r == 0)
@@ -214,6 +220,28 @@ standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg)
 	free(frames);
 	lp->lp_counts.total = MIN(n, cfg->nframes);
 	lp->lp_counts.standby = lp->lp_counts.total;
+	return r;
+}
+
+int
+standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg)
+{
+	size_t want = cfg->nframes + cfg->nframes * cfg->spare_percent / 100;
+	size_t per = LINUX_GIGANTIC / lp->lp_frame_size;
+	size_t most;
+	int r;
+
+	most = MAX(want, roundup2(cfg->nframes, MAX(per, 1)));
+	most = MAX(most, cfg->nframes_max) + LINUX_FOREIGN_MAX;
+	r = inventory_init(&lp->lp_inv, (uint32_t)most, lp->lp_frame_size);
+	if (r == 0)
+		r = standby_map(lp, (uint32_t)most);
+	if (r == 0)
+		r = standby_raise(lp, cfg, &want);
+	if (r == 0)
+		r = standby_probe(lp, cfg->without_addresses);
+	if (r == 0)
+		r = standby_fill(lp, cfg, want);
 	return r;
 }
 

@@ -13,20 +13,23 @@
  * allow that).
  */
 
-static void
-hugepages_path(const struct linux_pool *lp, const char *file, char *path,
-    size_t size)
+/* The file of this pool's node, or of the whole host. */
+static int
+hugepages_file(const struct linux_pool *lp, vm_size_t frame_size,
+    const char *file, int flags)
 {
-	unsigned long kib = lp->lp_frame_size >> 10;
+	unsigned long kib = frame_size >> 10;
+	char path[128];
 
 	if (lp->lp_node < 0)
-		(void)snprintf(path, size,
+		(void)snprintf(path, sizeof(path),
 		    "/sys/kernel/mm/hugepages/hugepages-%lukB/%s", kib, file);
 	else
-		(void)snprintf(path, size,
+		(void)snprintf(path, sizeof(path),
 		    "/sys/devices/system/node/node%d/hugepages/"
 		    "hugepages-%lukB/%s",
 		    lp->lp_node, kib, file);
+	return lp->lp_sys->open(path, flags | O_CLOEXEC);
 }
 
 static int
@@ -57,13 +60,12 @@ number_write(const struct linux_pool *lp, int fd, size_t number)
 int
 sysfs_open(struct linux_pool *lp)
 {
-	char path[128];
 	int fd;
 
-	hugepages_path(lp, "nr_hugepages", path, sizeof(path));
-	fd = lp->lp_sys->open(path, O_RDWR | O_CLOEXEC);
+	fd = hugepages_file(lp, lp->lp_frame_size, "nr_hugepages", O_RDWR);
 	if (fd == -EACCES || fd == -EPERM || fd == -EROFS)
-		fd = lp->lp_sys->open(path, O_RDONLY | O_CLOEXEC);
+		fd = hugepages_file(lp, lp->lp_frame_size, "nr_hugepages",
+		    O_RDONLY);
 	if (fd < 0)
 		return fd == -ENOENT ? -ENOTSUP : fd;
 	lp->lp_nr_fd = fd;
@@ -73,12 +75,10 @@ sysfs_open(struct linux_pool *lp)
 int
 sysfs_free(const struct linux_pool *lp, size_t *np)
 {
-	char path[128];
 	int fd;
 	int r;
 
-	hugepages_path(lp, "free_hugepages", path, sizeof(path));
-	fd = lp->lp_sys->open(path, O_RDONLY | O_CLOEXEC);
+	fd = hugepages_file(lp, lp->lp_frame_size, "free_hugepages", O_RDONLY);
 	if (fd < 0)
 		return fd;
 	r = number_read(lp, fd, np);
@@ -104,6 +104,50 @@ sysfs_raise(struct linux_pool *lp, size_t nframes)
 	if (number_read(lp, lp->lp_nr_fd, &after) == 0 && after > before)
 		lp->lp_raised += after - before;
 	return r;
+}
+
+/* Gigantic pages that were free already are left alone. */
+static size_t
+gigantic_raise(const struct linux_pool *lp, int nr_fd, int demote_fd,
+    size_t want)
+{
+	size_t before;
+	size_t after;
+
+	if (number_read(lp, nr_fd, &before) < 0 ||
+	    number_write(lp, nr_fd, before + want) < 0 ||
+	    number_read(lp, nr_fd, &after) < 0 || after <= before)
+		return 0;
+	(void)number_write(lp, demote_fd, after - before); /* counted below */
+	if (number_read(lp, nr_fd, &want) < 0)
+		return 0;
+	/* What could not be taken apart goes back. */
+	if (want > before)
+		(void)number_write(lp, nr_fd, before);
+	return after - MAX(want, before);
+}
+
+size_t
+sysfs_raise_runs(struct linux_pool *lp, size_t nframes)
+{
+	size_t per = LINUX_GIGANTIC / lp->lp_frame_size;
+	size_t n = 0;
+	int demote_fd;
+	int nr_fd;
+
+	if (lp->lp_frame_size >= LINUX_GIGANTIC)
+		return 0;
+	nr_fd = hugepages_file(lp, LINUX_GIGANTIC, "nr_hugepages", O_RDWR);
+	demote_fd = hugepages_file(lp, LINUX_GIGANTIC, "demote", O_WRONLY);
+	if (nr_fd >= 0 && demote_fd >= 0)
+		n = per * gigantic_raise(lp, nr_fd, demote_fd,
+			      (nframes + per - 1) / per);
+	if (nr_fd >= 0)
+		(void)lp->lp_sys->close(nr_fd);
+	if (demote_fd >= 0)
+		(void)lp->lp_sys->close(demote_fd);
+	lp->lp_raised += n;
+	return n;
 }
 
 void

@@ -34,6 +34,8 @@ linux_pool_open(size_t nframes)
 	struct arch_linux_config config = {
 	    .nframes = nframes,
 	    .node = -1,
+	    .may_raise = true,
+	    .prefer_runs = true,
 	};
 
 	return linux_pool_open_with(&config);
