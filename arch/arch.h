@@ -97,6 +97,14 @@ struct arch_ops {
 	bool (*pool_event)(void *ctx, struct arch_event *evp);
 
 	/*
+	 * May be NULL.  Replace missing frames by whatever the kernel has
+	 * free; ARCH_FRAME_GAINED events tell what came.  Returns how many, or
+	 * -errno when none could be asked for.  Any thread; takes as long as
+	 * zeroing them.
+	 */
+	int (*pool_refill)(void *ctx);
+
+	/*
 	 * Move the standby frames [pa, pa + nframes * frame_size) into a span
 	 * of their own, ascending, zeroed, pinned, read back.  Any thread;
 	 * takes 60-300 us a frame.

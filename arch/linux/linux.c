@@ -90,6 +90,12 @@ linux_base_file(void *ctx, vm_size_t size, int *fdp)
 	return memfd_base(ctx, size, fdp);
 }
 
+static int
+linux_pool_refill(void *ctx)
+{
+	return reclaim_missing(ctx);
+}
+
 static const struct arch_ops linux_ops = {
     .name = "linux",
     .alloc = linux_alloc,
@@ -97,6 +103,7 @@ static const struct arch_ops linux_ops = {
     .pool_info = linux_pool_info,
     .pool_frames = linux_pool_frames,
     .pool_event = linux_pool_event,
+    .pool_refill = linux_pool_refill,
     .span_assemble = linux_span_assemble,
     .span_info = linux_span_info,
     .span_verify = linux_span_verify,
@@ -273,11 +280,4 @@ arch_linux_counts(const struct arch *arch, struct arch_linux_counts *countsp)
 	pthread_mutex_lock(&lp->lp_lock);
 	*countsp = lp->lp_counts;
 	pthread_mutex_unlock(&lp->lp_lock);
-}
-
-int
-arch_linux_refill(const struct arch *arch)
-{
-	MPASS(arch->ops == &linux_ops);
-	return reclaim_missing(arch->ctx);
 }

@@ -70,10 +70,3 @@ void arch_linux_close(struct arch *archp);
 /* Never fails.  Any thread. */
 void arch_linux_counts(const struct arch *arch,
     struct arch_linux_counts *countsp);
-
-/*
- * Replace missing frames by whatever the kernel has free; what came is told by
- * ARCH_FRAME_GAINED events.  Returns how many, or -errno when none could be
- * asked for.  Any thread; takes as long as zeroing them.
- */
-int arch_linux_refill(const struct arch *arch);
