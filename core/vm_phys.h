@@ -43,6 +43,7 @@ struct vm_phys_stats {
 /* Create an empty one with pages of `page_size` bytes.  NULL: no memory. */
 struct vm_phys *vm_phys_create(const struct arch *arch, vm_size_t page_size);
 void vm_phys_destroy(struct vm_phys *phys); /* whatever is allocated */
+vm_size_t vm_phys_page_size(const struct vm_phys *phys);
 
 /*
  * Add [start, end), all of it free.
@@ -54,7 +55,9 @@ int vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 
 /*
  * Remove [start, end), which must be wholly inside segments and wholly free.
- * KERN_INVALID_ADDRESS: not in a segment.  KERN_FAILURE: part is allocated.
+ * KERN_INVALID_ARGUMENT: empty or not page aligned.  KERN_INVALID_ADDRESS: not
+ * in a segment.  KERN_FAILURE: part is allocated.  KERN_RESOURCE_SHORTAGE: no
+ * memory for the record of what is left.
  */
 int vm_phys_remove_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end);
 
@@ -71,13 +74,19 @@ int vm_phys_alloc_contig(struct vm_phys *phys, const struct contig_req *req,
 int vm_phys_find_contig(struct vm_phys *phys, const struct contig_req *req,
     vm_paddr_t *pap);
 
-/* Take exactly [start, end).  KERN_NO_SPACE: part of it is not free. */
+/*
+ * Take exactly [start, end), which must lie in one segment.
+ * KERN_INVALID_ARGUMENT: empty or not page aligned.  KERN_NO_SPACE: part of it
+ * is not free.  KERN_RESOURCE_SHORTAGE: no memory for the record.
+ */
 int vm_phys_take(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end);
 
 /*
- * Give [start, end) back.  Never needs memory that it has not reserved.
- * KERN_INVALID_ADDRESS: not inside one segment.  KERN_FAILURE: part of it is
- * free already.
+ * Give [start, end) back.  What was taken in one call and comes back in one
+ * call never needs memory; in more pieces it may.
+ * KERN_INVALID_ARGUMENT: empty or not page aligned.  KERN_INVALID_ADDRESS: not
+ * inside one segment.  KERN_FAILURE: part of it is free already.
+ * KERN_RESOURCE_SHORTAGE: a further piece, and no memory for its record.
  */
 int vm_phys_free_contig(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end);
 

@@ -1,0 +1,711 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * vm_phys: segments, and the free runs in them.
+ *
+ *	segment	[------------ owner A -----------)[---- owner B ----)
+ *	free	   [---)      [------------------)[--)        [-----)
+ *
+ * A free run lies in one segment, and no two of one segment touch.  Runs are
+ * kept in one tree for each domain and zone.  Every edit finds out first
+ * whether it can be done, then makes sure of its nodes, then changes trees in
+ * code that cannot fail.
+ */
+
+#include <string.h>
+
+#include "core/kassert.h"
+#include "core/vm_phys_int.h"
+
+/* A free run, where it is kept. */
+struct run_ref {
+	struct phys_domain *domain;
+	unsigned zone;
+	vm_paddr_t start, end;
+	struct rt_path path;
+};
+
+vm_size_t
+vm_phys_page_size(const struct vm_phys *phys)
+{
+	return UINT64_C(1) << phys->page_shift;
+}
+
+/* Under VM_INVARIANTS=2 every edit ends here. */
+static void
+edited(struct vm_phys *phys)
+{
+#if VM_INVARIANTS > 1
+	const char *broken = vm_phys_check(phys);
+
+	if (broken != NULL)
+		kassert_panic(__FILE__, __LINE__, broken);
+#else
+	(void)phys;
+#endif
+}
+
+/* Life. */
+
+struct vm_phys *
+vm_phys_create(const struct arch *arch, vm_size_t page_size)
+{
+	struct vm_phys *phys;
+
+	MPASS(page_size > 0 && powerof2(page_size));
+
+	phys = uma_malloc(arch, sizeof(*phys));
+	if (phys == NULL)
+		return NULL;
+	phys->arch = arch;
+	phys->page_shift = (unsigned)__builtin_ctzll(page_size);
+	rt_store_init(&phys->store, arch, phys->page_shift);
+	uma_zone_init(&phys->segzone, arch, sizeof(struct phys_seg));
+	return phys;
+}
+
+void
+vm_phys_destroy(struct vm_phys *phys)
+{
+	if (phys == NULL)
+		return;
+	for (int d = 0; d < VM_PHYS_DOMAINS; d++)
+		uma_free(phys->arch, phys->domains[d],
+		    sizeof(*phys->domains[d]));
+	rt_store_fini(&phys->store);
+	uma_zone_fini(&phys->segzone);
+	uma_free(phys->arch, phys, sizeof(*phys));
+}
+
+/* Free runs. */
+
+static struct rt *
+run_tree(struct run_ref *run)
+{
+	return &run->domain->rt[run->zone];
+}
+
+static void
+run_read(struct run_ref *run)
+{
+	run->start = run->path.leaf->start[run->path.pos];
+	run->end = run->path.leaf->end[run->path.pos];
+}
+
+/* The first run of the domain in a zone from `zone` on. */
+static bool
+run_first(struct phys_domain *domain, unsigned zone, struct run_ref *run)
+{
+	uint64_t zones;
+
+	if (zone >= PHYS_NZONES)
+		return false;
+	zones = domain->used & -(UINT64_C(1) << zone);
+	if (zones == 0)
+		return false;
+	run->domain = domain;
+	run->zone = (unsigned)__builtin_ctzll(zones);
+	(void)rt_seek(run_tree(run), 0, &run->path); /* it is not empty */
+	run_read(run);
+	return true;
+}
+
+/* The first run of the domain that ends above `pa`. */
+static bool
+run_seek(struct phys_domain *domain, vm_paddr_t pa, struct run_ref *run)
+{
+	unsigned zone = phys_zone(pa);
+
+	run->domain = domain;
+	run->zone = zone;
+	if (pa == UINT64_MAX)
+		return false;
+	if (!rt_seek(run_tree(run), pa, &run->path))
+		return run_first(domain, zone + 1, run);
+	run_read(run);
+	return true;
+}
+
+/* The run behind `run`. */
+static bool
+run_next(const struct run_ref *run, struct run_ref *next)
+{
+	*next = *run;
+	if (!rt_next(run_tree(next), &next->path))
+		return run_first(run->domain, run->zone + 1, next);
+	run_read(next);
+	return true;
+}
+
+static void
+run_insert(struct vm_phys *phys, struct phys_domain *domain, vm_paddr_t start,
+    vm_paddr_t end)
+{
+	unsigned zone = phys_zone(end - 1);
+
+	rt_insert(&phys->store, &domain->rt[zone], start, end);
+	domain->used |= UINT64_C(1) << zone;
+	phys->nruns++;
+}
+
+static void
+run_delete(struct vm_phys *phys, struct run_ref *run)
+{
+	struct rt *rt = run_tree(run);
+
+	rt_delete(&phys->store, rt, &run->path);
+	if (rt->height == 0)
+		run->domain->used &= ~(UINT64_C(1) << run->zone);
+	phys->nruns--;
+}
+
+/* Move the edges of a run; its other neighbours are out of the way. */
+static void
+run_resize(struct vm_phys *phys, struct run_ref *run, vm_paddr_t start,
+    vm_paddr_t end)
+{
+	if (phys_zone(end - 1) == run->zone) {
+		rt_resize(&phys->store, run_tree(run), &run->path, start, end);
+		return;
+	}
+	run_delete(phys, run);
+	run_insert(phys, run->domain, start, end);
+}
+
+static void
+count_free(struct vm_phys *phys, struct phys_domain *domain, vm_paddr_t start,
+    vm_paddr_t end, bool freed)
+{
+	vm_size_t size = end - start;
+
+	domain->free = freed ? domain->free + size : domain->free - size;
+	phys->free = freed ? phys->free + size : phys->free - size;
+	MPASS(phys->free <= phys->total);
+}
+
+/*
+ * Cut [start, end) out of a run.  Needs nodes for one run more.
+ *
+ *	[run.start      start      end      run.end)
+ *	 stays          taken      stays
+ */
+static void
+run_carve(struct vm_phys *phys, struct run_ref *run, vm_paddr_t start,
+    vm_paddr_t end)
+{
+	MPASS(run->start <= start && start < end && end <= run->end);
+
+	count_free(phys, run->domain, start, end, false);
+	if (start == run->start && end == run->end) {
+		run_delete(phys, run);
+	} else if (end == run->end) {
+		run_resize(phys, run, run->start, start);
+	} else {
+		run_resize(phys, run, end, run->end);
+		if (start != run->start)
+			run_insert(phys, run->domain, run->start, start);
+	}
+}
+
+/* What lies about a range that is to become free. */
+struct around {
+	bool has_before, has_after; /* runs that touch it, in its segment */
+	struct run_ref before, after;
+};
+
+/* Look about [start, end) in `seg`.  false: part of it is free already. */
+static bool
+look_around(struct vm_phys *phys, const struct phys_seg *seg, vm_paddr_t start,
+    vm_paddr_t end, struct around *around)
+{
+	struct phys_domain *domain = phys->domains[seg->domain];
+	bool found;
+
+	around->has_before = around->has_after = false;
+	found = run_seek(domain, start > 0 ? start - 1 : 0, &around->after);
+	if (found && around->after.end <= start) {
+		around->before = around->after;
+		around->has_before = start > seg->start;
+		found = run_next(&around->before, &around->after);
+	}
+	if (found && around->after.start < end)
+		return false;
+	around->has_after =
+	    found && around->after.start == end && end < seg->end;
+	return true;
+}
+
+/* Make [start, end) free.  Needs nodes for one run more, at most. */
+static void
+run_release(struct vm_phys *phys, const struct phys_seg *seg, vm_paddr_t start,
+    vm_paddr_t end, struct around *around)
+{
+	struct phys_domain *domain = phys->domains[seg->domain];
+
+	count_free(phys, domain, start, end, true);
+	if (around->has_before && around->has_after) {
+		vm_paddr_t first = around->before.start;
+
+		run_delete(phys, &around->before);
+		/* The deletion may have moved it within its tree. */
+		(void)run_seek(domain, end, &around->after);
+		MPASS(around->after.start == end);
+		run_resize(phys, &around->after, first, around->after.end);
+	} else if (around->has_before) {
+		run_resize(phys, &around->before, around->before.start, end);
+	} else if (around->has_after) {
+		run_resize(phys, &around->after, start, around->after.end);
+	} else {
+		run_insert(phys, domain, start, end);
+	}
+}
+
+/* Reserve: nodes for every run that is, and that can come back, and `more`. */
+static int
+phys_reserve(struct vm_phys *phys, uint64_t more)
+{
+	return rt_store_reserve(&phys->store, phys->nruns + phys->ntaken + more,
+	    phys->ntrees);
+}
+
+/* Segments. */
+
+static int
+range_check(const struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
+{
+	vm_paddr_t mask = vm_phys_page_size(phys) - 1;
+
+	if (start >= end || ((start | end) & mask) != 0)
+		return KERN_INVALID_ARGUMENT;
+	return KERN_SUCCESS;
+}
+
+static int
+domain_reserve(struct vm_phys *phys, int d)
+{
+	if (phys->domains[d] != NULL)
+		return KERN_SUCCESS;
+	phys->domains[d] = uma_malloc(phys->arch, sizeof(*phys->domains[d]));
+	return phys->domains[d] != NULL ? KERN_SUCCESS : KERN_RESOURCE_SHORTAGE;
+}
+
+/* The zones from that of the first byte to that of the last. */
+static uint64_t
+zones_of(vm_paddr_t start, vm_paddr_t end)
+{
+	uint64_t upto = (UINT64_C(2) << phys_zone(end - 1)) - 1;
+
+	return upto & -(UINT64_C(1) << phys_zone(start));
+}
+
+static bool
+seg_joins(const struct phys_seg *seg, int domain, void *owner)
+{
+	return seg->domain == domain && seg->owner == owner;
+}
+
+/* Enter [start, end) as a segment, or as part of those it touches. */
+static struct phys_seg *
+seg_enter(struct vm_phys *phys, struct phys_seg *fresh, vm_paddr_t start,
+    vm_paddr_t end, int domain, void *owner)
+{
+	struct phys_seg *before, *after, *seg = fresh;
+
+	before = start > 0 ? phys_seg_at(phys, start - 1) : NULL;
+	after = phys_seg_at(phys, end);
+	if (before != NULL && seg_joins(before, domain, owner)) {
+		start = before->start;
+		phys_seg_unlink(phys, before);
+		uma_zfree(&phys->segzone, before);
+	}
+	if (after != NULL && seg_joins(after, domain, owner)) {
+		end = after->end;
+		phys_seg_unlink(phys, after);
+		uma_zfree(&phys->segzone, after);
+	}
+	*seg = (struct phys_seg){.start = start,
+	    .end = end,
+	    .domain = domain,
+	    .owner = owner};
+	phys_seg_link(phys, seg);
+	return seg;
+}
+
+int
+vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
+    int domain, void *owner)
+{
+	struct phys_seg *seg;
+	struct around around;
+	uint64_t zones, fresh;
+	int rv;
+
+	if (range_check(phys, start, end) != KERN_SUCCESS || domain < 0 ||
+	    domain >= VM_PHYS_DOMAINS)
+		return KERN_INVALID_ARGUMENT;
+	seg = phys_seg_next(phys, start);
+	if (seg != NULL && seg->start < end)
+		return KERN_INVALID_ARGUMENT;
+	rv = domain_reserve(phys, domain);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	zones = zones_of(start, end);
+	fresh = (uint64_t)__builtin_popcountll(
+	    zones & ~phys->domains[domain]->possible);
+	rv = rt_store_reserve(&phys->store, phys->nruns + phys->ntaken + 1,
+	    phys->ntrees + fresh);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	seg = uma_zalloc(&phys->segzone);
+	if (seg == NULL)
+		return KERN_RESOURCE_SHORTAGE;
+
+	phys->domains[domain]->possible |= zones;
+	phys->ntrees += fresh;
+	phys->total += end - start;
+	seg = seg_enter(phys, seg, start, end, domain, owner);
+	(void)look_around(phys, seg, start, end, &around); /* nothing is free */
+	run_release(phys, seg, start, end, &around);
+	edited(phys);
+	return KERN_SUCCESS;
+}
+
+/* The run that holds all of [start, end), which lies in `seg`. */
+static bool
+run_holding(struct vm_phys *phys, const struct phys_seg *seg, vm_paddr_t start,
+    vm_paddr_t end, struct run_ref *run)
+{
+	return run_seek(phys->domains[seg->domain], start, run) &&
+	       run->start <= start && end <= run->end;
+}
+
+/* May [start, end) go: is it all in segments, and all free? */
+static int
+seg_remove_check(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
+{
+	int rv = KERN_SUCCESS;
+
+	while (start < end) {
+		struct phys_seg *seg = phys_seg_at(phys, start);
+		struct run_ref run;
+		vm_paddr_t upto;
+
+		if (seg == NULL)
+			return KERN_INVALID_ADDRESS;
+		upto = MIN(end, seg->end);
+		if (!run_holding(phys, seg, start, upto, &run))
+			rv = KERN_FAILURE;
+		start = upto;
+	}
+	return rv;
+}
+
+/*
+ * Cut [start, end) out of its segment; `spare` is used, and NULLed, where
+ * something is left on both sides.
+ */
+static void
+seg_carve(struct vm_phys *phys, struct phys_seg *seg, vm_paddr_t start,
+    vm_paddr_t end, struct phys_seg **sparep)
+{
+	struct phys_seg old = *seg;
+
+	phys_seg_unlink(phys, seg);
+	if (old.start < start) {
+		seg->end = start;
+		phys_seg_link(phys, seg);
+		seg = NULL;
+	}
+	if (end < old.end) {
+		if (seg == NULL) {
+			seg = *sparep;
+			*sparep = NULL;
+		}
+		*seg = old;
+		seg->start = end;
+		phys_seg_link(phys, seg);
+		seg = NULL;
+	}
+	uma_zfree(&phys->segzone, seg);
+}
+
+int
+vm_phys_remove_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
+{
+	struct phys_seg *spare;
+	int rv;
+
+	rv = range_check(phys, start, end);
+	if (rv == KERN_SUCCESS)
+		rv = seg_remove_check(phys, start, end);
+	if (rv == KERN_SUCCESS)
+		rv = phys_reserve(phys, 1);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	spare = uma_zalloc(&phys->segzone);
+	if (spare == NULL)
+		return KERN_RESOURCE_SHORTAGE;
+
+	while (start < end) {
+		struct phys_seg *seg = phys_seg_at(phys, start);
+		struct run_ref run;
+		vm_paddr_t upto = MIN(end, seg->end);
+
+		(void)run_holding(phys, seg, start, upto, &run); /* checked */
+		run_carve(phys, &run, start, upto);
+		phys->total -= upto - start;
+		seg_carve(phys, seg, start, upto, &spare);
+		start = upto;
+	}
+	if (spare != NULL)
+		uma_zfree(&phys->segzone, spare);
+	edited(phys);
+	return KERN_SUCCESS;
+}
+
+/* Requests. */
+
+static int
+refuse(struct contig_refusal *whyp, const char *arg, const char *rule,
+    uint64_t limit)
+{
+	if (whyp != NULL)
+		*whyp = (struct contig_refusal){arg, rule, limit};
+	return KERN_INVALID_ARGUMENT;
+}
+
+int
+contig_req_check(const struct contig_req *req, vm_size_t page_size,
+    struct contig_refusal *whyp)
+{
+	vm_size_t size;
+
+	MPASS(page_size > 0 && powerof2(page_size));
+
+	if (req->size == 0)
+		return refuse(whyp, "size", "must be at least", 1);
+	if (req->size > rounddown2(UINT64_MAX, page_size))
+		return refuse(whyp, "size",
+		    "must not overflow when rounded to pages; at most",
+		    rounddown2(UINT64_MAX, page_size));
+	size = roundup2(req->size, page_size);
+	if (req->alignment == 0 || !powerof2(req->alignment))
+		return refuse(whyp, "alignment", "must be a power of two", 0);
+	if (!powerof2(req->boundary))
+		return refuse(whyp, "boundary", "must be 0 or a power of two",
+		    0);
+	if (req->boundary != 0 && req->boundary < size)
+		return refuse(whyp, "boundary",
+		    "must be 0 or at least the size rounded to pages,", size);
+	if (req->low >= req->high)
+		return refuse(whyp, "low", "must be below high,", req->high);
+	if (req->domain < -1 || req->domain >= VM_PHYS_DOMAINS)
+		return refuse(whyp, "domain", "must be -1 (any) or below",
+		    VM_PHYS_DOMAINS);
+	return KERN_SUCCESS;
+}
+
+/* The request in whole pages.  false: the window has no page in it. */
+static bool
+query_init(const struct vm_phys *phys, const struct contig_req *req,
+    struct phys_query *query)
+{
+	vm_size_t page = vm_phys_page_size(phys);
+
+	query->size = roundup2(req->size, page);
+	query->low = roundup2(req->low, page);
+	query->high = rounddown2(req->high, page);
+	query->alignment = MAX(req->alignment, page);
+	query->boundary = req->boundary;
+	return query->low >= req->low && query->low < query->high &&
+	       query->high - query->low >= query->size;
+}
+
+static bool
+domain_find(struct vm_phys *phys, int d, unsigned zone,
+    const struct phys_query *query, struct run_ref *run, vm_paddr_t *pap)
+{
+	struct phys_domain *domain = phys->domains[d];
+
+	if (domain == NULL || (domain->used >> zone & 1) == 0 ||
+	    !rt_find(&domain->rt[zone], &phys->store, query, &run->path, pap))
+		return false;
+	run->domain = domain;
+	run->zone = zone;
+	run_read(run);
+	return true;
+}
+
+/*
+ * From the highest zone down, so that low memory is spent last; in a zone the
+ * highest domain first.
+ */
+static bool
+phys_find(struct vm_phys *phys, int only, const struct phys_query *query,
+    struct run_ref *run, vm_paddr_t *pap)
+{
+	int first = only >= 0 ? only : 0;
+	int last = only >= 0 ? only : VM_PHYS_DOMAINS - 1;
+	uint64_t zones = 0;
+
+	for (int d = first; d <= last; d++)
+		if (phys->domains[d] != NULL)
+			zones |= phys->domains[d]->used;
+	/* Runs of lower zones end below the window. */
+	zones &= -(UINT64_C(1) << phys_zone(query->low));
+	while (zones != 0) {
+		unsigned zone = 63 - (unsigned)__builtin_clzll(zones);
+
+		for (int d = last; d >= first; d--)
+			if (domain_find(phys, d, zone, query, run, pap))
+				return true;
+		zones &= ~(UINT64_C(1) << zone);
+	}
+	return false;
+}
+
+int
+vm_phys_find_contig(struct vm_phys *phys, const struct contig_req *req,
+    vm_paddr_t *pap)
+{
+	struct phys_query query;
+	struct run_ref run;
+
+	if (contig_req_check(req, vm_phys_page_size(phys), NULL) !=
+	    KERN_SUCCESS)
+		return KERN_INVALID_ARGUMENT;
+	if (!query_init(phys, req, &query) ||
+	    !phys_find(phys, req->domain, &query, &run, pap))
+		return KERN_NO_SPACE;
+	return KERN_SUCCESS;
+}
+
+int
+vm_phys_alloc_contig(struct vm_phys *phys, const struct contig_req *req,
+    vm_paddr_t *pap)
+{
+	struct phys_query query;
+	struct run_ref run;
+	vm_paddr_t pa;
+	int rv;
+
+	if (contig_req_check(req, vm_phys_page_size(phys), NULL) !=
+	    KERN_SUCCESS)
+		return KERN_INVALID_ARGUMENT;
+	if (!query_init(phys, req, &query) ||
+	    !phys_find(phys, req->domain, &query, &run, &pa))
+		return KERN_NO_SPACE;
+	/* One run for what may be left in two pieces, one for its return. */
+	rv = phys_reserve(phys, 2);
+	if (rv != KERN_SUCCESS)
+		return rv;
+
+	run_carve(phys, &run, pa, pa + query.size);
+	phys->ntaken++;
+	edited(phys);
+	*pap = pa;
+	return KERN_SUCCESS;
+}
+
+int
+vm_phys_take(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
+{
+	struct phys_seg *seg;
+	struct run_ref run;
+	int rv;
+
+	rv = range_check(phys, start, end);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	seg = phys_seg_at(phys, start);
+	if (seg == NULL || !run_holding(phys, seg, start, end, &run))
+		return KERN_NO_SPACE;
+	rv = phys_reserve(phys, 2);
+	if (rv != KERN_SUCCESS)
+		return rv;
+
+	run_carve(phys, &run, start, end);
+	phys->ntaken++;
+	edited(phys);
+	return KERN_SUCCESS;
+}
+
+int
+vm_phys_free_contig(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
+{
+	struct phys_seg *seg;
+	struct around around;
+	uint64_t npages;
+
+	if (range_check(phys, start, end) != KERN_SUCCESS)
+		return KERN_INVALID_ARGUMENT;
+	seg = phys_seg_at(phys, start);
+	if (seg == NULL || end > seg->end)
+		return KERN_INVALID_ADDRESS;
+	if (!look_around(phys, seg, start, end, &around))
+		return KERN_FAILURE;
+	/* Only what comes back in more pieces than it was taken in. */
+	if (phys->ntaken == 0 && phys_reserve(phys, 1) != KERN_SUCCESS)
+		return KERN_RESOURCE_SHORTAGE;
+
+	run_release(phys, seg, start, end, &around);
+	if (phys->ntaken > 0)
+		phys->ntaken--;
+	npages = (phys->total - phys->free) >> phys->page_shift;
+	phys->ntaken = MIN(phys->ntaken, npages);
+	edited(phys);
+	return KERN_SUCCESS;
+}
+
+/* Queries. */
+
+bool
+vm_phys_next_free(struct vm_phys *phys, vm_paddr_t pa, struct vm_phys_run *runp)
+{
+	struct run_ref run, best = {.start = UINT64_MAX};
+	struct phys_seg *seg;
+
+	for (int d = 0; d < VM_PHYS_DOMAINS; d++)
+		if (phys->domains[d] != NULL &&
+		    run_seek(phys->domains[d], pa, &run) &&
+		    run.start < best.start)
+			best = run;
+	if (best.start == UINT64_MAX)
+		return false;
+	seg = phys_seg_at(phys, best.start);
+	*runp =
+	    (struct vm_phys_run){best.start, best.end, seg->domain, seg->owner};
+	return true;
+}
+
+bool
+vm_phys_next_seg(struct vm_phys *phys, vm_paddr_t pa, struct vm_phys_run *runp)
+{
+	struct phys_seg *seg = phys_seg_next(phys, pa);
+
+	if (seg == NULL)
+		return false;
+	*runp =
+	    (struct vm_phys_run){seg->start, seg->end, seg->domain, seg->owner};
+	return true;
+}
+
+void
+vm_phys_stats(struct vm_phys *phys, struct vm_phys_stats *statsp)
+{
+	*statsp = (struct vm_phys_stats){
+	    .total = phys->total,
+	    .free = phys->free,
+	    .nsegs = phys->nsegs,
+	    .nruns = phys->nruns,
+	};
+	for (int d = 0; d < VM_PHYS_DOMAINS; d++) {
+		struct phys_domain *domain = phys->domains[d];
+
+		if (domain == NULL)
+			continue;
+		for (unsigned z = 0; z < PHYS_NZONES; z++)
+			statsp->largest_run = MAX(statsp->largest_run,
+			    rt_largest(&phys->store, &domain->rt[z]));
+	}
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * vm_phys_check(): every invariant of docs/design/vm_phys.md.  Linear.
+ */
+
+#include "core/kassert.h"
+#include "core/vm_phys_int.h"
+
+/* What a walk over one tree has found so far. */
+struct tree_walk {
+	const struct rt_store *store;
+	vm_paddr_t last; /* end of the run before */
+	uint64_t nruns, nleaves, ninners;
+	const char *broken;
+};
+
+static void
+tree_broken(struct tree_walk *walk, const char *text)
+{
+	if (walk->broken == NULL)
+		walk->broken = text;
+}
+
+static struct rt_sum
+check_leaf(struct tree_walk *walk, const struct rt_leaf *leaf)
+{
+	struct rt_sum sum = {0};
+
+	for (unsigned i = 0; i < RT_LEAF; i++) {
+		if (i >= leaf->n) {
+			if (leaf->start[i] != UINT64_MAX)
+				tree_broken(walk, "[phys.fill] unused key");
+			continue;
+		}
+		if (leaf->start[i] < walk->last ||
+		    leaf->start[i] >= leaf->end[i]) {
+			tree_broken(walk, "[phys.order] runs out of order");
+			return sum;
+		}
+		walk->last = leaf->end[i];
+		rt_sum_run(&sum, walk->store, leaf->start[i], leaf->end[i]);
+	}
+	walk->nleaves++;
+	walk->nruns += leaf->n;
+	return sum;
+}
+
+static void
+sum_add(struct rt_sum *sum, const struct rt_sum *more)
+{
+	sum->classes |= more->classes;
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		sum->max[l] = MAX(sum->max[l], more->max[l]);
+}
+
+static bool
+sum_is(const struct rt_sum *a, uint64_t classes, uint32_t max0, uint32_t max1,
+    uint32_t max2)
+{
+	return a->classes == classes && a->max[0] == max0 &&
+	       a->max[1] == max1 && a->max[2] == max2;
+}
+
+/* The lowest start: the first field of either kind of node. */
+static vm_paddr_t
+node_first(const void *node, unsigned height)
+{
+	if (height == 1)
+		return ((const struct rt_leaf *)node)->start[0];
+	return ((const struct rt_inner *)node)->first[0];
+}
+
+static unsigned
+node_n(const void *node, unsigned height)
+{
+	if (height == 1)
+		return ((const struct rt_leaf *)node)->n;
+	return ((const struct rt_inner *)node)->n;
+}
+
+static struct rt_sum
+check_node(struct tree_walk *walk, const void *node, unsigned height)
+{
+	const struct rt_inner *inner = node;
+	struct rt_sum sum = {0};
+
+	if (height == 1)
+		return check_leaf(walk, node);
+	walk->ninners++;
+	for (unsigned i = 0; i < inner->n; i++) {
+		const void *child = inner->child[i];
+		struct rt_sum below;
+		unsigned half = height == 2 ? RT_LEAF / 2 : RT_FAN / 2;
+
+		if (node_n(child, height - 1) < half)
+			tree_broken(walk,
+			    "[phys.fill] node less than half full");
+		if (inner->first[i] != node_first(child, height - 1))
+			tree_broken(walk,
+			    "[phys.first] key is not the child's");
+		below = check_node(walk, child, height - 1);
+		if (!sum_is(&below, inner->classes[i], inner->max[0][i],
+			inner->max[1][i], inner->max[2][i]))
+			tree_broken(walk, "[phys.sum] summary of a child");
+		sum_add(&sum, &below);
+	}
+	for (unsigned i = inner->n; i < RT_FAN; i++)
+		if (inner->first[i] != UINT64_MAX)
+			tree_broken(walk, "[phys.fill] unused key");
+	return sum;
+}
+
+const char *
+rt_check(const struct rt_store *store, const struct rt *rt, uint64_t *nrunsp,
+    uint64_t *nleavesp, uint64_t *ninnersp)
+{
+	struct tree_walk walk = {.store = store};
+	struct rt_sum sum;
+
+	if ((rt->root == NULL) != (rt->height == 0))
+		return "[phys.fill] height of an empty tree";
+	if (rt->root == NULL)
+		return NULL;
+	if (node_n(rt->root, rt->height) < (rt->height == 1 ? 1 : 2))
+		return "[phys.fill] root with too few";
+	sum = check_node(&walk, rt->root, rt->height);
+	if (!sum_is(&sum, rt->sum.classes, rt->sum.max[0], rt->sum.max[1],
+		rt->sum.max[2]))
+		tree_broken(&walk, "[phys.sum] summary of a tree");
+	*nrunsp += walk.nruns;
+	*nleavesp += walk.nleaves;
+	*ninnersp += walk.ninners;
+	return walk.broken;
+}
+
+/* The runs of one tree against the segments. */
+static const char *
+check_runs(struct vm_phys *phys, int d, unsigned zone, vm_size_t *freep)
+{
+	struct rt *rt = &phys->domains[d]->rt[zone];
+	struct rt_path path;
+	bool more = rt_seek(rt, 0, &path);
+	vm_paddr_t page_mask = (UINT64_C(1) << phys->page_shift) - 1;
+	vm_paddr_t last = 0;
+
+	for (; more; more = rt_next(rt, &path)) {
+		vm_paddr_t start = path.leaf->start[path.pos];
+		vm_paddr_t end = path.leaf->end[path.pos];
+		struct phys_seg *seg = phys_seg_at(phys, start);
+
+		if (((start | end) & page_mask) != 0)
+			return "[phys.page] run is not whole pages";
+		if (seg == NULL || end > seg->end || seg->domain != d)
+			return "[phys.seg] run is not in one segment";
+		if (start == last && start > seg->start && last != 0)
+			return "[phys.merge] runs that touch";
+		if (phys_zone(end - 1) != zone)
+			return "[phys.zone] run in another zone's tree";
+		*freep += end - start;
+		last = end;
+	}
+	return NULL;
+}
+
+/* Runs that touch across two zones of one domain. */
+static const char *
+check_domain(struct vm_phys *phys, int d, uint64_t *nrunsp, uint64_t *nleavesp,
+    uint64_t *ninnersp)
+{
+	struct phys_domain *domain = phys->domains[d];
+	vm_size_t nfree = 0;
+	const char *broken;
+
+	for (unsigned z = 0; z < PHYS_NZONES; z++) {
+		bool used = (domain->used >> z & 1) != 0;
+
+		if (used != (domain->rt[z].height > 0))
+			return "[phys.zone] used bit of a zone";
+		if (used && (domain->possible >> z & 1) == 0)
+			return "[phys.zone] possible bit of a zone";
+		broken = rt_check(&phys->store, &domain->rt[z], nrunsp,
+		    nleavesp, ninnersp);
+		if (broken == NULL)
+			broken = check_runs(phys, d, z, &nfree);
+		if (broken != NULL)
+			return broken;
+	}
+	return nfree == domain->free ? NULL : "[phys.count] bytes of a domain";
+}
+
+/* Segments in order, apart, and joined where they can be. */
+static const char *
+check_segs(struct vm_phys *phys)
+{
+	struct phys_seg *seg, *next;
+	vm_size_t total = 0;
+	uint64_t nsegs = 0;
+
+	for (seg = phys_seg_next(phys, 0); seg != NULL; seg = next) {
+		next = phys_seg_next(phys, seg->end);
+		if (seg->start >= seg->end ||
+		    (next != NULL && next->start < seg->end))
+			return "[phys.seg] segments overlap";
+		if (next != NULL && next->start == seg->end &&
+		    next->domain == seg->domain && next->owner == seg->owner)
+			return "[phys.seg] segments that should be one";
+		total += seg->end - seg->start;
+		nsegs++;
+	}
+	if (total != phys->total || nsegs != phys->nsegs)
+		return "[phys.count] segments";
+	return NULL;
+}
+
+/* Runs of neighbouring zones may touch only where segments part. */
+static const char *
+check_merge(struct vm_phys *phys)
+{
+	struct vm_phys_run run, next;
+	bool more = vm_phys_next_free(phys, 0, &run);
+
+	while (more) {
+		more = vm_phys_next_free(phys, run.end, &next);
+		if (more && next.start == run.end &&
+		    phys_seg_at(phys, run.start) ==
+			phys_seg_at(phys, next.start))
+			return "[phys.merge] runs that touch";
+		run = next;
+	}
+	return NULL;
+}
+
+const char *
+vm_phys_check(struct vm_phys *phys)
+{
+	uint64_t nruns = 0, nleaves = 0, ninners = 0, ntrees = 0;
+	vm_size_t nfree = 0;
+	const char *broken = check_segs(phys);
+
+	for (int d = 0; d < VM_PHYS_DOMAINS && broken == NULL; d++) {
+		if (phys->domains[d] == NULL)
+			continue;
+		broken = check_domain(phys, d, &nruns, &nleaves, &ninners);
+		nfree += phys->domains[d]->free;
+		ntrees +=
+		    (uint64_t)__builtin_popcountll(phys->domains[d]->possible);
+	}
+	if (broken != NULL)
+		return broken;
+	if (nruns != phys->nruns || nfree != phys->free ||
+	    ntrees != phys->ntrees)
+		return "[phys.count] runs, bytes or trees";
+	if (nleaves != uma_zone_used(&phys->store.leaves) ||
+	    ninners != uma_zone_used(&phys->store.inners))
+		return "[phys.count] nodes";
+	if (!rt_store_suffices(&phys->store, phys->nruns + phys->ntaken,
+		phys->ntrees))
+		return "[phys.reserve] too few nodes for what may come back";
+	return check_merge(phys);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * The inside of vm_phys: run trees, segments, the search.
+ *
+ * For core/, tests, fuzz targets and benches only.  Invariants and their tags:
+ * docs/design/vm_phys.md.
+ */
+
+#include <assert.h>
+
+#include "core/uma.h"
+#include "core/vm_param.h"
+#include "core/vm_phys.h"
+
+/*
+ * A run tree: free runs in ascending order, in a B+-tree whose inner nodes
+ * know of each child which run lengths it has.
+ */
+#define RT_LEAF   32 /* runs in a leaf at most; half of it at least */
+#define RT_FAN    16 /* children of an inner node at most; half at least */
+#define RT_HEIGHT 16 /* levels at most: 8^15 leaves are more than there are */
+#define RT_LEVELS 3  /* alignments for which the longest run is kept */
+#define RT_NCLASS 64 /* classes of lengths */
+
+/* log2 of the alignment of each level, in pages: 4 KiB, 64 KiB, 2 MiB. */
+#define RT_LEVEL_SHIFTS                                                        \
+	{                                                                      \
+		0, 4, 9                                                        \
+	}
+
+/* What is known of all runs below a child. */
+struct rt_sum {
+	uint64_t classes;        /* bit c: it has a run of class c */
+	uint32_t max[RT_LEVELS]; /* longest from an aligned start, pages */
+};
+
+struct rt_leaf {
+	vm_paddr_t start[RT_LEAF]; /* [n, RT_LEAF): all ones */
+	vm_paddr_t end[RT_LEAF];
+	unsigned n;
+};
+
+struct rt_inner {
+	vm_paddr_t first[RT_FAN]; /* lowest start; [n, RT_FAN): all ones */
+	uint64_t classes[RT_FAN];
+	uint32_t max[RT_LEVELS][RT_FAN];
+	void *child[RT_FAN]; /* rt_inner, or rt_leaf on the lowest level */
+	unsigned n;
+};
+
+struct rt {
+	void *root;        /* NULL: empty */
+	unsigned height;   /* 0: empty, 1: the root is a leaf */
+	struct rt_sum sum; /* of all of it */
+};
+
+/* One run in a tree and the way to it. */
+struct rt_path {
+	struct rt_leaf *leaf;
+	unsigned pos;
+	unsigned at[RT_HEIGHT]; /* [0] the root's child ... */
+	struct rt_inner
+	    *inner[RT_HEIGHT]; /* [0] the root; height - 1 of them */
+};
+
+/* Where trees have their nodes and measures from. */
+struct rt_store {
+	struct uma_zone leaves, inners;
+	unsigned page_shift;
+};
+
+/*
+ * A zone is the addresses with the same highest bit (all below 16 MiB are one),
+ * because devices' address masks are powers of two.  A run belongs to the zone
+ * of its last byte.
+ */
+#define PHYS_ZONE_SHIFT 24
+#define PHYS_NZONES     (64 - PHYS_ZONE_SHIFT + 1)
+
+struct phys_domain {
+	struct rt rt[PHYS_NZONES];
+	uint64_t used;     /* zones whose tree is not empty */
+	uint64_t possible; /* zones that a segment ever reached */
+	vm_size_t free;    /* bytes */
+};
+
+struct phys_seg {
+	vm_paddr_t start, end;
+	int domain;
+	void *owner;
+	struct phys_seg *left, *right; /* treap by start */
+};
+
+struct vm_phys {
+	const struct arch *arch;
+	unsigned page_shift;
+	struct phys_domain *domains[VM_PHYS_DOMAINS]; /* NULL: no memory */
+	struct rt_store store;
+	struct uma_zone segzone;
+	struct phys_seg *segs; /* treap */
+	struct phys_seg *hint; /* segment of the last free, or NULL */
+	vm_size_t total, free; /* bytes */
+	uint64_t nsegs, nruns;
+	uint64_t ntaken; /* runs handed out, to come back in one piece each */
+	uint64_t ntrees; /* bits in all `possible` words */
+};
+
+/* A request in the units of the search. */
+struct phys_query {
+	vm_size_t size; /* bytes, whole pages */
+	vm_paddr_t low, high, alignment, boundary;
+};
+
+/* Run trees: core/vm_phys_tree.c. */
+
+void rt_store_init(struct rt_store *store, const struct arch *arch,
+    unsigned page_shift);
+void rt_store_fini(struct rt_store *store);
+/* Make sure of the nodes for `nruns` runs in `ntrees` trees. */
+int rt_store_reserve(struct rt_store *store, uint64_t nruns, uint64_t ntrees);
+bool rt_store_suffices(const struct rt_store *store, uint64_t nruns,
+    uint64_t ntrees);
+
+/* Point at the first run that ends above `pa`; false: there is none. */
+bool rt_seek(struct rt *rt, vm_paddr_t pa, struct rt_path *path);
+bool rt_next(struct rt *rt, struct rt_path *path); /* to the one behind */
+
+void rt_insert(struct rt_store *store, struct rt *rt, vm_paddr_t start,
+    vm_paddr_t end);
+void rt_delete(struct rt_store *store, struct rt *rt, struct rt_path *path);
+/* Move an edge; the run keeps its place among its neighbours. */
+void rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,
+    vm_paddr_t start, vm_paddr_t end);
+
+/* Bytes in the longest run; 0: empty. */
+vm_size_t rt_largest(const struct rt_store *store, const struct rt *rt);
+
+unsigned rt_class(uint64_t npages);
+void rt_sum_run(struct rt_sum *sum, const struct rt_store *store,
+    vm_paddr_t start, vm_paddr_t end);
+const char *rt_check(const struct rt_store *store, const struct rt *rt,
+    uint64_t *nrunsp, uint64_t *nleavesp, uint64_t *ninnersp);
+
+/* The search: core/vm_phys_find.c. */
+
+/*
+ * Where in the free run [start, end) the request goes, if it fits.  Exact.
+ * _high, _low: the highest and the lowest place; contig_fit: the one that
+ * leaves the fewest pieces, the higher of two.
+ */
+bool contig_fit_high(const struct phys_query *query, vm_paddr_t start,
+    vm_paddr_t end, vm_paddr_t *pap);
+bool contig_fit_low(const struct phys_query *query, vm_paddr_t start,
+    vm_paddr_t end, vm_paddr_t *pap);
+bool contig_fit(const struct phys_query *query, vm_paddr_t start,
+    vm_paddr_t end, vm_paddr_t *pap);
+
+/* Search one tree. */
+bool rt_find(struct rt *rt, const struct rt_store *store,
+    const struct phys_query *query, struct rt_path *path, vm_paddr_t *pap);
+
+/* Segments: core/vm_phys_seg.c. */
+
+struct phys_seg *phys_seg_at(struct vm_phys *phys, vm_paddr_t pa);
+/* First segment that ends above `pa`, or NULL. */
+struct phys_seg *phys_seg_next(struct vm_phys *phys, vm_paddr_t pa);
+void phys_seg_link(struct vm_phys *phys, struct phys_seg *seg);
+void phys_seg_unlink(struct vm_phys *phys, struct phys_seg *seg);
+
+/* The lowest start in a tree: what both kinds of node begin with. */
+static inline vm_paddr_t
+rt_first(const struct rt *rt)
+{
+	static_assert(offsetof(struct rt_leaf, start) == 0 &&
+			  offsetof(struct rt_inner, first) == 0,
+	    "a node begins with its lowest start");
+	return *(const vm_paddr_t *)rt->root;
+}
+
+static inline unsigned
+phys_zone(vm_paddr_t last)
+{
+	if (last >> PHYS_ZONE_SHIFT == 0)
+		return 0;
+	return 64 - PHYS_ZONE_SHIFT - (unsigned)__builtin_clzll(last);
+}

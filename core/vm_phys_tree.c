@@ -1,0 +1,715 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Run trees.
+ *
+ *	inner	first    0x100000   0x900000   0x4000000
+ *		classes  ..1..1.1   ....1..1   1........
+ *		max[]    70 64 0    12 0 0     9000 8999 8704
+ *		           |           |           |
+ *	leaf	[start, end) [start, end) ...
+ *
+ * An edit changes one leaf, then carries the summary of each changed node to
+ * its parent and stops at the first parent that does not notice.  Nodes come
+ * from a reserve, so no edit can fail.
+ */
+
+#include <assert.h>
+#include <string.h>
+
+#include "core/kassert.h"
+#include "core/vm_phys_int.h"
+
+#define NO_START UINT64_MAX
+
+static const unsigned level_shift[RT_LEVELS] = RT_LEVEL_SHIFTS;
+
+static_assert(RT_LEAF % 2 == 0 && RT_FAN % 2 == 0, "nodes split in half");
+
+/*
+ * Lengths up to 7 pages have a class each; above there are four to a power of
+ * two, and the last has everything from 2^17 pages.
+ */
+unsigned
+rt_class(uint64_t npages)
+{
+	unsigned log;
+
+	MPASS(npages > 0);
+
+	if (npages < 4)
+		return (unsigned)npages - 1;
+	log = 63 - (unsigned)__builtin_clzll(npages);
+	if (log >= 17)
+		return RT_NCLASS - 1;
+	return 4 * (log - 2) + (unsigned)((npages >> (log - 2)) & 3) + 3;
+}
+
+/* Reserve. */
+
+void
+rt_store_init(struct rt_store *store, const struct arch *arch,
+    unsigned page_shift)
+{
+	uma_zone_init(&store->leaves, arch, sizeof(struct rt_leaf));
+	uma_zone_init(&store->inners, arch, sizeof(struct rt_inner));
+	store->page_shift = page_shift;
+}
+
+void
+rt_store_fini(struct rt_store *store)
+{
+	uma_zone_fini(&store->leaves);
+	uma_zone_fini(&store->inners);
+}
+
+/*
+ * At most how many nodes `nruns` runs can need: every node is half full but
+ * for one a level in each tree, and a tree ends where a level has one node.
+ */
+static void
+nodes_bound(uint64_t nruns, uint64_t ntrees, uint64_t *nleavesp,
+    uint64_t *ninnersp)
+{
+	uint64_t n = nruns / (RT_LEAF / 2) + MIN(ntrees, nruns);
+
+	*nleavesp = n;
+	*ninnersp = 0;
+	while (n > 1) {
+		n = n / (RT_FAN / 2) + MIN(ntrees, n / 2);
+		*ninnersp += n;
+	}
+}
+
+bool
+rt_store_suffices(const struct rt_store *store, uint64_t nruns, uint64_t ntrees)
+{
+	uint64_t nleaves, ninners;
+
+	nodes_bound(nruns, ntrees, &nleaves, &ninners);
+	return store->leaves.uz_nitems >= nleaves &&
+	       store->inners.uz_nitems >= ninners;
+}
+
+/* Grow the zone to `nitems`, used ones counted. */
+static int
+zone_reserve_total(struct uma_zone *zone, uint64_t nitems)
+{
+	if (zone->uz_nitems >= nitems)
+		return KERN_SUCCESS;
+	return uma_zone_reserve(zone, (size_t)nitems - uma_zone_used(zone));
+}
+
+int
+rt_store_reserve(struct rt_store *store, uint64_t nruns, uint64_t ntrees)
+{
+	uint64_t nleaves, ninners;
+	int rv;
+
+	/* Ask even when there is enough, so that tests can fail any call. */
+	rv = uma_zone_reserve(&store->leaves, 1);
+	if (rv != KERN_SUCCESS || rt_store_suffices(store, nruns, ntrees))
+		return rv;
+	/* A quarter more, so that this is rare. */
+	nodes_bound(nruns + nruns / 4, ntrees, &nleaves, &ninners);
+	rv = zone_reserve_total(&store->leaves, nleaves);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	return zone_reserve_total(&store->inners, ninners);
+}
+
+static struct rt_leaf *
+leaf_new(struct rt_store *store)
+{
+	struct rt_leaf *leaf = uma_zalloc_reserved(&store->leaves);
+
+	memset(leaf->start, 0xff, sizeof(leaf->start));
+	leaf->n = 0;
+	return leaf;
+}
+
+static struct rt_inner *
+inner_new(struct rt_store *store)
+{
+	struct rt_inner *inner = uma_zalloc_reserved(&store->inners);
+
+	memset(inner->first, 0xff, sizeof(inner->first));
+	inner->n = 0;
+	return inner;
+}
+
+/* Summaries. */
+
+static uint32_t
+pages_clamped(vm_size_t bytes, unsigned page_shift)
+{
+	return (uint32_t)MIN(bytes >> page_shift, UINT32_MAX);
+}
+
+/* Add one run to a summary. */
+void
+rt_sum_run(struct rt_sum *sum, const struct rt_store *store, vm_paddr_t start,
+    vm_paddr_t end)
+{
+	MPASS(start < end);
+
+	sum->classes |= UINT64_C(1)
+			<< rt_class((end - start) >> store->page_shift);
+	for (unsigned l = 0; l < RT_LEVELS; l++) {
+		vm_paddr_t unit = UINT64_C(1)
+				  << (store->page_shift + level_shift[l]);
+		vm_paddr_t from = roundup2(start, unit);
+		uint32_t npages;
+
+		/* The second test catches wrap-around. */
+		if (from >= end || from < start)
+			break;
+		npages = pages_clamped(end - from, store->page_shift);
+		sum->max[l] = MAX(sum->max[l], npages);
+	}
+}
+
+static struct rt_sum
+leaf_sum(const struct rt_store *store, const struct rt_leaf *leaf)
+{
+	struct rt_sum sum = {0};
+
+	for (unsigned i = 0; i < leaf->n; i++)
+		rt_sum_run(&sum, store, leaf->start[i], leaf->end[i]);
+	return sum;
+}
+
+static struct rt_sum
+inner_sum(const struct rt_inner *inner)
+{
+	struct rt_sum sum = {0};
+
+	for (unsigned i = 0; i < inner->n; i++)
+		sum.classes |= inner->classes[i];
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		for (unsigned i = 0; i < inner->n; i++)
+			sum.max[l] = MAX(sum.max[l], inner->max[l][i]);
+	return sum;
+}
+
+static struct rt_sum
+slot_sum(const struct rt_inner *inner, unsigned i)
+{
+	struct rt_sum sum = {.classes = inner->classes[i]};
+
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		sum.max[l] = inner->max[l][i];
+	return sum;
+}
+
+static bool
+sum_equal(const struct rt_sum *a, const struct rt_sum *b)
+{
+	bool equal = a->classes == b->classes;
+
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		equal &= a->max[l] == b->max[l];
+	return equal;
+}
+
+static void
+slot_set(struct rt_inner *inner, unsigned i, void *child, vm_paddr_t first,
+    const struct rt_sum *sum)
+{
+	inner->child[i] = child;
+	inner->first[i] = first;
+	inner->classes[i] = sum->classes;
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		inner->max[l][i] = sum->max[l];
+}
+
+/* Nodes: moving runs and slots about. */
+
+static void
+leaf_move(struct rt_leaf *to, unsigned ti, struct rt_leaf *from, unsigned fi,
+    unsigned n)
+{
+	memmove(&to->start[ti], &from->start[fi], n * sizeof(to->start[0]));
+	memmove(&to->end[ti], &from->end[fi], n * sizeof(to->end[0]));
+}
+
+static void
+leaf_set_n(struct rt_leaf *leaf, unsigned n)
+{
+	for (unsigned i = n; i < leaf->n; i++)
+		leaf->start[i] = NO_START;
+	leaf->n = n;
+}
+
+static void
+inner_move(struct rt_inner *to, unsigned ti, struct rt_inner *from, unsigned fi,
+    unsigned n)
+{
+	memmove(&to->first[ti], &from->first[fi], n * sizeof(to->first[0]));
+	memmove(&to->classes[ti], &from->classes[fi],
+	    n * sizeof(to->classes[0]));
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		memmove(&to->max[l][ti], &from->max[l][fi],
+		    n * sizeof(to->max[l][0]));
+	memmove(&to->child[ti], &from->child[fi], n * sizeof(to->child[0]));
+}
+
+static void
+inner_set_n(struct rt_inner *inner, unsigned n)
+{
+	for (unsigned i = n; i < inner->n; i++)
+		inner->first[i] = NO_START;
+	inner->n = n;
+}
+
+/* Ways through a tree. */
+
+/* How many of the keys are at most `pa`; unused keys are all ones. */
+static unsigned
+keys_upto(const vm_paddr_t *keys, unsigned nkeys, vm_paddr_t pa)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < nkeys; i++)
+		n += keys[i] <= pa;
+	return n;
+}
+
+/*
+ * To the last run that starts at or below `pa`, or to position 0 of the first
+ * leaf where there is none.
+ */
+static void
+rt_descend(struct rt *rt, vm_paddr_t pa, struct rt_path *path)
+{
+	void *node = rt->root;
+	unsigned n;
+
+	MPASS(rt->height > 0 && rt->height <= RT_HEIGHT && pa < NO_START);
+
+	for (unsigned depth = 0; depth + 1 < rt->height; depth++) {
+		struct rt_inner *inner = node;
+
+		n = keys_upto(inner->first, RT_FAN, pa);
+		path->inner[depth] = inner;
+		path->at[depth] = n > 0 ? n - 1 : 0;
+		node = inner->child[path->at[depth]];
+	}
+	path->leaf = node;
+	n = keys_upto(path->leaf->start, RT_LEAF, pa);
+	path->pos = n > 0 ? n - 1 : 0;
+}
+
+/* Down the left edge, from the child chosen at `depth - 1`. */
+static void
+rt_leftmost(struct rt *rt, struct rt_path *path, void *node, unsigned depth)
+{
+	for (; depth + 1 < rt->height; depth++) {
+		path->inner[depth] = node;
+		path->at[depth] = 0;
+		node = path->inner[depth]->child[0];
+	}
+	path->leaf = node;
+	path->pos = 0;
+}
+
+bool
+rt_next(struct rt *rt, struct rt_path *path)
+{
+	unsigned depth = rt->height - 1;
+
+	MPASS(rt->height > 0);
+
+	if (path->pos + 1 < path->leaf->n) {
+		path->pos++;
+		return true;
+	}
+	while (
+	    depth > 0 && path->at[depth - 1] + 1 == path->inner[depth - 1]->n)
+		depth--;
+	if (depth == 0)
+		return false;
+	path->at[depth - 1]++;
+	rt_leftmost(rt, path,
+	    path->inner[depth - 1]->child[path->at[depth - 1]], depth);
+	return true;
+}
+
+bool
+rt_seek(struct rt *rt, vm_paddr_t pa, struct rt_path *path)
+{
+	if (rt->height == 0)
+		return false;
+	rt_descend(rt, pa, path);
+	if (path->leaf->end[path->pos] > pa)
+		return true;
+	return rt_next(rt, path);
+}
+
+/* Carry the change of a leaf upward until nobody notices. */
+static void
+rt_refresh(struct rt_store *store, struct rt *rt, struct rt_path *path)
+{
+	struct rt_sum sum = leaf_sum(store, path->leaf);
+	vm_paddr_t first = path->leaf->start[0];
+
+	for (unsigned depth = rt->height - 1; depth-- > 0;) {
+		struct rt_inner *inner = path->inner[depth];
+		unsigned at = path->at[depth];
+		struct rt_sum old = slot_sum(inner, at);
+
+		if (inner->first[at] == first && sum_equal(&old, &sum))
+			return;
+		slot_set(inner, at, inner->child[at], first, &sum);
+		first = inner->first[0];
+		sum = inner_sum(inner);
+	}
+	rt->sum = sum;
+}
+
+void
+rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,
+    vm_paddr_t start, vm_paddr_t end)
+{
+	struct rt_leaf *leaf = path->leaf;
+	unsigned pos = path->pos;
+
+	MPASS(start < end && pos < leaf->n);
+	MPASS(pos == 0 || leaf->end[pos - 1] <= start);
+	MPASS(pos + 1 == leaf->n || end <= leaf->start[pos + 1]);
+
+	leaf->start[pos] = start;
+	leaf->end[pos] = end;
+	rt_refresh(store, rt, path);
+}
+
+/* Insertion. */
+
+/* A right half that its parent does not know yet. */
+struct carry {
+	void *node; /* NULL: none */
+	vm_paddr_t first;
+	struct rt_sum sum;
+};
+
+/* Move the upper half of a full leaf into a new one. */
+static struct rt_leaf *
+leaf_split(struct rt_store *store, struct rt_leaf *leaf)
+{
+	struct rt_leaf *right = leaf_new(store);
+
+	MPASS(leaf->n == RT_LEAF);
+
+	leaf_move(right, 0, leaf, RT_LEAF / 2, RT_LEAF / 2);
+	right->n = RT_LEAF / 2;
+	leaf_set_n(leaf, RT_LEAF / 2);
+	return right;
+}
+
+static void
+leaf_insert(struct rt_leaf *leaf, unsigned pos, vm_paddr_t start,
+    vm_paddr_t end)
+{
+	MPASS(leaf->n < RT_LEAF && pos <= leaf->n);
+
+	leaf_move(leaf, pos + 1, leaf, pos, leaf->n - pos);
+	leaf->start[pos] = start;
+	leaf->end[pos] = end;
+	leaf->n++;
+}
+
+static void
+inner_insert(struct rt_inner *inner, unsigned at, const struct carry *carry)
+{
+	MPASS(inner->n < RT_FAN && at <= inner->n);
+
+	inner_move(inner, at + 1, inner, at, inner->n - at);
+	slot_set(inner, at, carry->node, carry->first, &carry->sum);
+	inner->n++;
+}
+
+/* Put the carried child behind slot `at`; what is carried on, if anything. */
+static struct carry
+inner_add(struct rt_store *store, struct rt_inner *inner, unsigned at,
+    const struct carry *carry)
+{
+	struct rt_inner *right;
+
+	if (inner->n < RT_FAN) {
+		inner_insert(inner, at + 1, carry);
+		return (struct carry){0};
+	}
+	right = inner_new(store);
+	inner_move(right, 0, inner, RT_FAN / 2, RT_FAN / 2);
+	right->n = RT_FAN / 2;
+	inner_set_n(inner, RT_FAN / 2);
+	if (at + 1 > RT_FAN / 2)
+		inner_insert(right, at + 1 - RT_FAN / 2, carry);
+	else
+		inner_insert(inner, at + 1, carry);
+	return (struct carry){right, right->first[0], inner_sum(right)};
+}
+
+static void
+rt_grow(struct rt_store *store, struct rt *rt, vm_paddr_t first,
+    const struct carry *carry)
+{
+	struct rt_inner *root = inner_new(store);
+
+	MPASS(rt->height < RT_HEIGHT);
+
+	slot_set(root, 0, rt->root, first, &rt->sum);
+	root->n = 1;
+	inner_insert(root, 1, carry);
+	rt->root = root;
+	rt->height++;
+	rt->sum = inner_sum(root);
+}
+
+/* As rt_refresh(), with a new child to hand to the parent. */
+static void
+rt_refresh_carry(struct rt_store *store, struct rt *rt, struct rt_path *path,
+    struct carry carry)
+{
+	struct rt_sum sum = leaf_sum(store, path->leaf);
+	vm_paddr_t first = path->leaf->start[0];
+
+	for (unsigned depth = rt->height - 1; depth-- > 0;) {
+		struct rt_inner *inner = path->inner[depth];
+		unsigned at = path->at[depth];
+
+		slot_set(inner, at, inner->child[at], first, &sum);
+		if (carry.node != NULL)
+			carry = inner_add(store, inner, at, &carry);
+		first = inner->first[0];
+		sum = inner_sum(inner);
+	}
+	rt->sum = sum;
+	if (carry.node != NULL)
+		rt_grow(store, rt, first, &carry);
+}
+
+void
+rt_insert(struct rt_store *store, struct rt *rt, vm_paddr_t start,
+    vm_paddr_t end)
+{
+	struct rt_leaf *right;
+	struct rt_path path;
+	unsigned pos;
+
+	MPASS(start < end);
+
+	if (rt->height == 0) {
+		rt->root = leaf_new(store);
+		rt->height = 1;
+	}
+	rt_descend(rt, start, &path);
+	pos = keys_upto(path.leaf->start, RT_LEAF, start);
+	if (path.leaf->n < RT_LEAF) {
+		leaf_insert(path.leaf, pos, start, end);
+		rt_refresh(store, rt, &path);
+		return;
+	}
+	right = leaf_split(store, path.leaf);
+	if (pos > RT_LEAF / 2)
+		leaf_insert(right, pos - RT_LEAF / 2, start, end);
+	else
+		leaf_insert(path.leaf, pos, start, end);
+	rt_refresh_carry(store, rt, &path,
+	    (struct carry){right, right->start[0], leaf_sum(store, right)});
+}
+
+/* Deletion. */
+
+/* Of two neighbours take the fewer, or let both have half. */
+static bool
+leaves_join(struct rt_leaf *left, struct rt_leaf *right)
+{
+	unsigned total = left->n + right->n, half = total / 2;
+
+	if (total <= RT_LEAF) {
+		leaf_move(left, left->n, right, 0, right->n);
+		left->n = total;
+		return true;
+	}
+	if (left->n < half) {
+		unsigned n = half - left->n;
+
+		leaf_move(left, left->n, right, 0, n);
+		leaf_move(right, 0, right, n, right->n - n);
+		leaf_set_n(right, right->n - n);
+	} else {
+		unsigned n = left->n - half;
+
+		leaf_move(right, n, right, 0, right->n);
+		leaf_move(right, 0, left, half, n);
+		right->n += n;
+		leaf_set_n(left, half);
+	}
+	left->n = half;
+	return false;
+}
+
+static bool
+inners_join(struct rt_inner *left, struct rt_inner *right)
+{
+	unsigned total = left->n + right->n, half = total / 2;
+
+	if (total <= RT_FAN) {
+		inner_move(left, left->n, right, 0, right->n);
+		left->n = total;
+		return true;
+	}
+	if (left->n < half) {
+		unsigned n = half - left->n;
+
+		inner_move(left, left->n, right, 0, n);
+		inner_move(right, 0, right, n, right->n - n);
+		inner_set_n(right, right->n - n);
+	} else {
+		unsigned n = left->n - half;
+
+		inner_move(right, n, right, 0, right->n);
+		inner_move(right, 0, left, half, n);
+		right->n += n;
+		inner_set_n(left, half);
+	}
+	left->n = half;
+	return false;
+}
+
+static void
+slot_drop(struct rt_inner *inner, unsigned at)
+{
+	inner_move(inner, at, inner, at + 1, inner->n - at - 1);
+	inner_set_n(inner, inner->n - 1);
+}
+
+/* The child at `at`, a leaf, has too few: even it out with a neighbour. */
+static void
+inner_fix_leaf(struct rt_store *store, struct rt_inner *inner, unsigned at)
+{
+	unsigned l = at > 0 ? at - 1 : at;
+	struct rt_leaf *left = inner->child[l], *right = inner->child[l + 1];
+	bool joined = leaves_join(left, right);
+	struct rt_sum sum = leaf_sum(store, left);
+
+	slot_set(inner, l, left, left->start[0], &sum);
+	if (joined) {
+		slot_drop(inner, l + 1);
+		uma_zfree(&store->leaves, right);
+		return;
+	}
+	sum = leaf_sum(store, right);
+	slot_set(inner, l + 1, right, right->start[0], &sum);
+}
+
+static void
+inner_fix_inner(struct rt_store *store, struct rt_inner *inner, unsigned at)
+{
+	unsigned l = at > 0 ? at - 1 : at;
+	struct rt_inner *left = inner->child[l], *right = inner->child[l + 1];
+	bool joined = inners_join(left, right);
+	struct rt_sum sum = inner_sum(left);
+
+	slot_set(inner, l, left, left->first[0], &sum);
+	if (joined) {
+		slot_drop(inner, l + 1);
+		uma_zfree(&store->inners, right);
+		return;
+	}
+	sum = inner_sum(right);
+	slot_set(inner, l + 1, right, right->first[0], &sum);
+}
+
+/* A root with one child is one level too many. */
+static void
+rt_shrink(struct rt_store *store, struct rt *rt)
+{
+	while (rt->height > 1) {
+		struct rt_inner *root = rt->root;
+
+		if (root->n > 1)
+			return;
+		rt->root = root->child[0];
+		rt->height--;
+		uma_zfree(&store->inners, root);
+	}
+}
+
+/* The leaf of `path` has too few runs, and there are others. */
+static void
+rt_rebalance(struct rt_store *store, struct rt *rt, struct rt_path *path)
+{
+	unsigned depth = rt->height - 2;
+	struct rt_sum sum;
+
+	inner_fix_leaf(store, path->inner[depth], path->at[depth]);
+	while (depth-- > 0) {
+		struct rt_inner *inner = path->inner[depth];
+		struct rt_inner *child = path->inner[depth + 1];
+
+		if (child->n < RT_FAN / 2) {
+			inner_fix_inner(store, inner, path->at[depth]);
+			continue;
+		}
+		sum = inner_sum(child);
+		slot_set(inner, path->at[depth], child, child->first[0], &sum);
+	}
+	rt->sum = inner_sum(rt->root);
+	rt_shrink(store, rt);
+}
+
+void
+rt_delete(struct rt_store *store, struct rt *rt, struct rt_path *path)
+{
+	struct rt_leaf *leaf = path->leaf;
+
+	MPASS(path->pos < leaf->n);
+
+	leaf_move(leaf, path->pos, leaf, path->pos + 1,
+	    leaf->n - path->pos - 1);
+	leaf_set_n(leaf, leaf->n - 1);
+	if (leaf->n == 0) {
+		MPASS(rt->height == 1);
+		uma_zfree(&store->leaves, leaf);
+		*rt = (struct rt){0};
+	} else if (rt->height > 1 && leaf->n < RT_LEAF / 2) {
+		rt_rebalance(store, rt, path);
+	} else {
+		rt_refresh(store, rt, path);
+	}
+}
+
+/* The longest run below a node that has one of max[0] pages. */
+static vm_size_t
+node_largest(const struct rt_store *store, const void *node, unsigned height,
+    uint32_t npages)
+{
+	const struct rt_inner *inner = node;
+	const struct rt_leaf *leaf = node;
+	vm_size_t largest = 0;
+
+	if (height == 1) {
+		for (unsigned i = 0; i < leaf->n; i++)
+			largest = MAX(largest, leaf->end[i] - leaf->start[i]);
+		return largest;
+	}
+	for (unsigned i = 0; i < inner->n; i++) {
+		if (inner->max[0][i] != npages)
+			continue;
+		largest = MAX(largest,
+		    node_largest(store, inner->child[i], height - 1, npages));
+		if (npages != UINT32_MAX)
+			break; /* the measure is exact */
+	}
+	return largest;
+}
+
+vm_size_t
+rt_largest(const struct rt_store *store, const struct rt *rt)
+{
+	if (rt->height == 0)
+		return 0;
+	return node_largest(store, rt->root, rt->height, rt->sum.max[0]);
+}
