@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "bench/bench.h"
+#include "bench/daemon.h"
 #include "clients/libholdfast/holdfast.h"
 #include "proto/holdfast.pb-c.h"
 #include "proto/limits.h"
@@ -31,12 +32,6 @@
 
 struct sizes {
 	size_t request, reply; /* bytes in a packet each way */
-};
-
-struct daemon {
-	pid_t pid;
-	char dir[64];
-	char path[96];
 };
 
 /* ---- The floor: packets of the same sizes, nothing done with them ------- */
@@ -152,48 +147,6 @@ find_sizes(size_t batch, uint64_t addr)
 	return (
 	    struct sizes){holdfast__v1__client_packet__get_packed_size(&out),
 	    holdfast__v1__server_packet__get_packed_size(&in)};
-}
-
-/* ---- The daemon
- * -------------------------------------------------------------- */
-
-static void
-daemon_start(struct daemon *d, const char *program)
-{
-	int ready[2];
-	char fd[16], byte;
-
-	(void)strcpy(d->dir, "/tmp/hf-bench-XXXXXX");
-	if (mkdtemp(d->dir) == NULL)
-		err(1, "mkdtemp");
-	(void)snprintf(d->path, sizeof(d->path), "%s/socket", d->dir);
-	if (pipe(ready) < 0)
-		err(1, "pipe");
-	d->pid = fork();
-	if (d->pid < 0)
-		err(1, "fork");
-	if (d->pid == 0) {
-		(void)close(ready[0]);
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		(void)snprintf(fd, sizeof(fd), "%d", ready[1]);
-		(void)execl(program, program, "--backend", "sim", "--socket",
-		    d->path, "--pool", "64M", "--ready-fd", fd, "--log-level",
-		    "error", (char *)NULL);
-		err(1, "%s", program);
-	}
-	(void)close(ready[1]);
-	if (read(ready[0], &byte, 1) != 1)
-		errx(1, "%s did not get ready", program);
-	(void)close(ready[0]);
-}
-
-static void
-daemon_stop(struct daemon *d)
-{
-	(void)kill(d->pid, SIGTERM);
-	(void)waitpid(d->pid, NULL, 0);
-	(void)unlink(d->path);
-	(void)rmdir(d->dir);
 }
 
 /* ---- Holdfast
@@ -335,7 +288,7 @@ main(int argc, char **argv)
 	struct holdfast_map_options map_options = {.no_mirror = true};
 	struct holdfast_map *map;
 	struct holdfast *h;
-	struct daemon d;
+	struct bench_daemon d;
 	int c, cpu = 0;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -360,7 +313,7 @@ main(int argc, char **argv)
 		errx(2, "--daemon PATH is wanted");
 	if (!bench_pin(cpu))
 		warnx("not pinned: wake-ups of the other core will show");
-	daemon_start(&d, program);
+	bench_daemon_start(&d, program, "sim", "64M");
 	connect.socket_path = d.path;
 	if (holdfast_connect(&connect, &h) != HF_OK)
 		errx(1, "cannot connect to %s", d.path);
@@ -370,6 +323,6 @@ main(int argc, char **argv)
 	run(h, map, rounds, n);
 	(void)holdfast_map_detach(map);
 	holdfast_close(h);
-	daemon_stop(&d);
+	bench_daemon_stop(&d);
 	return 0;
 }

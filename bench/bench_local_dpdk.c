@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * DPDK beside the span cache: rte_mempool with its per-lcore cache, and the
+ * malloc heap, both on huge pages of DPDK's own.
+ */
+
+#include <err.h>
+#include <stdio.h>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_malloc.h>
+#include <rte_mempool.h>
+
+#include "bench/bench_local.h"
+
+static struct rte_mempool *pool;
+
+static void *
+heap_alloc(size_t size)
+{
+	return rte_malloc(NULL, size, 0);
+}
+
+static bool
+pool_get(void **objs, unsigned n)
+{
+	return rte_mempool_get_bulk(pool, objs, n) == 0;
+}
+
+static void
+pool_put(void **objs, unsigned n)
+{
+	rte_mempool_put_bulk(pool, objs, n);
+}
+
+static uint64_t
+pool_vtophys(void *p)
+{
+	return rte_mempool_virt2iova(p);
+}
+
+static uint64_t
+heap_vtophys(void *p)
+{
+	return rte_malloc_virt2iova(p);
+}
+
+unsigned
+dpdk_contestants(const char *program, struct contestant *out)
+{
+	char name[64];
+	char *argv[] = {name, (char[]){"--in-memory"},
+	    (char[]){"--no-telemetry"}, (char[]){"--no-pci"}, (char[]){"-l"},
+	    (char[]){"0"}, (char[]){"-m"}, (char[]){"256"},
+	    (char[]){"--log-level=lib.eal:error"}, NULL};
+
+	(void)snprintf(name, sizeof(name), "%s", program);
+	if (rte_eal_init(9, argv) < 0) {
+		warnx("no DPDK beside it: rte_eal_init failed");
+		return 0;
+	}
+	pool = rte_mempool_create("bench", 16383, LOCAL_FIXED, 256, 0, NULL,
+	    NULL, NULL, NULL, SOCKET_ID_ANY, 0);
+	if (pool == NULL) {
+		warnx("no rte_mempool: %s", rte_strerror(rte_errno));
+		return 0;
+	}
+	out[0] = (struct contestant){.name = "rte_mempool, cache 256",
+	    .get = pool_get,
+	    .put = pool_put,
+	    .vtophys_fixed = pool_vtophys};
+	out[1] = (struct contestant){.name = "rte_malloc",
+	    .alloc = heap_alloc,
+	    .free = rte_free,
+	    .vtophys = heap_vtophys,
+	    .alloc_rounds = 100000,
+	    .live_max = 4096};
+	return 2;
+}
+
+void
+dpdk_end(void)
+{
+	if (pool != NULL)
+		rte_mempool_free(pool);
+	(void)rte_eal_cleanup();
+}

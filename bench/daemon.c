@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+#include <err.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/daemon.h"
+
+void
+bench_daemon_start(struct bench_daemon *d, const char *program,
+    const char *backend, const char *pool)
+{
+	int ready[2];
+	char fd[16], byte;
+
+	(void)strcpy(d->dir, "/tmp/hf-bench-XXXXXX");
+	if (mkdtemp(d->dir) == NULL)
+		err(1, "mkdtemp");
+	(void)snprintf(d->path, sizeof(d->path), "%s/socket", d->dir);
+	if (pipe(ready) < 0)
+		err(1, "pipe");
+	d->pid = fork();
+	if (d->pid < 0)
+		err(1, "fork");
+	if (d->pid == 0) {
+		(void)close(ready[0]);
+		(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+		(void)snprintf(fd, sizeof(fd), "%d", ready[1]);
+		(void)execl(program, program, "--backend", backend, "--socket",
+		    d->path, "--pool", pool, "--allow-addresses", "all",
+		    "--ready-fd", fd, "--log-level", "error", (char *)NULL);
+		err(1, "%s", program);
+	}
+	(void)close(ready[1]);
+	if (read(ready[0], &byte, 1) != 1)
+		errx(1, "%s did not get ready", program);
+	(void)close(ready[0]);
+}
+
+void
+bench_daemon_stop(struct bench_daemon *d)
+{
+	(void)kill(d->pid, SIGTERM);
+	(void)waitpid(d->pid, NULL, 0);
+	(void)unlink(d->path);
+	(void)rmdir(d->dir);
+}
