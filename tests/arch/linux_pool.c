@@ -105,6 +105,19 @@ linux_pool_span(const struct arch *arch, vm_paddr_t pa, size_t nframes)
 	return span;
 }
 
+int
+recycle_until_done(const struct arch *arch, struct arch_span *span)
+{
+	int r = -EBUSY;
+
+	for (int i = 0; i < 500 && r == -EBUSY; i++) {
+		r = arch->ops->span_recycle(arch->ctx, span);
+		if (r == -EBUSY)
+			usleep(10000); /* only how often, not whether */
+	}
+	return r;
+}
+
 unsigned char *
 linux_map_fd(int fd, size_t nframes)
 {

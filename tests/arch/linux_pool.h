@@ -21,6 +21,9 @@ struct arch linux_pool_open_with(const struct arch_linux_config *config);
 /* uid 65534, no group, no capability, no way back. */
 void become_nobody(void);
 
+/* Recycle again until the span is gone or 5 s have passed; the last error. */
+int recycle_until_done(const struct arch *arch, struct arch_span *span);
+
 /* standby + spans + limbo + missing == total, and the ops agree. */
 void linux_pool_check(const struct arch *arch);
 
