@@ -63,10 +63,40 @@ bool vm_map_range_valid(vm_map_t map, vm_offset_t start, vm_offset_t end);
 void vm_map_set_limits(vm_map_t map, const struct vm_map_limits *limits);
 void vm_map_get_limits(vm_map_t map, struct vm_map_limits *limits);
 
+bool vm_map_is_system(vm_map_t map);
+vm_size_t vm_map_reserved(vm_map_t map);   /* swap charged to it, bytes */
+vm_size_t vm_map_user_wired(vm_map_t map); /* bytes */
+size_t vm_map_metadata(vm_map_t map);      /* bytes that the map itself takes */
+
+/* Where anonymous mappings cluster; 0: nowhere yet. */
+vm_offset_t vm_map_anon_loc(vm_map_t map);
+void vm_map_set_anon_loc(vm_map_t map, vm_offset_t addr);
+
+/*
+ * The generator of ASLR: next(arg, bound) is in [0, bound).  Without one the
+ * map never randomises, whatever its flags.
+ */
+void vm_map_set_random(vm_map_t map,
+    uint64_t (*next)(void *arg, uint64_t bound), void *arg);
+
+/*
+ * The lock family.  Exclusive locks add 1 to the time stamp.  Unlocking frees
+ * what left the map, and calls release functions of objects without the lock.
+ */
 void vm_map_lock(vm_map_t map);
 void vm_map_unlock(vm_map_t map);
 void vm_map_lock_read(vm_map_t map);
 void vm_map_unlock_read(vm_map_t map);
+bool vm_map_trylock(vm_map_t map);
+bool vm_map_trylock_read(vm_map_t map);
+bool vm_map_locked(vm_map_t map); /* exclusively, by anybody */
+
+/*
+ * Read to write.  0: locked exclusively, and nobody wrote in between.
+ * 1: somebody did; the map is not locked at all.
+ */
+int vm_map_lock_upgrade(vm_map_t map);
+void vm_map_lock_downgrade(vm_map_t map); /* write to read, atomically */
 
 /*
  * Find the entry that holds `addr`.  true: *entryp holds it.  false: *entryp
@@ -74,6 +104,7 @@ void vm_map_unlock_read(vm_map_t map);
  */
 bool vm_map_lookup_entry(vm_map_t map, vm_offset_t addr,
     vm_map_entry_t *entryp);
+/* Read-locked by the caller; NULL past either end.  succ(NULL) is the first. */
 vm_map_entry_t vm_map_entry_first(vm_map_t map);
 vm_map_entry_t vm_map_entry_succ(vm_map_t map, vm_map_entry_t entry);
 vm_map_entry_t vm_map_entry_pred(vm_map_t map, vm_map_entry_t entry);
@@ -110,6 +141,18 @@ int vm_map_find_min(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
     vm_offset_t *addrp, vm_size_t length, vm_offset_t default_addr,
     vm_offset_t max_addr, int find_space, vm_prot_t prot, vm_prot_t max,
     int cow);
+
+/* The same, write-locked by the caller. */
+int vm_map_find_locked(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
+    vm_offset_t *addrp, vm_size_t length, vm_offset_t max_addr, int find_space,
+    vm_prot_t prot, vm_prot_t max, int cow);
+
+/*
+ * Only search: the lowest free multiple of `alignment` (a power of two) at or
+ * above *addrp.  KERN_NO_SPACE.  Write-locked by the caller.
+ */
+int vm_map_find_aligned(vm_map_t map, vm_offset_t *addrp, vm_size_t length,
+    vm_offset_t max_addr, vm_offset_t alignment);
 
 /* Put an entry exactly at `start`, replacing what is there, atomically. */
 int vm_map_fixed(vm_map_t map, vm_object_t object, vm_ooffset_t offset,

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+#include "core/kassert.h"
+#include "core/uma.h"
+#include "core/vm_object_int.h"
+
+struct vm_account *
+vm_account_create(const struct arch *arch)
+{
+	struct vm_account *account = uma_malloc(arch, sizeof(*account));
+
+	if (account == NULL)
+		return NULL;
+	account->arch = arch;
+	account->refs = 1;
+	account->reserved = 0;
+	return account;
+}
+
+void
+vm_account_ref(struct vm_account *account)
+{
+	MPASS(account->refs > 0);
+
+	__atomic_fetch_add(&account->refs, 1, __ATOMIC_RELAXED);
+}
+
+void
+vm_account_unref(struct vm_account *account)
+{
+	if (account == NULL)
+		return;
+	MPASS(account->refs > 0);
+
+	if (__atomic_sub_fetch(&account->refs, 1, __ATOMIC_ACQ_REL) != 0)
+		return;
+	KASSERT(account->reserved == 0, "an account dies with charges");
+	uma_free(account->arch, account, sizeof(*account));
+}
+
+bool
+vm_account_reserve(struct vm_account *account, vm_size_t bytes, vm_size_t limit)
+{
+	vm_size_t old = __atomic_load_n(&account->reserved, __ATOMIC_RELAXED);
+
+	do {
+		if (bytes > limit || old > limit - bytes)
+			return false;
+	} while (!__atomic_compare_exchange_n(&account->reserved, &old,
+	    old + bytes, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	return true;
+}
+
+void
+vm_account_charge(struct vm_account *account, vm_size_t bytes)
+{
+	__atomic_fetch_add(&account->reserved, bytes, __ATOMIC_RELAXED);
+}
+
+void
+vm_account_release(struct vm_account *account, vm_size_t bytes)
+{
+	vm_size_t old;
+
+	old = __atomic_fetch_sub(&account->reserved, bytes, __ATOMIC_RELAXED);
+	KASSERT(old >= bytes, "more swap released than was reserved");
+	(void)old;
+}
+
+vm_size_t
+vm_account_reserved(const struct vm_account *account)
+{
+	return __atomic_load_n(&account->reserved, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Finding space: findspace, find, find_min, find_aligned, fixed.
+ *
+ * FreeBSD finds a gap by size, aligns the address in it, and searches again
+ * from there when it does not fit any more.  The answer of that loop is the
+ * lowest address that is congruent and fits, which the tree finds in one
+ * descent; so here alignment is part of the request.
+ */
+
+#include "core/vm_map_int.h"
+
+/* BUG-4: FreeBSD adds slack to the length before it looks at it. */
+static bool
+length_fits(vm_map_t map, vm_size_t length)
+{
+	return length <= map->tree.max - map->tree.min;
+}
+
+/* The lowest fit at or above `start`.  The cursor is then in front of it. */
+static bool
+fit(vm_map_t map, vm_offset_t start, vm_size_t length, vm_size_t align,
+    vm_offset_t phase, struct vm_cursor *cur, vm_offset_t *addrp)
+{
+	struct vm_gap_req req = {
+	    .start = MAX(start, map->tree.min),
+	    .length = length,
+	    .align = MAX(align, map->pagesize),
+	};
+
+	MPASS(powerof2(align));
+
+	if (req.start >= map->tree.max || length > map->tree.max - req.start)
+		return false;
+	req.phase = phase & (req.align - 1);
+	return vm_tree_fit(&map->tree, &req, cur, addrp);
+}
+
+int
+vm_map_findspace(vm_map_t map, vm_offset_t start, vm_size_t length,
+    vm_offset_t *addrp)
+{
+	struct vm_cursor cur;
+	vm_offset_t addr;
+
+	vm_map_assert_locked(map);
+
+	start = MAX(start, map->tree.min);
+	if (length == 0) {
+		/* F2: behind the very entry that holds it, whatever is there.
+		 */
+		if (start >= map->tree.max)
+			return 1;
+		*addrp = vm_map_seek(map, start, &cur) != NULL
+			     ? vm_cursor_gap_start(&cur)
+			     : start;
+		return 0;
+	}
+	/* Addresses need not be aligned here: shift the phase with them. */
+	if (!fit(map, start, length, map->pagesize, start, &cur, &addr))
+		return 1;
+	*addrp = addr;
+	return 0;
+}
+
+/* What a strategy asks of an address: addr % align == phase. */
+struct congruence {
+	vm_size_t align; /* 1: anything will do */
+	vm_offset_t phase;
+};
+
+/*
+ * S4, S6: congruent to the object at the largest superpage of which at least
+ * one whole fits behind the partial head; anything if none does.
+ */
+static struct congruence
+superpage_congruence(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
+    vm_size_t length)
+{
+	const struct arch_machine *machine = map->pmap->arch->machine;
+	vm_offset_t phase = vm_object_phase(object, offset);
+
+	for (int i = 0; i < machine->nsuper; i++) {
+		vm_size_t super = machine->super[i];
+		vm_size_t head = (super - (phase & (super - 1))) & (super - 1);
+
+		/* BUG-13: the subtraction must not wrap. */
+		if (length >= super && length >= head && length - head >= super)
+			return (struct congruence){super, phase & (super - 1)};
+	}
+	return (struct congruence){1, 0};
+}
+
+static struct congruence
+strategy_congruence(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
+    vm_size_t length, int find_space)
+{
+	if (find_space == VMFS_ANY_SPACE)
+		return (struct congruence){1, 0};
+	if ((find_space >> 8) != 0)
+		return (
+		    struct congruence){(vm_size_t)1 << (find_space >> 8), 0};
+	return superpage_congruence(map, object, offset, length);
+}
+
+/* One call of vm_map_find(): what was asked, and what the search decides. */
+struct find {
+	const struct vm_map_new *new; /* start: the hint; end: not used */
+	vm_size_t length;
+	vm_offset_t max_addr; /* 0: none */
+	int strategy;         /* VMFS_*, as it may have been weakened */
+	bool update;          /* anon_loc follows the result */
+	struct vm_cursor cur; /* in front of the result */
+	vm_offset_t addr;     /* the result */
+};
+
+static bool
+within_max_addr(const struct find *find, vm_offset_t addr)
+{
+	return find->max_addr == 0 ||
+	       (addr <= find->max_addr &&
+		   find->length <= find->max_addr - addr);
+}
+
+/* The lowest address from `start` on that the strategy accepts. */
+static bool
+find_from(vm_map_t map, struct find *find, vm_offset_t start)
+{
+	const struct vm_map_new *new = find->new;
+	struct congruence want = strategy_congruence(map, new->object,
+	    new->offset, find->length, find->strategy);
+	vm_offset_t addr;
+
+	if (!fit(map, start, find->length, want.align, want.phase, &find->cur,
+		&addr) ||
+	    !within_max_addr(find, addr))
+		return false;
+	find->addr = addr;
+	return true;
+}
+
+/* The same without alignment, and without taking the result. */
+static bool
+any_from(vm_map_t map, const struct find *find, vm_offset_t start)
+{
+	struct vm_cursor cur;
+	vm_offset_t addr;
+
+	return fit(map, start, find->length, 1, 0, &cur, &addr) &&
+	       within_max_addr(find, addr);
+}
+
+/* S9: does this go where the other anonymous mappings are? */
+static bool
+clusters(vm_map_t map, const struct find *find)
+{
+	const struct vm_map_new *new = find->new;
+	int allowed = map->limits.cluster_anon;
+
+	if (allowed == 0 ||
+	    (allowed == 1 && new->start != 0 && (new->cow &MAP_NO_HINT) == 0))
+		return false;
+	return (map->flags & MAP_IS_SUB_MAP) == 0 && find->max_addr == 0 &&
+	       find->strategy != VMFS_NO_SPACE && new->object == NULL &&
+	       (new->cow &(MAP_INHERIT_SHARE | MAP_STACK_AREA)) == 0 &&
+	       new->prot != VM_PROT_NONE;
+}
+
+enum find_result {
+	FIND_FOUND,
+	FIND_NEXT_TRY, /* no room: try elsewhere */
+	FIND_NO_SPACE, /* room, but not aligned: give up */
+};
+
+/*
+ * ASLR: find room for the range and some slack, and begin somewhere in the
+ * slack.  The grain is the superpage that the range is long enough for.
+ */
+static enum find_result
+find_random(vm_map_t map, struct find *find, vm_offset_t start)
+{
+	const struct arch_machine *machine = map->pmap->arch->machine;
+	bool super = find->strategy == VMFS_SUPER_SPACE ||
+		     find->strategy == VMFS_OPTIMAL_SPACE;
+	vm_offset_t limit = map->tree.max, addr;
+	int level = super ? machine->nsuper : 0;
+	vm_size_t pagesize, slack;
+	struct vm_cursor cur;
+	bool wide, coarse;
+	unsigned bound;
+
+	if (find->max_addr != 0)
+		limit = MIN(limit, find->max_addr);
+	while (level > 0 && find->length < machine->pagesizes[level])
+		level--;
+	wide = limit > (vm_offset_t)1 << 31;
+	coarse = level > 0 && level == machine->nsuper;
+	bound = wide ? (coarse ? 0x10 : 0x1000) : (coarse ? 4 : 0x100);
+	pagesize = machine->pagesizes[level];
+	slack = bound * pagesize;
+	if (slack > map->tree.max - map->tree.min - find->length ||
+	    !fit(map, start, find->length + slack, 1, 0, &cur, &addr))
+		return FIND_NEXT_TRY;
+	addr += map->random(map->random_arg, bound) * pagesize;
+	if (!within_max_addr(find, addr))
+		return FIND_NEXT_TRY;
+	return find_from(map, find, addr) ? FIND_FOUND : FIND_NO_SPACE;
+}
+
+/* S9: near the other anonymous mappings. */
+static enum find_result
+find_cluster(vm_map_t map, struct find *find)
+{
+	if (find_from(map, find, map->anon_loc))
+		return FIND_FOUND;
+	return any_from(map, find, map->anon_loc) ? FIND_NO_SPACE
+						  : FIND_NEXT_TRY;
+}
+
+/*
+ * Where anonymous mappings cluster, or somewhere random; then plainly from the
+ * hint.  KERN_NO_SPACE.
+ */
+static int
+find_tries(vm_map_t map, struct find *find)
+{
+	bool ignstart = (map->flags & MAP_ASLR_IGNSTART) != 0;
+	bool aslr = (map->flags & MAP_ASLR) != 0;
+	vm_offset_t start = find->new->start;
+	enum find_result first;
+
+	if (aslr && start == 0 && !find->update && ignstart)
+		start = map->tree.min;
+	/* BUG-3: without a place to cluster at, the default address counts. */
+	if (find->update && map->anon_loc != 0)
+		first = find_cluster(map, find);
+	else if (aslr && map->random != NULL)
+		first = find_random(map, find, start);
+	else
+		return find_from(map, find, start) ? KERN_SUCCESS
+						   : KERN_NO_SPACE;
+	if (first == FIND_NEXT_TRY &&
+	    find_from(map, find, ignstart ? map->tree.min : start))
+		first = FIND_FOUND;
+	return first == FIND_FOUND ? KERN_SUCCESS : KERN_NO_SPACE;
+}
+
+/* Decide where: find->addr and the cursor.  KERN_NO_SPACE. */
+static int
+find_place(vm_map_t map, struct find *find)
+{
+	int rv;
+
+	if (find->strategy == VMFS_OPTIMAL_SPACE &&
+	    !vm_object_is_colored(find->new->object))
+		find->strategy = VMFS_ANY_SPACE;
+	find->update = clusters(map, find);
+	if (find->new->start >= map->tree.max ||
+	    !length_fits(map, find->length))
+		return KERN_NO_SPACE;
+	if (find->length == 0) /* there is room for it, but insert refuses */
+		return KERN_INVALID_ADDRESS;
+	rv = find_tries(map, find);
+	if (rv != KERN_SUCCESS && find->strategy == VMFS_OPTIMAL_SPACE) {
+		find->strategy = VMFS_ANY_SPACE;
+		rv = find_tries(map, find);
+	}
+	return rv;
+}
+
+/* Enter what was found, or a stack there. */
+static int
+find_create(vm_map_t map, struct find *find)
+{
+	struct vm_map_new new = *find->new;
+	int rv;
+
+	new.start = find->addr;
+	new.end = find->addr + find->length;
+	if ((new.cow &MAP_STACK_AREA) != 0)
+		return vm_map_stack_locked(map, new.start, find->length,
+		    VM_MAP_STACK_GROW, new.prot, new.max, new.cow);
+	rv = vm_map_insert_check(map, &new);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	return vm_map_insert_at(map, &find->cur, &new);
+}
+
+/*
+ * Replace what is in [new->start, new->end): all that can fail comes first,
+ * so the old entries go only when the new one is certain (BUG-6).
+ */
+static int
+replace(vm_map_t map, const struct vm_map_new *new)
+{
+	struct vm_map_spare spare;
+	struct vm_cursor cur;
+	bool charged = false, isfree;
+	int rv;
+
+	rv = vm_map_delete_check(map, new->start, new->end);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_insert_check(map, new);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	rv = vm_map_delete_reserve(map, new->start, new->end, 1, &spare);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	rv = vm_map_replace_charge(map, new, &charged);
+	if (rv != KERN_SUCCESS) {
+		vm_map_spare_fini(&spare);
+		return rv;
+	}
+	vm_map_delete_commit(map, new->start, new->end, &spare);
+	isfree = vm_map_is_free(map, new->start, new->end, &cur);
+	MPASS(isfree);
+	vm_map_insert_commit(map, &cur, new, charged);
+	return KERN_SUCCESS;
+}
+
+/* Replace with a stack, which is two entries. */
+static int
+replace_stack(vm_map_t map, const struct vm_map_new *new)
+{
+	struct vm_map_spare spare;
+	struct vm_map_stack stack;
+	int rv;
+
+	rv = vm_map_delete_check(map, new->start, new->end);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_stack_layout(map, new->start, new->end - new->start,
+		    VM_MAP_STACK_GROW, new->prot, new->max, new->cow, &stack);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	rv = vm_map_delete_reserve(map, new->start, new->end, 2, &spare);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	rv = vm_map_replace_charge(map, &stack.stack, &stack.charged);
+	if (rv != KERN_SUCCESS) {
+		vm_map_spare_fini(&spare);
+		return rv;
+	}
+	vm_map_delete_commit(map, new->start, new->end, &spare);
+	vm_map_stack_commit(map, &stack);
+	return KERN_SUCCESS;
+}
+
+/* VMFS_NO_SPACE: exactly there. */
+static int
+find_exact(vm_map_t map, const struct vm_map_new *new)
+{
+	if (!vm_map_range_valid(map, new->start, new->end))
+		return KERN_INVALID_ADDRESS;
+	if ((new->cow &MAP_REMAP) != 0)
+		return new->start == new->end ? KERN_INVALID_ADDRESS
+					      : replace(map, new);
+	if ((new->cow &MAP_STACK_AREA) != 0)
+		return vm_map_stack_locked(map, new->start,
+		    new->end - new->start, VM_MAP_STACK_GROW, new->prot,
+		    new->max, new->cow);
+	return vm_map_insert(map, new->object, new->offset, new->start,
+	    new->end, new->prot, new->max, new->cow);
+}
+
+int
+vm_map_find_locked(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
+    vm_offset_t *addrp, vm_size_t length, vm_offset_t max_addr, int find_space,
+    vm_prot_t prot, vm_prot_t max, int cow)
+{
+	struct vm_map_new new = {
+	    .object = object,
+	    .offset = offset,
+	    .start = *addrp,
+	    .end = *addrp + length,
+	    .prot = prot,
+	    .max = max,
+	    .cow = cow,
+	};
+	struct find find;
+	int rv;
+
+	vm_map_assert_wlocked(map);
+	KASSERT((cow & MAP_STACK_AREA) == 0 || object == NULL,
+	    "a stack has no object");
+	KASSERT((cow & MAP_REMAP) == 0 || (find_space == VMFS_NO_SPACE &&
+					      (cow & MAP_STACK_AREA) == 0),
+	    "remapping is for a given address");
+	KASSERT(find_space <= VMFS_SUPER_SPACE || (find_space & 0xff) == 0,
+	    "an alignment and another strategy");
+	KASSERT((find_space >> 8) < 64,
+	    "an alignment beyond the address space");
+
+	if (find_space == VMFS_NO_SPACE)
+		return find_exact(map, &new);
+	find.new = &new;
+	find.length = length;
+	find.max_addr = max_addr;
+	find.strategy = find_space;
+	rv = find_place(map, &find);
+	if (rv == KERN_SUCCESS)
+		rv = find_create(map, &find);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	if (find.update && (map->anon_loc == 0 || map->anon_loc > find.addr))
+		map->anon_loc = find.addr;
+	*addrp = find.addr;
+	return KERN_SUCCESS;
+}
+
+int
+vm_map_find(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
+    vm_offset_t *addrp, vm_size_t length, vm_offset_t max_addr, int find_space,
+    vm_prot_t prot, vm_prot_t max, int cow)
+{
+	int rv;
+
+	vm_map_lock(map);
+	rv = vm_map_find_locked(map, object, offset, addrp, length, max_addr,
+	    find_space, prot, max, cow);
+	vm_map_unlock(map);
+	return rv;
+}
+
+int
+vm_map_find_min(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
+    vm_offset_t *addrp, vm_size_t length, vm_offset_t default_addr,
+    vm_offset_t max_addr, int find_space, vm_prot_t prot, vm_prot_t max,
+    int cow)
+{
+	vm_offset_t hint = *addrp, addr;
+	int rv;
+
+	if (hint == 0) {
+		cow |= MAP_NO_HINT;
+		hint = default_addr;
+	}
+	for (;;) {
+		addr = hint;
+		rv = vm_map_find(map, object, offset, &addr, length, max_addr,
+		    find_space, prot, max, cow);
+		if (rv == KERN_SUCCESS)
+			*addrp = addr;
+		if (rv == KERN_SUCCESS || default_addr >= hint)
+			return rv;
+		hint = default_addr;
+	}
+}
+
+int
+vm_map_find_aligned(vm_map_t map, vm_offset_t *addrp, vm_size_t length,
+    vm_offset_t max_addr, vm_offset_t alignment)
+{
+	struct vm_cursor cur;
+	vm_offset_t addr;
+
+	vm_map_assert_wlocked(map);
+	KASSERT(alignment != 0 && powerof2(alignment), "no power of two");
+
+	if (length == 0 || !length_fits(map, length) ||
+	    !fit(map, *addrp, length, alignment, 0, &cur, &addr) ||
+	    (max_addr != 0 && (addr > max_addr || length > max_addr - addr)))
+		return KERN_NO_SPACE;
+	*addrp = addr;
+	return KERN_SUCCESS;
+}
+
+int
+vm_map_fixed(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
+    vm_offset_t start, vm_size_t length, vm_prot_t prot, vm_prot_t max, int cow)
+{
+	struct vm_map_new new = {
+	    .object = object,
+	    .offset = offset,
+	    .start = start,
+	    .end = start + length,
+	    .prot = prot,
+	    .max = max,
+	    .cow = cow & ~MAP_REMAP,
+	};
+	int rv;
+
+	KASSERT((cow & MAP_STACK_AREA) == 0 || object == NULL,
+	    "a stack has no object");
+
+	vm_map_lock(map);
+	if (!vm_map_range_valid(map, new.start, new.end) || length == 0)
+		rv = KERN_INVALID_ADDRESS;
+	else if ((cow & MAP_CHECK_EXCL) != 0)
+		rv = find_exact(map, &new);
+	else if ((cow & MAP_STACK_AREA) != 0)
+		rv = replace_stack(map, &new);
+	else
+		rv = replace(map, &new);
+	vm_map_unlock(map);
+	return rv;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * The map inside: its structures, and what its source files share.
+ *
+ * Lock legend: (c) constant after creation, (m) the map's lock, (a) atomic.
+ */
+
+#include <assert.h>
+
+#include "core/kassert.h"
+#include "core/lock.h"
+#include "core/vm_map.h"
+#include "core/vm_map_tree_int.h"
+#include "core/vm_object_int.h"
+
+/* One cache line, so that a million of them are a million misses, not two. */
+struct vm_map_entry {
+	vm_offset_t start, end; /* (m) [start, end) */
+	union {
+		vm_object_t vm_object; /* (m) NULL: none yet */
+		vm_map_t sub_map;      /* (m) with MAP_ENTRY_IS_SUB_MAP */
+	} object;
+	vm_ooffset_t offset; /* (m) bytes into the object */
+	union {
+		struct vm_map_entry *next_dead; /* (m) on map->dead */
+		vm_size_t guard; /* (m) stack gap: bytes never to grow into */
+	};
+	uint32_t eflags;             /* (m) MAP_ENTRY_* */
+	int wired_count;             /* (m) system wirings + (user ? 1 : 0) */
+	vm_prot_t protection;        /* (m) */
+	vm_prot_t max_protection;    /* (m) */
+	vm_prot_t gap_prot, gap_max; /* (m) stack gap: rights of what grows */
+	vm_inherit_t inheritance;    /* (m) */
+	bool cred;    /* (m) the map's account holds end - start for it */
+	bool pending; /* (m) charged by the call that is going on */
+};
+static_assert(sizeof(struct vm_map_entry) <= 64, "an entry is a cache line");
+
+struct vm_map {
+	struct vm_rwlock lock;   /* rank VM_RANK_MAP */
+	struct vm_tree tree;     /* (m) */
+	struct uma_zone entries; /* (m) */
+	pmap_t pmap;             /* (c) */
+	vm_size_t pagesize;      /* (c) bytes */
+	uint64_t timestamp;      /* (m) */
+	vm_size_t size;          /* (m) bytes in entries that are no guards */
+	vm_size_t user_wired;    /* (m) bytes in entries with USER_WIRED */
+	uint32_t flags;          /* (m) MAP_* */
+	bool unmerged;        /* (m) a fork made it: neighbours may be alike */
+	vm_offset_t anon_loc; /* (m) where anonymous mappings cluster; 0: no */
+	struct vm_map_limits limits; /* (m) */
+	struct vm_account *account;  /* (c) one reference */
+	struct vm_map_entry *dead;   /* (m) left the map; freed at unlock */
+	uint64_t updates;            /* (m) edits since vm_map_check() ran */
+	uint64_t (*random)(void *arg, uint64_t bound); /* (m) NULL: no ASLR */
+	void *random_arg;
+};
+
+/* What a new entry is made from. */
+struct vm_map_new {
+	vm_object_t object;
+	vm_ooffset_t offset;
+	vm_offset_t start, end;
+	vm_prot_t prot, max;
+	int cow;
+};
+
+/*
+ * What clipping both ends of a range can need beside the entries: an object
+ * for each entry that has none yet.
+ */
+struct vm_map_spare {
+	vm_object_t object[2];
+};
+
+static inline bool
+entry_is_guard(const struct vm_map_entry *entry)
+{
+	return (entry->eflags & MAP_ENTRY_GUARD) != 0;
+}
+
+static inline vm_size_t
+entry_size(const struct vm_map_entry *entry)
+{
+	return entry->end - entry->start;
+}
+
+static inline int
+entry_system_wired(const struct vm_map_entry *entry)
+{
+	return entry->wired_count -
+	       ((entry->eflags & MAP_ENTRY_USER_WIRED) != 0 ? 1 : 0);
+}
+
+/* vm_map.c */
+
+#define vm_map_assert_wlocked(map)                                             \
+	KASSERT(vm_rwlock_is_wlocked(&(map)->lock), "the map is not locked")
+#define vm_map_assert_locked(map)                                              \
+	KASSERT(vm_rwlock_is_locked(&(map)->lock), "the map is not locked")
+
+/*
+ * The cursor to the entry that holds `addr`, and that entry; or NULL, and the
+ * cursor to the entry, or header, in front of `addr`.
+ */
+struct vm_map_entry *vm_map_seek(vm_map_t map, vm_offset_t addr,
+    struct vm_cursor *cur);
+
+/* The same, but what begins behind `addr` will do; NULL: nothing is behind. */
+struct vm_map_entry *vm_map_seek_next(vm_map_t map, vm_offset_t addr,
+    struct vm_cursor *cur);
+
+/* Step to the next entry; NULL: the last. */
+struct vm_map_entry *vm_map_next(vm_map_t map, struct vm_cursor *cur);
+
+/* FreeBSD's clamp: cut [start, end) to the map; empty where it is not in it. */
+void vm_map_clamp(vm_map_t map, vm_offset_t *startp, vm_offset_t *endp);
+
+/*
+ * Reserve swap within the limits of the map.  false: it would exceed them.
+ * What is reserved is given back with vm_account_release(map->account, ...).
+ */
+bool vm_map_swap_reserve(vm_map_t map, vm_size_t bytes);
+
+/* Tell the mirror of the map, if there is one. */
+void vm_map_pmap_remove(vm_map_t map, vm_offset_t start, vm_offset_t end);
+void vm_map_pmap_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    vm_prot_t prot);
+void vm_map_pmap_enter(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    vm_prot_t prot);
+
+/* vm_map_edit.c */
+
+/*
+ * Set aside what `n` new entries need.  `net` of them will stay: that many
+ * must be within the limit.  KERN_RESOURCE_SHORTAGE.
+ */
+int vm_map_reserve(vm_map_t map, unsigned n, unsigned net);
+
+/* Set aside what clipping at both ends of [start, end) needs. */
+int vm_map_reserve_clips(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    struct vm_map_spare *spare);
+void vm_map_spare_fini(struct vm_map_spare *spare);
+
+/*
+ * May the entry that holds `addr` be cut there?  KERN_INVALID_ARGUMENT: no,
+ * its split boundary forbids it.  Pure.
+ */
+int vm_map_clip_check(vm_map_t map, vm_offset_t addr);
+
+/*
+ * Cut the entry at the cursor, if `addr` lies strictly inside it.  Entry and
+ * object come out of the reserve.  clip_start: the cursor and the entry are
+ * then the part from `addr` on; clip_end: the part up to `addr`.
+ */
+void vm_map_clip_start(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
+    struct vm_map_spare *spare);
+void vm_map_clip_end(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
+    struct vm_map_spare *spare);
+
+/* M: may these neighbours be one entry? */
+bool vm_map_mergeable(const struct vm_map_entry *prev,
+    const struct vm_map_entry *entry);
+
+/* Merge the entry at the cursor with the one in front of it, if they agree. */
+bool vm_map_try_merge(vm_map_t map, struct vm_cursor *cur);
+
+/* Merge what has become alike from `start` to the first entry behind `end`. */
+void vm_map_merge_range(vm_map_t map, vm_offset_t start, vm_offset_t end);
+
+/* Would vm_map_insert() refuse this, whatever is in the map?  Pure. */
+int vm_map_insert_check(vm_map_t map, const struct vm_map_new *new);
+
+/*
+ * Insert what insert_check() passed into the free range behind the cursor.
+ * KERN_RESOURCE_SHORTAGE.
+ */
+int vm_map_insert_at(vm_map_t map, struct vm_cursor *cur,
+    const struct vm_map_new *new);
+
+/* A1: does this need swap, and reserve it.  KERN_RESOURCE_SHORTAGE. */
+bool vm_map_insert_charges(const struct vm_map_new *new);
+int vm_map_insert_charge(vm_map_t map, const struct vm_map_new *new,
+    bool *chargedp);
+
+/* insert_at() when the caller has reserved the entry and, if any, the charge.
+ */
+void vm_map_insert_commit(vm_map_t map, struct vm_cursor *cur,
+    const struct vm_map_new *new, bool charged);
+
+/* Is [start, end) free?  Then the cursor is in front of it. */
+bool vm_map_is_free(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    struct vm_cursor *cur);
+
+/* Take the entry at the cursor out of the map; the cursor goes in front. */
+void vm_map_entry_delete(vm_map_t map, struct vm_cursor *cur);
+
+/* Remove every entry, wired or not. */
+void vm_map_clear(vm_map_t map);
+
+/* The parts of vm_map_delete(): pure, and infallible after a reserve. */
+int vm_map_delete_check(vm_map_t map, vm_offset_t start, vm_offset_t end);
+int vm_map_delete_reserve(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    unsigned ninserts, struct vm_map_spare *spare);
+void vm_map_delete_commit(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    struct vm_map_spare *spare);
+
+/*
+ * Reserve the charge of `new`, counting what deleting its range first will
+ * give back.  KERN_RESOURCE_SHORTAGE.
+ */
+int vm_map_replace_charge(vm_map_t map, const struct vm_map_new *new,
+    bool *chargedp);
+
+/* vm_map_stack.c */
+
+/* A stack and the gap below it, as vm_map_stack_layout() lays them out. */
+struct vm_map_stack {
+	struct vm_map_new stack, gap;
+	bool has_gap;
+	bool charged;    /* the stack's swap is reserved */
+	vm_size_t guard; /* bytes at the bottom of the gap that never grow */
+	vm_prot_t prot, max;
+};
+
+/*
+ * Lay out a stack of at most `max_ssize` bytes from `addrbos` on, with
+ * `growsize` bytes to begin with.  Pure; whether it is free is not asked.
+ * KERN_INVALID_ADDRESS, KERN_INVALID_ARGUMENT: as vm_map_stack().
+ */
+int vm_map_stack_layout(vm_map_t map, vm_offset_t addrbos, vm_size_t max_ssize,
+    vm_size_t growsize, vm_prot_t prot, vm_prot_t max, int cow,
+    struct vm_map_stack *stackp);
+
+/* Enter it where it is free, from a reserve of two entries. */
+void vm_map_stack_commit(vm_map_t map, const struct vm_map_stack *stack);
+
+/* All of it: the codes of vm_map_stack() but for its limit. */
+int vm_map_stack_locked(vm_map_t map, vm_offset_t addrbos, vm_size_t max_ssize,
+    vm_size_t growsize, vm_prot_t prot, vm_prot_t max, int cow);
+
+/* Write-locked by the caller.  See vm_map_growstack(). */
+int vm_map_growstack_locked(vm_map_t map, vm_offset_t addr);
+
+/* vm_map_wire.c */
+
+/* Write-locked by the caller.  See vm_map_wire(). */
+int vm_map_wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    int flags);

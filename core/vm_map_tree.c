@@ -1,0 +1,906 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Edits of the entry tree.
+ *
+ *	index   | key fit child | key fit child | ...       level 2
+ *	             |
+ *	index   | key fit child | ...                        level 1
+ *	             |
+ *	leaf    | hdr )   gap   [ entry )  [ entry ) gap  |   start[count]
+ *
+ * An edit changes one leaf, then the columns above it as far as they change.
+ * The gap in front of a leaf's first entry belongs to the leaf before, so
+ * edits of slot 0 touch two leaves.  Keys are exact: the key of a child is the
+ * start of the first entry below it, and the first leaf begins with a header
+ * that never goes, so no search falls off the left side of a child.
+ *
+ * Every node but the root holds at least VM_TREE_MINFILL slots.  A full one
+ * splits in the middle, or leaves three quarters behind when it grows at the
+ * end of the map; one that gets too small joins a sibling or borrows from it.
+ */
+
+#include <string.h>
+
+#include "core/kassert.h"
+#include "core/vm_map_int.h"
+
+#define SPLIT_MIDDLE (VM_TREE_FANOUT / 2)
+#define SPLIT_APPEND (VM_TREE_FANOUT - VM_TREE_MINFILL)
+#define JOIN_MAX     (VM_TREE_FANOUT - VM_TREE_MINFILL)
+
+/* Columns. */
+
+static struct vm_fit
+gap_fit(const struct vm_tree *tree, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_fit fit;
+
+	MPASS(start <= end);
+
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		fit.pages[a] = (uint32_t)MIN(vm_gap_usable(start, end,
+						 tree->align[a], 0) >>
+						 tree->pageshift,
+		    UINT32_MAX);
+	return fit;
+}
+
+static struct vm_fit
+leaf_fit(const struct vm_tree *tree, const struct vm_leaf *leaf)
+{
+	struct vm_fit fit;
+
+	MPASS(leaf->count > 0 && leaf->count <= VM_TREE_FANOUT);
+
+	tree->isa->leaf_fit(tree, leaf, &fit);
+	return fit;
+}
+
+static struct vm_fit
+node_fit(const struct vm_tree *tree, const struct vm_node *node)
+{
+	struct vm_fit fit;
+
+	MPASS(node->count > 0 && node->count <= VM_TREE_FANOUT);
+
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		fit.pages[a] = tree->isa->max32(node->fit[a], node->count);
+	return fit;
+}
+
+static struct vm_fit
+column_get(const struct vm_node *node, unsigned slot)
+{
+	struct vm_fit fit;
+
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		fit.pages[a] = node->fit[a][slot];
+	return fit;
+}
+
+static void
+column_set(struct vm_node *node, unsigned slot, struct vm_fit fit)
+{
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		node->fit[a][slot] = fit.pages[a];
+}
+
+/*
+ * Store the column of the cursor's child at `level` - 1 in its parent, and
+ * carry the change up as far as it shows.
+ */
+static void
+column_update(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
+    struct vm_fit new)
+{
+	for (; level <= tree->height; level++) {
+		struct vm_node *node = cur->path[level - 1].node;
+		unsigned slot = cur->path[level - 1].slot;
+		struct vm_fit old = column_get(node, slot), up;
+		bool rises = false, falls = false;
+
+		column_set(node, slot, new);
+		if (level == tree->height)
+			return;
+
+		up = column_get(cur->path[level].node, cur->path[level].slot);
+		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+			rises |= new.pages[a] > up.pages[a];
+			falls |= new.pages[a] < old.pages[a] &&
+				 old.pages[a] == up.pages[a];
+		}
+		if (!rises && !falls)
+			return;
+		new = node_fit(tree, node);
+	}
+}
+
+/* The leaf at the cursor changed in some way. */
+static void
+leaf_changed(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	if (tree->height > 0)
+		column_update(tree, cur, 1, leaf_fit(tree, cur->leaf));
+}
+
+/* The only change in the leaf at the cursor is that [start, end) is a gap. */
+static void
+leaf_gap_grew(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t start,
+    vm_offset_t end)
+{
+	struct vm_fit fit, old;
+	bool rises = false;
+
+	if (tree->height == 0)
+		return;
+	fit = gap_fit(tree, start, end);
+	old = column_get(cur->path[0].node, cur->path[0].slot);
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+		rises |= fit.pages[a] > old.pages[a];
+		fit.pages[a] = MAX(fit.pages[a], old.pages[a]);
+	}
+	if (rises)
+		column_update(tree, cur, 1, fit);
+}
+
+/* The only change in the leaf at the cursor: what was a gap like `was` shrank.
+ */
+static void
+leaf_gap_shrank(struct vm_tree *tree, struct vm_cursor *cur, struct vm_fit was)
+{
+	struct vm_fit old;
+
+	if (tree->height == 0)
+		return;
+	old = column_get(cur->path[0].node, cur->path[0].slot);
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		if (was.pages[a] >= old.pages[a]) {
+			column_update(tree, cur, 1, leaf_fit(tree, cur->leaf));
+			return;
+		}
+}
+
+/* The first entry of the cursor's leaf now starts at `key`. */
+static void
+key_update(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t key)
+{
+	for (unsigned level = 1; level <= tree->height; level++) {
+		unsigned slot = cur->path[level - 1].slot;
+
+		cur->path[level - 1].node->key[slot] = key;
+		if (slot > 0)
+			return;
+	}
+}
+
+/* Steps. */
+
+/* The cursor to the leaf beside it; false at the end of the tree. */
+static bool
+cursor_move_leaf(const struct vm_tree *tree, struct vm_cursor *cur, int step)
+{
+	unsigned level = 1;
+	void *p;
+
+	while (level <= tree->height &&
+	       (step < 0 ? cur->path[level - 1].slot == 0
+			 : cur->path[level - 1].slot + 1 ==
+			       cur->path[level - 1].node->count))
+		level++;
+	if (level > tree->height)
+		return false;
+
+	cur->path[level - 1].slot += (unsigned)step;
+	p = cur->path[level - 1].node->child[cur->path[level - 1].slot];
+	while (--level > 0) {
+		struct vm_node *node = p;
+
+		cur->path[level - 1].node = node;
+		cur->path[level - 1].slot = step < 0 ? node->count - 1 : 0;
+		p = node->child[cur->path[level - 1].slot];
+	}
+	cur->leaf = p;
+	cur->slot = step < 0 ? cur->leaf->count - 1 : 0;
+	return true;
+}
+
+bool
+vm_tree_next(const struct vm_tree *tree, struct vm_cursor *cur)
+{
+	MPASS(cur->slot < cur->leaf->count);
+
+	if (cur->slot + 1 < cur->leaf->count) {
+		cur->slot++;
+		return true;
+	}
+	return cursor_move_leaf(tree, cur, 1);
+}
+
+bool
+vm_tree_prev(const struct vm_tree *tree, struct vm_cursor *cur)
+{
+	MPASS(cur->slot < cur->leaf->count);
+
+	if (cur->slot > 0) {
+		cur->slot--;
+		return true;
+	}
+	return cursor_move_leaf(tree, cur, -1);
+}
+
+bool
+vm_tree_fit(const struct vm_tree *tree, const struct vm_gap_req *req,
+    struct vm_cursor *cur, vm_offset_t *addrp)
+{
+	unsigned column = 0;
+
+	MPASS(req->start >= tree->min && req->start < tree->max);
+	MPASS(req->length > 0);
+	MPASS(powerof2(req->align) && req->align >= tree->align[0]);
+	MPASS(req->phase < req->align);
+
+	/* The strictest column that the request implies. */
+	while (column + 1 < VM_TREE_ALIGNS &&
+	       tree->align[column + 1] <= req->align &&
+	       (req->phase & (tree->align[column + 1] - 1)) == 0)
+		column++;
+	return tree->isa->fit(tree, req, column, cur, addrp);
+}
+
+/* Growing. */
+
+/* Move slots [from, count) of `left` to the empty `right`. */
+static void
+leaf_move_tail(struct vm_leaf *left, unsigned from, struct vm_leaf *right)
+{
+	unsigned n = left->count - from;
+
+	memcpy(right->start, left->start + from,
+	    (n + 1) * sizeof(right->start[0]));
+	memcpy(right->end, left->end + from, n * sizeof(right->end[0]));
+	memcpy(right->entry, left->entry + from, n * sizeof(right->entry[0]));
+	right->count = n;
+	left->count = from;
+}
+
+static void
+node_move_tail(struct vm_node *left, unsigned from, struct vm_node *right)
+{
+	unsigned n = left->count - from;
+
+	memcpy(right->key, left->key + from, n * sizeof(right->key[0]));
+	memcpy(right->child, left->child + from, n * sizeof(right->child[0]));
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		memcpy(right->fit[a], left->fit[a] + from,
+		    n * sizeof(right->fit[a][0]));
+	right->count = n;
+	left->count = from;
+}
+
+/* Make room for one slot at `slot`; start[slot] keeps its value. */
+static void
+leaf_open(struct vm_leaf *leaf, unsigned slot)
+{
+	unsigned n = leaf->count - slot;
+
+	MPASS(leaf->count < VM_TREE_FANOUT && slot <= leaf->count);
+
+	memmove(leaf->start + slot + 1, leaf->start + slot,
+	    (n + 1) * sizeof(leaf->start[0]));
+	memmove(leaf->end + slot + 1, leaf->end + slot,
+	    n * sizeof(leaf->end[0]));
+	memmove(leaf->entry + slot + 1, leaf->entry + slot,
+	    n * sizeof(leaf->entry[0]));
+	leaf->count++;
+}
+
+/* The same in an index node. */
+static void
+node_open(struct vm_node *node, unsigned slot)
+{
+	unsigned n = node->count - slot;
+
+	MPASS(node->count < VM_TREE_FANOUT && slot <= node->count);
+
+	memmove(node->key + slot + 1, node->key + slot,
+	    n * sizeof(node->key[0]));
+	memmove(node->child + slot + 1, node->child + slot,
+	    n * sizeof(node->child[0]));
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		memmove(node->fit[a] + slot + 1, node->fit[a] + slot,
+		    n * sizeof(node->fit[a][0]));
+	node->count++;
+}
+
+static void
+node_close(struct vm_node *node, unsigned slot)
+{
+	unsigned n = node->count - slot - 1;
+
+	MPASS(slot < node->count);
+
+	memmove(node->key + slot, node->key + slot + 1,
+	    n * sizeof(node->key[0]));
+	memmove(node->child + slot, node->child + slot + 1,
+	    n * sizeof(node->child[0]));
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		memmove(node->fit[a] + slot, node->fit[a] + slot + 1,
+		    n * sizeof(node->fit[a][0]));
+	node->count--;
+}
+
+/* A new root above the old one, which becomes its only child. */
+static void
+tree_grow(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	struct vm_node *root = uma_zalloc_reserved(&tree->nodes);
+
+	MPASS(tree->height < VM_TREE_DEPTH);
+
+	root->count = 1;
+	root->key[0] = tree->min;
+	root->child[0] = tree->root;
+	column_set(root, 0, (struct vm_fit){{0}}); /* node_add() sets it */
+	tree->root = root;
+	cur->path[tree->height].node = root;
+	cur->path[tree->height].slot = 0;
+	tree->height++;
+}
+
+/*
+ * Put `child` behind the cursor's child at `level` - 1, whose column is now
+ * `left`.  The cursor stays where it is.
+ */
+static void
+node_add(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
+    struct vm_fit left, vm_offset_t key, void *child, struct vm_fit fit)
+{
+	struct vm_node *node, *right;
+	unsigned slot, keep;
+
+	if (level > tree->height)
+		tree_grow(tree, cur);
+	node = cur->path[level - 1].node;
+	slot = cur->path[level - 1].slot;
+	column_set(node, slot, left);
+	if (node->count == VM_TREE_FANOUT) {
+		keep = slot == node->count - 1 ? SPLIT_APPEND : SPLIT_MIDDLE;
+		right = uma_zalloc_reserved(&tree->nodes);
+		node_move_tail(node, keep, right);
+		node_add(tree, cur, level + 1, node_fit(tree, node),
+		    right->key[0], right, node_fit(tree, right));
+		if (slot >= keep) {
+			node = right;
+			slot -= keep;
+			cur->path[level - 1].node = node;
+			cur->path[level - 1].slot = slot;
+			cur->path[level].slot++;
+		}
+	}
+	node_open(node, slot + 1);
+	node->key[slot + 1] = key;
+	node->child[slot + 1] = child;
+	column_set(node, slot + 1, fit);
+}
+
+/* Split the full leaf at the cursor; the cursor stays at its entry. */
+static void
+leaf_split(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	struct vm_leaf *left = cur->leaf;
+	struct vm_leaf *right = uma_zalloc_reserved(&tree->leaves);
+	bool append = cur->slot == left->count - 1 &&
+		      left->start[left->count] == tree->max;
+	unsigned keep = append ? SPLIT_APPEND : SPLIT_MIDDLE;
+
+	MPASS(left->count == VM_TREE_FANOUT);
+
+	leaf_move_tail(left, keep, right);
+	node_add(tree, cur, 1, leaf_fit(tree, left), right->start[0], right,
+	    leaf_fit(tree, right));
+	if (cur->slot >= keep) {
+		cur->leaf = right;
+		cur->slot -= keep;
+		cur->path[0].slot++;
+	}
+}
+
+void
+vm_tree_insert(struct vm_tree *tree, struct vm_cursor *cur,
+    struct vm_map_entry *entry)
+{
+	struct vm_leaf *leaf;
+	struct vm_fit was;
+	unsigned slot;
+
+	MPASS(vm_cursor_gap_start(cur) <= entry->start);
+	MPASS(entry->start < entry->end);
+	MPASS(entry->end <= vm_cursor_gap_end(cur));
+
+	if (cur->leaf->count == VM_TREE_FANOUT)
+		leaf_split(tree, cur);
+	was = gap_fit(tree, vm_cursor_gap_start(cur), vm_cursor_gap_end(cur));
+
+	leaf = cur->leaf;
+	slot = ++cur->slot;
+	leaf_open(leaf, slot);
+	leaf->start[slot] = entry->start;
+	leaf->end[slot] = entry->end;
+	leaf->entry[slot] = entry;
+	tree->count++;
+	leaf_gap_shrank(tree, cur, was);
+}
+
+/* Shrinking. */
+
+/* The first `n` slots of `right` to the end of `left`, its neighbour. */
+static void
+leaf_shift_left(struct vm_leaf *left, struct vm_leaf *right, unsigned n)
+{
+	unsigned to = left->count, rest = right->count - n;
+
+	MPASS(n <= right->count && to + n <= VM_TREE_FANOUT);
+
+	memcpy(left->start + to, right->start,
+	    (n + 1) * sizeof(left->start[0]));
+	memcpy(left->end + to, right->end, n * sizeof(left->end[0]));
+	memcpy(left->entry + to, right->entry, n * sizeof(left->entry[0]));
+	memmove(right->start, right->start + n,
+	    (rest + 1) * sizeof(right->start[0]));
+	memmove(right->end, right->end + n, rest * sizeof(right->end[0]));
+	memmove(right->entry, right->entry + n, rest * sizeof(right->entry[0]));
+	left->count = to + n;
+	right->count = rest;
+}
+
+/* The last `n` slots of `left` to the front of `right`. */
+static void
+leaf_shift_right(struct vm_leaf *left, struct vm_leaf *right, unsigned n)
+{
+	unsigned from = left->count - n, had = right->count;
+
+	MPASS(n <= left->count && had + n <= VM_TREE_FANOUT);
+
+	memmove(right->start + n, right->start,
+	    (had + 1) * sizeof(right->start[0]));
+	memmove(right->end + n, right->end, had * sizeof(right->end[0]));
+	memmove(right->entry + n, right->entry, had * sizeof(right->entry[0]));
+	memcpy(right->start, left->start + from, n * sizeof(right->start[0]));
+	memcpy(right->end, left->end + from, n * sizeof(right->end[0]));
+	memcpy(right->entry, left->entry + from, n * sizeof(right->entry[0]));
+	left->count = from;
+	right->count = had + n;
+}
+
+static void
+node_shift_left(struct vm_node *left, struct vm_node *right, unsigned n)
+{
+	unsigned to = left->count, rest = right->count - n;
+
+	MPASS(n <= right->count && to + n <= VM_TREE_FANOUT);
+
+	memcpy(left->key + to, right->key, n * sizeof(left->key[0]));
+	memcpy(left->child + to, right->child, n * sizeof(left->child[0]));
+	memmove(right->key, right->key + n, rest * sizeof(right->key[0]));
+	memmove(right->child, right->child + n, rest * sizeof(right->child[0]));
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+		memcpy(left->fit[a] + to, right->fit[a],
+		    n * sizeof(left->fit[a][0]));
+		memmove(right->fit[a], right->fit[a] + n,
+		    rest * sizeof(right->fit[a][0]));
+	}
+	left->count = to + n;
+	right->count = rest;
+}
+
+static void
+node_shift_right(struct vm_node *left, struct vm_node *right, unsigned n)
+{
+	unsigned from = left->count - n, had = right->count;
+
+	MPASS(n <= left->count && had + n <= VM_TREE_FANOUT);
+
+	memmove(right->key + n, right->key, had * sizeof(right->key[0]));
+	memmove(right->child + n, right->child, had * sizeof(right->child[0]));
+	memcpy(right->key, left->key + from, n * sizeof(right->key[0]));
+	memcpy(right->child, left->child + from, n * sizeof(right->child[0]));
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+		memmove(right->fit[a] + n, right->fit[a],
+		    had * sizeof(right->fit[a][0]));
+		memcpy(right->fit[a], left->fit[a] + from,
+		    n * sizeof(right->fit[a][0]));
+	}
+	left->count = from;
+	right->count = had + n;
+}
+
+/*
+ * Level the children at `slot` and `slot` + 1 of an index node at level 1:
+ * true when the right one is empty now.
+ */
+static bool
+level_leaves(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
+{
+	struct vm_leaf *left = parent->child[slot];
+	struct vm_leaf *right = parent->child[slot + 1];
+	unsigned total = left->count + right->count;
+
+	if (total <= JOIN_MAX)
+		leaf_shift_left(left, right, right->count);
+	else if (left->count < total / 2)
+		leaf_shift_left(left, right, total / 2 - left->count);
+	else
+		leaf_shift_right(left, right, left->count - total / 2);
+
+	column_set(parent, slot, leaf_fit(tree, left));
+	if (right->count == 0)
+		return true;
+	column_set(parent, slot + 1, leaf_fit(tree, right));
+	parent->key[slot + 1] = right->start[0];
+	return false;
+}
+
+/* The same one level up. */
+static bool
+level_nodes(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
+{
+	struct vm_node *left = parent->child[slot];
+	struct vm_node *right = parent->child[slot + 1];
+	unsigned total = left->count + right->count;
+
+	if (total <= JOIN_MAX)
+		node_shift_left(left, right, right->count);
+	else if (left->count < total / 2)
+		node_shift_left(left, right, total / 2 - left->count);
+	else
+		node_shift_right(left, right, left->count - total / 2);
+
+	column_set(parent, slot, node_fit(tree, left));
+	if (right->count == 0)
+		return true;
+	column_set(parent, slot + 1, node_fit(tree, right));
+	parent->key[slot + 1] = right->key[0];
+	return false;
+}
+
+/*
+ * The cursor's leaf has become too small: level it with a sibling, and so on
+ * up the path.  The cursor is stale afterwards.
+ */
+static void
+tree_shrink(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	struct vm_node *node;
+
+	for (unsigned level = 1; level <= tree->height; level++) {
+		unsigned slot = cur->path[level - 1].slot;
+		bool empty;
+
+		node = cur->path[level - 1].node;
+		MPASS(node->count >= 2);
+		if (slot > 0)
+			slot--;
+		empty = level == 1 ? level_leaves(tree, node, slot)
+				   : level_nodes(tree, node, slot);
+		if (!empty)
+			return;
+		uma_zfree(level == 1 ? &tree->leaves : &tree->nodes,
+		    node->child[slot + 1]);
+		node_close(node, slot + 1);
+		if (node->count >= VM_TREE_MINFILL)
+			return;
+	}
+	node = tree->root;
+	if (node->count == 1) {
+		tree->root = node->child[0];
+		tree->height--;
+		uma_zfree(&tree->nodes, node);
+	}
+}
+
+static void
+leaf_close(struct vm_leaf *leaf, unsigned slot)
+{
+	unsigned n = leaf->count - slot - 1;
+
+	MPASS(slot < leaf->count && leaf->entry[slot] != NULL);
+
+	memmove(leaf->start + slot, leaf->start + slot + 1,
+	    (n + 1) * sizeof(leaf->start[0]));
+	memmove(leaf->end + slot, leaf->end + slot + 1,
+	    n * sizeof(leaf->end[0]));
+	memmove(leaf->entry + slot, leaf->entry + slot + 1,
+	    n * sizeof(leaf->entry[0]));
+	leaf->count--;
+}
+
+/*
+ * The leaf at `cur` lost a slot: give it a decent fill, then put the cursor
+ * at `front`.  The header and an entry at the map's minimum start at the same
+ * address; but then the latter is what `front` is at, for it is not empty.
+ */
+static void
+cursor_settle(struct vm_tree *tree, struct vm_cursor *cur,
+    const struct vm_cursor *front)
+{
+	vm_offset_t key = front->leaf->start[front->slot];
+
+	MPASS(cur->leaf->count > 0);
+
+	if (cur->leaf->count < VM_TREE_MINFILL && tree->height > 0) {
+		tree_shrink(tree, cur);
+		vm_tree_seek(tree, key, cur);
+	} else {
+		*cur = *front;
+	}
+}
+
+void
+vm_tree_remove(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	struct vm_cursor front = *cur; /* the entry in front */
+	struct vm_leaf *leaf = cur->leaf;
+
+	KASSERT(vm_cursor_entry(cur) != NULL, "the header stays");
+
+	(void)vm_tree_prev(tree, &front); /* the header is in front of all */
+	leaf_close(leaf, cur->slot);
+	tree->count--;
+	if (cur->slot == 0) {
+		/* The gap in front of a leaf is the leaf's before. */
+		MPASS(leaf->count > 0);
+		front.leaf->start[front.leaf->count] = leaf->start[0];
+		key_update(tree, cur, leaf->start[0]);
+		leaf_changed(tree, cur);
+	}
+	leaf_gap_grew(tree, &front, vm_cursor_gap_start(&front),
+	    vm_cursor_gap_end(&front));
+	cursor_settle(tree, cur, &front);
+}
+
+void
+vm_tree_resize(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t start,
+    vm_offset_t end)
+{
+	struct vm_leaf *leaf = cur->leaf;
+	struct vm_map_entry *entry = vm_cursor_entry(cur);
+	struct vm_cursor front;
+
+	KASSERT(entry != NULL, "the header has no length");
+	MPASS(start < end && end <= vm_cursor_gap_end(cur));
+
+	entry->end = leaf->end[cur->slot] = end;
+	if (start != entry->start) {
+		entry->start = leaf->start[cur->slot] = start;
+		if (cur->slot == 0) {
+			front = *cur;
+			(void)vm_tree_prev(tree, &front);
+			MPASS(vm_cursor_gap_start(&front) <= start);
+			front.leaf->start[front.leaf->count] = start;
+			key_update(tree, cur, start);
+			leaf_changed(tree, &front);
+		}
+	}
+	leaf_changed(tree, cur);
+}
+
+void
+vm_tree_split(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t addr,
+    struct vm_map_entry *lower, struct vm_map_entry *upper)
+{
+	struct vm_leaf *leaf;
+	unsigned slot;
+
+	MPASS(vm_cursor_entry(cur) == lower || vm_cursor_entry(cur) == upper);
+	MPASS(cur->leaf->start[cur->slot] < addr);
+	MPASS(addr < cur->leaf->end[cur->slot]);
+
+	if (cur->leaf->count == VM_TREE_FANOUT)
+		leaf_split(tree, cur);
+	leaf = cur->leaf;
+	slot = cur->slot;
+	lower->start = leaf->start[slot];
+	upper->end = leaf->end[slot];
+	lower->end = upper->start = addr;
+
+	/* No gap changes, so nothing above the leaf does. */
+	leaf_open(leaf, slot + 1);
+	leaf->end[slot] = leaf->start[slot + 1] = addr;
+	leaf->end[slot + 1] = upper->end;
+	leaf->entry[slot] = lower;
+	leaf->entry[slot + 1] = upper;
+	tree->count++;
+}
+
+void
+vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	struct vm_cursor front = *cur;
+	struct vm_map_entry *entry = vm_cursor_entry(cur);
+	struct vm_leaf *leaf = cur->leaf;
+
+	(void)vm_tree_prev(tree, &front);
+	MPASS(entry != NULL && vm_cursor_entry(&front) != NULL);
+	MPASS(vm_cursor_gap_start(&front) == entry->start);
+
+	/* The survivor moves to the slot in front, and brings its gap along. */
+	entry->start = front.leaf->start[front.slot];
+	front.leaf->entry[front.slot] = entry;
+	front.leaf->end[front.slot] = entry->end;
+	leaf_close(leaf, cur->slot);
+	tree->count--;
+	if (cur->slot == 0) {
+		MPASS(leaf->count > 0);
+		front.leaf->start[front.leaf->count] = leaf->start[0];
+		key_update(tree, cur, leaf->start[0]);
+		leaf_changed(tree, cur);
+		leaf_changed(tree, &front);
+	}
+	cursor_settle(tree, cur, &front);
+}
+
+/* Life. */
+
+int
+vm_tree_init(struct vm_tree *tree, const struct arch *arch, vm_offset_t min,
+    vm_offset_t max, const vm_size_t align[VM_TREE_ALIGNS])
+{
+	struct vm_leaf *leaf;
+
+	MPASS(min < max);
+	MPASS(powerof2(align[0]) && align[0] > 1);
+	MPASS(align[0] <= align[1] && align[1] <= align[2]);
+
+	*tree = (struct vm_tree){
+	    .pageshift = (unsigned)__builtin_ctzll(align[0]),
+	    .min = min,
+	    .max = max,
+	    .isa = vm_tree_isa_best(),
+	};
+	memcpy(tree->align, align, sizeof(tree->align));
+	uma_zone_init(&tree->leaves, arch, sizeof(struct vm_leaf));
+	uma_zone_init(&tree->nodes, arch, sizeof(struct vm_node));
+	leaf = uma_zalloc(&tree->leaves);
+	if (leaf == NULL)
+		return KERN_RESOURCE_SHORTAGE;
+
+	leaf->count = 1;
+	leaf->entry[0] = NULL;
+	leaf->start[0] = leaf->end[0] = min;
+	leaf->start[1] = max;
+	tree->root = leaf;
+	return KERN_SUCCESS;
+}
+
+void
+vm_tree_fini(struct vm_tree *tree)
+{
+	uma_zone_fini(&tree->leaves);
+	uma_zone_fini(&tree->nodes);
+	tree->root = NULL;
+}
+
+int
+vm_tree_reserve(struct vm_tree *tree, unsigned n)
+{
+	int rv;
+
+	MPASS(tree->root != NULL);
+
+	/* Each insert can split a leaf, every level above it, and the root. */
+	rv = uma_zone_reserve(&tree->leaves, n);
+	if (rv == KERN_SUCCESS)
+		rv = uma_zone_reserve(&tree->nodes, n * (tree->height + 1));
+	return rv;
+}
+
+size_t
+vm_tree_bytes(const struct vm_tree *tree)
+{
+	return tree->leaves.uz_bytes + tree->nodes.uz_bytes;
+}
+
+/* The checker. */
+
+struct tree_walk {
+	const struct vm_tree *tree;
+	const struct vm_leaf *first;
+	vm_offset_t next; /* where the next leaf must begin */
+	uint64_t nentries;
+	const char *bad; /* the first broken invariant */
+};
+
+static void
+walk_expect(struct tree_walk *walk, bool cond, const char *what)
+{
+	if (!cond && walk->bad == NULL)
+		walk->bad = what;
+}
+
+static void
+check_fill(struct tree_walk *walk, unsigned count, unsigned level, bool isroot)
+{
+	unsigned least = !isroot ? VM_TREE_MINFILL : level > 0 ? 2 : 1;
+
+	walk_expect(walk, count >= least && count <= VM_TREE_FANOUT,
+	    "[tree.fill] a node has too few or too many slots");
+}
+
+static void
+check_leaf(struct tree_walk *walk, const struct vm_leaf *leaf)
+{
+	if (walk->first == NULL)
+		walk->first = leaf;
+	walk_expect(walk, leaf->start[0] == walk->next,
+	    "[tree.limit] a leaf does not begin where the last one says");
+	for (unsigned i = 0; i < leaf->count; i++) {
+		const struct vm_map_entry *entry = leaf->entry[i];
+		bool first = leaf == walk->first && i == 0;
+
+		walk_expect(walk, leaf->end[i] <= leaf->start[i + 1],
+		    "[map.order] entries overlap or are out of order");
+		walk_expect(walk, first == (entry == NULL),
+		    "[tree.header] the header is not the first slot alone");
+		if (entry == NULL) {
+			walk_expect(walk, leaf->end[i] == walk->tree->min,
+			    "[tree.header] the header has a length");
+			continue;
+		}
+		walk_expect(walk, entry->start < entry->end,
+		    "[map.order] an entry is empty");
+		walk_expect(walk,
+		    entry->start == leaf->start[i] &&
+			entry->end == leaf->end[i],
+		    "[tree.bounds] a leaf and its entry disagree");
+		walk->nentries++;
+	}
+	walk->next = leaf->start[leaf->count];
+}
+
+static struct vm_fit
+check_subtree(struct tree_walk *walk, const void *p, unsigned level,
+    vm_offset_t key, bool isroot)
+{
+	const struct vm_tree *tree = walk->tree;
+	const struct vm_node *node = p;
+	struct vm_fit most = {{0}}, plain;
+
+	if (level == 0) {
+		const struct vm_leaf *leaf = p;
+
+		check_fill(walk, leaf->count, level, isroot);
+		walk_expect(walk, leaf->start[0] == key,
+		    "[tree.key] a key is not the first start below it");
+		check_leaf(walk, leaf);
+		vm_tree_isa_find("plain")->leaf_fit(tree, leaf, &plain);
+		return plain;
+	}
+	check_fill(walk, node->count, level, isroot);
+	walk_expect(walk, node->key[0] == key,
+	    "[tree.key] a key is not the first start below it");
+	for (unsigned i = 0; i < node->count && walk->bad == NULL; i++) {
+		struct vm_fit fit = check_subtree(walk, node->child[i],
+		    level - 1, node->key[i], false);
+
+		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+			walk_expect(walk, node->fit[a][i] == fit.pages[a],
+			    "[tree.fit] a column is not the largest fit below");
+			most.pages[a] = MAX(most.pages[a], fit.pages[a]);
+		}
+	}
+	return most;
+}
+
+const char *
+vm_tree_check(const struct vm_tree *tree)
+{
+	struct tree_walk walk = {.tree = tree, .next = tree->min};
+
+	(void)check_subtree(&walk, tree->root, tree->height, tree->min, true);
+	walk_expect(&walk, walk.next == tree->max,
+	    "[tree.limit] the last leaf does not end at the map's end");
+	walk_expect(&walk, walk.nentries == tree->count,
+	    "[map.count] the tree has not as many entries as it says");
+	return walk.bad;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * The entry tree: a B+-tree of ranges that knows its gaps.
+ *
+ * Leaves hold the entries in address order with their bounds beside them; a
+ * gap belongs to the entry in front of it, and slot 0 of the first leaf is a
+ * header of no length at the map's minimum, which owns the first gap.  Each
+ * child of an index node has the first address in it and, for each of three
+ * alignments, the most pages that one of its gaps can hold at that alignment:
+ * so the lowest fit is one descent, aligned or not.
+ *
+ * The owner locks.  Edits allocate nothing that vm_tree_reserve() has not set
+ * aside, and cannot fail; searches write nothing but the cursor.
+ * Design: docs/design/vm_map.md, tags [tree.*].
+ */
+
+#include "core/uma.h"
+#include "core/vm.h"
+
+#define VM_TREE_FANOUT  32
+#define VM_TREE_MINFILL (VM_TREE_FANOUT / 4) /* of all nodes but the root */
+#define VM_TREE_ALIGNS  3  /* page, smaller superpage, larger superpage */
+#define VM_TREE_DEPTH   12 /* index levels; 8^12 leaves do not fit anywhere */
+
+struct vm_leaf {
+	vm_offset_t end[VM_TREE_FANOUT];
+	struct vm_map_entry *entry[VM_TREE_FANOUT]; /* NULL: the header */
+	/* start[count]: where the next leaf begins, or the map ends */
+	vm_offset_t start[VM_TREE_FANOUT + 1];
+	uint32_t count;
+} __attribute__((aligned(64)));
+
+struct vm_node {
+	vm_offset_t key[VM_TREE_FANOUT]; /* start of the first entry below */
+	/* most pages one gap below can hold at each alignment, saturated */
+	uint32_t fit[VM_TREE_ALIGNS][VM_TREE_FANOUT];
+	void *child[VM_TREE_FANOUT]; /* level 1: vm_leaf; above: vm_node */
+	uint32_t count;
+} __attribute__((aligned(64)));
+
+/* One column of vm_node.fit. */
+struct vm_fit {
+	uint32_t pages[VM_TREE_ALIGNS];
+};
+
+struct vm_tree {
+	void *root;      /* a vm_leaf when height is 0, else a vm_node */
+	unsigned height; /* index levels above the leaves */
+	unsigned pageshift;
+	vm_offset_t min, max;
+	vm_size_t align[VM_TREE_ALIGNS]; /* bytes; ascending; [0] is a page */
+	uint64_t count;                  /* entries; the header is none */
+	const struct vm_tree_isa *isa;
+	struct uma_zone leaves, nodes;
+};
+
+/* A place in the tree; any edit but through it makes it stale. */
+struct vm_cursor {
+	struct vm_leaf *leaf;
+	unsigned slot;
+	struct {
+		struct vm_node *node;
+		unsigned slot;
+	} path[VM_TREE_DEPTH]; /* [0] is the leaf's parent */
+};
+
+/* A gap that can hold `length` bytes at an address congruent to `phase`. */
+struct vm_gap_req {
+	vm_offset_t start; /* lowest address, in [min, max) */
+	vm_size_t length;  /* bytes, > 0 */
+	vm_size_t align;   /* power of two, at least a page */
+	vm_offset_t phase; /* bytes, below align */
+};
+
+/* The searches, compiled for one instruction set.  See vm_map_search.c. */
+struct vm_tree_isa {
+	const char *name; /* "plain", "avx2", "avx512" */
+	void (*seek)(const struct vm_tree *tree, vm_offset_t addr,
+	    struct vm_cursor *cur);
+	bool (*fit)(const struct vm_tree *tree, const struct vm_gap_req *req,
+	    unsigned column, struct vm_cursor *cur, vm_offset_t *addrp);
+	void (*leaf_fit)(const struct vm_tree *tree, const struct vm_leaf *leaf,
+	    struct vm_fit *fitp);
+	uint32_t (*max32)(const uint32_t *values, unsigned n);
+};
+
+/* The fastest that this processor has; `name`: that one, or NULL. */
+const struct vm_tree_isa *vm_tree_isa_best(void);
+const struct vm_tree_isa *vm_tree_isa_find(const char *name);
+
+/*
+ * Make an empty tree over [min, max).  `align`: three ascending powers of two,
+ * the first of them the page size.  KERN_RESOURCE_SHORTAGE: no memory.
+ */
+int vm_tree_init(struct vm_tree *tree, const struct arch *arch, vm_offset_t min,
+    vm_offset_t max, const vm_size_t align[VM_TREE_ALIGNS]);
+void vm_tree_fini(struct vm_tree *tree);
+
+/* Set aside what `n` inserts can need.  KERN_RESOURCE_SHORTAGE. */
+int vm_tree_reserve(struct vm_tree *tree, unsigned n);
+
+/* The last entry that starts at or below `addr`, or the header. */
+static inline void
+vm_tree_seek(const struct vm_tree *tree, vm_offset_t addr,
+    struct vm_cursor *cur)
+{
+	tree->isa->seek(tree, addr, cur);
+}
+
+/*
+ * The lowest address that satisfies `req`; the cursor is then at the entry in
+ * front of the gap, ready for vm_tree_insert().  false: there is none.
+ */
+bool vm_tree_fit(const struct vm_tree *tree, const struct vm_gap_req *req,
+    struct vm_cursor *cur, vm_offset_t *addrp);
+
+/* Step; false at either end of the tree, the cursor then stays. */
+bool vm_tree_next(const struct vm_tree *tree, struct vm_cursor *cur);
+bool vm_tree_prev(const struct vm_tree *tree, struct vm_cursor *cur);
+
+/* Put `entry` into the gap behind the cursor, and move the cursor to it. */
+void vm_tree_insert(struct vm_tree *tree, struct vm_cursor *cur,
+    struct vm_map_entry *entry);
+
+/* Take out the entry at the cursor, and move the cursor in front of it. */
+void vm_tree_remove(struct vm_tree *tree, struct vm_cursor *cur);
+
+/* Give the entry at the cursor other bounds; its neighbours stay. */
+void vm_tree_resize(struct vm_tree *tree, struct vm_cursor *cur,
+    vm_offset_t start, vm_offset_t end);
+
+/*
+ * Cut the entry at the cursor in two at `addr`: `lower` and `upper`, one of
+ * which is the entry itself, get the parts.  The cursor is then at the lower.
+ * One insert of the reserve.
+ */
+void vm_tree_split(struct vm_tree *tree, struct vm_cursor *cur,
+    vm_offset_t addr, struct vm_map_entry *lower, struct vm_map_entry *upper);
+
+/*
+ * Let the entry at the cursor take over the range of the one in front of it,
+ * which it touches and which leaves the tree.
+ */
+void vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur);
+
+/* NULL, or the tag and text of the first broken invariant. */
+const char *vm_tree_check(const struct vm_tree *tree);
+
+/* Bytes of metadata that the tree holds, used or not. */
+size_t vm_tree_bytes(const struct vm_tree *tree);
+
+/* The entry at the cursor; NULL: the header. */
+static inline struct vm_map_entry *
+vm_cursor_entry(const struct vm_cursor *cur)
+{
+	return cur->leaf->entry[cur->slot];
+}
+
+/* The gap behind the cursor is [gap_start, gap_end). */
+static inline vm_offset_t
+vm_cursor_gap_start(const struct vm_cursor *cur)
+{
+	return cur->leaf->end[cur->slot];
+}
+
+static inline vm_offset_t
+vm_cursor_gap_end(const struct vm_cursor *cur)
+{
+	return cur->leaf->start[cur->slot + 1];
+}
+
+/* Bytes that [start, end) can hold behind the first address that fits. */
+static inline vm_size_t
+vm_gap_usable(vm_offset_t start, vm_offset_t end, vm_size_t align,
+    vm_offset_t phase)
+{
+	vm_size_t pad = (phase - start) & (align - 1);
+
+	return end - start > pad ? end - start - pad : 0;
+}

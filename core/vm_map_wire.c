@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Wiring.
+ *
+ * An entry's wired_count is the number of its system wirings, plus one if it
+ * is user-wired: system wirings nest, user wirings do not.  The kernel drops
+ * the map's lock to fault pages in, and so needs entries in transition; here a
+ * wiring is decided and committed under one lock.
+ */
+
+#include "core/vm_map_int.h"
+
+/* One call: what is asked, and what may go wrong on the way. */
+struct wiring {
+	vm_offset_t start, end;
+	bool user;
+	bool holes_ok;
+	vm_prot_t need; /* rights that an entry must have */
+};
+
+static struct wiring
+wiring_make(vm_offset_t start, vm_offset_t end, int flags)
+{
+	return (struct wiring){
+	    .start = start,
+	    .end = end,
+	    .user = (flags & VM_MAP_WIRE_USER) != 0,
+	    .holes_ok = (flags & VM_MAP_WIRE_HOLESOK) != 0,
+	    .need = (flags & VM_MAP_WIRE_WRITE) != 0 ? VM_PROT_WRITE : 0,
+	};
+}
+
+/* W1: the first entry concerned, if the range may begin like that. */
+static int
+wiring_begin(vm_map_t map, const struct wiring *w, struct vm_cursor *cur,
+    struct vm_map_entry **entryp)
+{
+	*entryp = NULL;
+	if (w->start == map->tree.max)
+		return w->holes_ok ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
+	*entryp = vm_map_seek(map, w->start, cur);
+	if (*entryp != NULL)
+		return KERN_SUCCESS;
+	if (!w->holes_ok)
+		return KERN_INVALID_ADDRESS;
+	*entryp = vm_map_next(map, cur);
+	return KERN_SUCCESS;
+}
+
+/* W2: entries without the rights are passed over, like holes. */
+static bool
+wiring_skips(const struct wiring *w, const struct vm_map_entry *entry)
+{
+	return (entry->protection & (VM_PROT_READ | VM_PROT_EXECUTE)) == 0 ||
+	       (entry->protection & w->need) != w->need;
+}
+
+/* Is there a hole behind the entry at the cursor, before the range ends? */
+static bool
+wiring_hole_behind(const struct wiring *w, const struct vm_cursor *cur)
+{
+	vm_offset_t end = vm_cursor_gap_start(cur);
+
+	return end < w->end && end < vm_cursor_gap_end(cur);
+}
+
+/* The part of the entry that lies in the range. */
+static vm_size_t
+wiring_overlap(const struct wiring *w, const struct vm_map_entry *entry)
+{
+	MPASS(entry->start < w->end && entry->end > w->start);
+
+	return MIN(entry->end, w->end) - MAX(entry->start, w->start);
+}
+
+/* The range may be cut out of this entry. */
+static int
+wiring_clip_check(vm_map_t map, const struct wiring *w,
+    const struct vm_map_entry *entry)
+{
+	int rv = KERN_SUCCESS;
+
+	if (entry->start < w->start)
+		rv = vm_map_clip_check(map, w->start);
+	if (rv == KERN_SUCCESS && entry->end > w->end)
+		rv = vm_map_clip_check(map, w->end);
+	return rv;
+}
+
+/* All that vm_map_wire() can refuse, in the kernel's order.  Pure. */
+static int
+wire_check(vm_map_t map, const struct wiring *w)
+{
+	vm_size_t limit = map->limits.memlock, added = 0;
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	int rv;
+
+	rv = wiring_begin(map, w, &cur, &entry);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	for (; entry != NULL && entry->start < w->end;
+	     entry = vm_map_next(map, &cur)) {
+		rv = wiring_clip_check(map, w, entry);
+		if (rv != KERN_SUCCESS)
+			return rv;
+		if (wiring_skips(w, entry)) {
+			if (!w->holes_ok)
+				return KERN_INVALID_ADDRESS;
+		} else if (w->user &&
+			   (entry->eflags & MAP_ENTRY_USER_WIRED) == 0) {
+			/* W5, and BUG-5: counted once, when it becomes so. */
+			added += wiring_overlap(w, entry);
+			if (limit != 0 && map->user_wired + added > limit)
+				return KERN_RESOURCE_SHORTAGE;
+		}
+		if (!w->holes_ok && wiring_hole_behind(w, &cur))
+			return KERN_INVALID_ADDRESS;
+	}
+	return KERN_SUCCESS;
+}
+
+/* Count one wiring of an entry that lies in the range. */
+static void
+wire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry)
+{
+	bool was_user = (entry->eflags & MAP_ENTRY_USER_WIRED) != 0;
+
+	if (wiring_skips(w, entry) || (w->user && was_user))
+		return;
+	if (entry->wired_count == 0)
+		vm_map_pmap_enter(map, entry->start, entry->end,
+		    entry->protection);
+	entry->wired_count++;
+	if (w->user) {
+		entry->eflags |= MAP_ENTRY_USER_WIRED;
+		map->user_wired += entry_size(entry);
+	}
+	map->updates++;
+}
+
+static void
+unwire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry)
+{
+	if (w->user && (entry->eflags & MAP_ENTRY_USER_WIRED) == 0)
+		return;
+	MPASS(entry->wired_count > 0);
+	entry->wired_count--;
+	if (w->user) {
+		entry->eflags &= ~(uint32_t)MAP_ENTRY_USER_WIRED;
+		map->user_wired -= entry_size(entry);
+	}
+	map->updates++;
+}
+
+/* Cut the range out of its entries, apply, and merge what became alike. */
+static void
+wiring_commit(vm_map_t map, const struct wiring *w, struct vm_map_spare *spare,
+    void (*apply)(vm_map_t map, const struct wiring *w,
+	struct vm_map_entry *entry))
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+
+	entry = vm_map_seek_next(map, w->start, &cur);
+	if (entry != NULL && entry->start < w->start)
+		vm_map_clip_start(map, &cur, w->start, spare);
+	for (; entry != NULL && entry->start < w->end;
+	     entry = vm_map_next(map, &cur)) {
+		vm_map_clip_end(map, &cur, w->end, spare);
+		apply(map, w, entry);
+	}
+	vm_map_spare_fini(spare);
+	vm_map_merge_range(map, w->start, w->end);
+}
+
+int
+vm_map_wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
+{
+	struct vm_map_spare spare;
+	struct wiring w;
+	int rv;
+
+	vm_map_assert_wlocked(map);
+
+	if (start == end)
+		return KERN_SUCCESS;
+	vm_map_clamp(map, &start, &end);
+	w = wiring_make(start, end, flags);
+	rv = wire_check(map, &w);
+	if (rv != KERN_SUCCESS || start == end)
+		return rv;
+	rv = vm_map_reserve_clips(map, start, end, &spare);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	wiring_commit(map, &w, &spare, wire_entry);
+	return KERN_SUCCESS;
+}
+
+int
+vm_map_wire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
+{
+	int rv;
+
+	vm_map_lock(map);
+	rv = vm_map_wire_locked(map, start, end, flags);
+	vm_map_unlock(map);
+	return rv;
+}
+
+/* All that vm_map_unwire() can refuse.  Pure. */
+static int
+unwire_check(vm_map_t map, const struct wiring *w)
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	int rv;
+
+	rv = wiring_begin(map, w, &cur, &entry);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	for (; entry != NULL && entry->start < w->end;
+	     entry = vm_map_next(map, &cur)) {
+		rv = wiring_clip_check(map, w, entry);
+		if (rv != KERN_SUCCESS)
+			return rv;
+		if (!w->holes_ok && wiring_hole_behind(w, &cur))
+			return KERN_INVALID_ADDRESS;
+		/* W4 */
+		if (!w->user && entry_system_wired(entry) == 0)
+			return KERN_INVALID_ARGUMENT;
+	}
+	return KERN_SUCCESS;
+}
+
+int
+vm_map_unwire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
+{
+	struct vm_map_spare spare;
+	struct wiring w;
+	int rv;
+
+	if (start == end)
+		return KERN_SUCCESS;
+	vm_map_lock(map);
+	vm_map_clamp(map, &start, &end);
+	w = wiring_make(start, end, flags);
+	rv = unwire_check(map, &w);
+	if (rv == KERN_SUCCESS && start < end)
+		rv = vm_map_reserve_clips(map, start, end, &spare);
+	if (rv == KERN_SUCCESS && start < end)
+		wiring_commit(map, &w, &spare, unwire_entry);
+	vm_map_unlock(map);
+	return rv;
+}
