@@ -22,7 +22,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HF_VERSION     1
 #define HF_HEADER_SIZE 16
 #define HF_RECORD_SIZE 8
 #define HF_FIELDS_MAX  13 /* of one operation */

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The map against the naive model: codes and out-parameters of every
+ * operation, the whole state at the program's cadence, the core's checker, and
+ * nothing left at the end.  Injected failures leave no trace.
+ */
+
+#include "arch/sim/sim.h"
+#include "fuzz/map_mirror.h"
+#include "fuzz/target.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define BIT(op) (UINT64_C(1) << (op))
+
+enum seen {
+	SEEN_SHORTAGE, /* an injected failure ended an operation */
+	SEEN_MANY,     /* more than 32 entries */
+	SEEN_TWO_MAPS,
+	SEEN_NO_SPACE,
+	SEEN_PROTECTION,
+	SEEN_SHARED, /* an object with three references */
+};
+static const char *const sometimes[] = {"shortage", "many-entries", "two-maps",
+    "no-space", "protection-failure", "shared-object", NULL};
+
+struct run {
+	struct core_backend core;
+	struct map_mirror mirror;
+	struct fuzz_report *rep;
+	uint64_t nfailed; /* when the operation began */
+};
+
+static void
+note_rare(struct run *run, struct hf_runner *r, const struct hf_call *call,
+    const struct hf_result *res, bool failed)
+{
+	uint64_t *seen = &run->rep->seen;
+	unsigned nmaps = 0;
+
+	for (unsigned i = 0; i < HF_MAPS; i++)
+		nmaps += r->maps[i].live;
+	if (failed && res->status == KERN_RESOURCE_SHORTAGE)
+		*seen |= BIT(SEEN_SHORTAGE);
+	if (nmaps > 1)
+		*seen |= BIT(SEEN_TWO_MAPS);
+	if (res->status == KERN_NO_SPACE)
+		*seen |= BIT(SEEN_NO_SPACE);
+	if (res->status == KERN_PROTECTION_FAILURE)
+		*seen |= BIT(SEEN_PROTECTION);
+	if (hf_field(call->op, HF_F_MAP) != NULL &&
+	    r->maps[call->v[HF_F_MAP] % HF_MAPS].live &&
+	    vm_map_nentries(run->core.maps[call->v[HF_F_MAP] % HF_MAPS]) > 32)
+		*seen |= BIT(SEEN_MANY);
+	if (call->v[HF_F_OBJ] % HF_OBJS != 0 &&
+	    run->core.objs[call->v[HF_F_OBJ] % HF_OBJS] != NULL &&
+	    vm_object_refs(run->core.objs[call->v[HF_F_OBJ] % HF_OBJS]) > 2)
+		*seen |= BIT(SEEN_SHARED);
+}
+
+static bool
+before(void *arg, struct hf_runner *r, const struct hf_call *call)
+{
+	struct run *run = arg;
+
+	(void)r;
+	(void)call;
+	run->nfailed = run->core.arch != NULL ? sim_nfailed(run->core.arch) : 0;
+	return true;
+}
+
+static bool
+called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
+    const struct hf_call *call, const struct hf_result *res)
+{
+	struct run *run = arg;
+	struct fuzz_report *rep = run->rep;
+	bool failed;
+
+	if (inst != NULL)
+		rep->nops++;
+	fuzz_hash(rep, (uint64_t)call->op << 32 | (uint64_t)res->status);
+	for (unsigned i = 0; i < res->nouts; i++)
+		if (res->out[i].kind != HF_O_OBJECT)
+			fuzz_hash(rep, res->out[i].value);
+	if (call->op == HF_INJECT || res->status == HF_S_SKIPPED)
+		return true;
+	failed = sim_nfailed(run->core.arch) != run->nfailed;
+	note_rare(run, r, call, res, failed);
+	if (!map_mirror_follow(&run->mirror, call, res, failed, rep))
+		return false;
+	if (r->header.cadence == 0xff || r->nops % r->header.cadence != 0)
+		return true;
+	return map_mirror_compare(&run->mirror, hf_ops[call->op].name, rep);
+}
+
+static void
+run_map(const uint8_t *data, size_t size, struct fuzz_report *rep)
+{
+	static struct hf_runner runner;
+	static struct run run;
+	const char *left;
+	struct hf_options options = {.loose = true,
+	    .nops_max = FUZZ_OPS_MAX,
+	    .ops = fuzz_target.ops};
+	struct hf_observer observer = {.before = before,
+	    .called = called,
+	    .arg = &run};
+
+	memset(rep, 0, sizeof(*rep));
+	core_backend_init(&run.core);
+	map_mirror_init(&run.mirror, &run.core);
+	run.rep = rep;
+	hf_runner_init(&runner, &run.core.base, &options, &observer, data,
+	    size);
+	hf_run(&runner, data, size);
+	if (!rep->found)
+		(void)map_mirror_compare(&run.mirror, "end", rep);
+	map_mirror_fini(&run.mirror);
+	if (rep->found)
+		return; /* what holds the rest is broken: leave it */
+	left = core_backend_clear(&run.core);
+	if (left != NULL)
+		(void)fuzz_found(rep, "leak", "end", "%s", left);
+}
+
+const struct fuzz_target fuzz_target = {.name = "fuzz_map",
+    .ops = BIT(HF_MAP) | BIT(HF_DESTROY) | BIT(HF_OBJECT) | BIT(HF_DEREF) |
+	   BIT(HF_INSERT) | BIT(HF_FIND) | BIT(HF_FIND_MIN) | BIT(HF_FIXED) |
+	   BIT(HF_FINDSPACE) | BIT(HF_DELETE) | BIT(HF_REMOVE) |
+	   BIT(HF_LOOKUP) | BIT(HF_ENTRY) | BIT(HF_CHECK) | BIT(HF_STAT) |
+	   BIT(HF_PROTECT) | BIT(HF_INHERIT) | BIT(HF_MADVISE) | BIT(HF_WIRE) |
+	   BIT(HF_UNWIRE) | BIT(HF_SYNC) | BIT(HF_STACK) | BIT(HF_GROWSTACK) |
+	   BIT(HF_CHECK_PROTECTION) | BIT(HF_FORK) | BIT(HF_LIMIT) |
+	   BIT(HF_FLAGS) | BIT(HF_INJECT),
+    .run = run_map,
+    .sometimes = sometimes};

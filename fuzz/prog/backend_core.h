@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * The core on arch/sim as a back end of operation programs.
+ *
+ * Unless the world is `compat`, arguments pass core/vm_strict.h first, as the
+ * server does it.  In a compat world only what the core asserts is refused.
+ */
+
+#include "core/vm_contig.h"
+#include "core/vm_map.h"
+#include "core/vm_object.h"
+#include "fuzz/prog/run.h"
+
+struct core_backend {
+	struct hf_backend base;
+	struct arch *arch; /* arch/sim; NULL until the first world */
+	struct pmap pmap;
+	struct vm_phys *phys;
+	struct malloc_type type;
+	vm_map_t maps[HF_MAPS];
+	vm_object_t objs[HF_OBJS];
+	struct {
+		void *addr; /* NULL: none */
+		vm_size_t size;
+	} bufs[HF_BUFS];
+	bool compat;
+	size_t baseline; /* metadata blocks of an empty world */
+};
+
+void core_backend_init(struct core_backend *b);
+
+/*
+ * Give everything back.  NULL, or what was still there afterwards; the text
+ * is static.  Done by every `world` operation and by core_backend_fini().
+ */
+const char *core_backend_clear(struct core_backend *b);
+void core_backend_fini(struct core_backend *b);

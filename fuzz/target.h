@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * What every fuzz target is: a function over bytes that answers with a report.
+ *
+ * A target source defines `fuzz_target`; it is linked with one front end: an
+ * engine (entry.c), the replayer, the generator, the reducer.  Runs are
+ * independent and deterministic: no clock, no randomness, nothing kept.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FUZZ_OPS_MAX 256 /* operations of one program that are carried out */
+
+struct fuzz_report {
+	bool found;       /* an oracle spoke */
+	char oracle[24];  /* "code", "out", "state", "check", "leak" ... */
+	char op[24];      /* the operation at which it spoke */
+	unsigned at;      /* its number, from 1 */
+	char text[600];   /* what it said */
+	uint64_t nops;    /* operations carried out */
+	uint64_t nchecks; /* full comparisons */
+	uint64_t hash;    /* of everything that operations answered */
+	uint64_t seen;    /* one bit a rare state that was reached */
+};
+
+struct fuzz_target {
+	const char *name;
+	uint64_t ops; /* operations that mean something to it; a bit each */
+	void (*run)(const uint8_t *data, size_t size, struct fuzz_report *rep);
+	/* Names of the bits of `seen`, ending in NULL; may be NULL. */
+	const char *const *sometimes;
+};
+
+extern const struct fuzz_target fuzz_target;
+
+/* Record a finding; the first one stands.  Always false, for `return`. */
+bool fuzz_found(struct fuzz_report *rep, const char *oracle, const char *op,
+    const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Mix a number into the report's hash. */
+void fuzz_hash(struct fuzz_report *rep, uint64_t v);
+
+/* Print a finding: signature, text, and the program that led to it. */
+void fuzz_print(const struct fuzz_report *rep, const uint8_t *data,
+    size_t size);
