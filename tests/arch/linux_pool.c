@@ -41,6 +41,18 @@ linux_pool_open(size_t nframes)
 	return linux_pool_open_with(&config);
 }
 
+struct arch
+linux_ballast_open(void)
+{
+	struct arch_linux_config config = {
+	    .nframes = MAX(linux_free_hugepages(), 1),
+	    .nframes_min = 1,
+	    .node = -1,
+	};
+
+	return linux_pool_open_with(&config);
+}
+
 void
 become_nobody(void)
 {

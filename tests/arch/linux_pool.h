@@ -18,6 +18,9 @@
 struct arch linux_pool_open(size_t nframes);
 struct arch linux_pool_open_with(const struct arch_linux_config *config);
 
+/* A second pool that holds every huge page the kernel has free. */
+struct arch linux_ballast_open(void);
+
 /* uid 65534, no group, no capability, no way back. */
 void become_nobody(void);
 
