@@ -348,9 +348,20 @@ tree_grow(struct vm_tree *tree, struct vm_cursor *cur)
 	tree->height++;
 }
 
+static void
+node_put(struct vm_node *node, unsigned slot, vm_offset_t key, void *child,
+    struct vm_fit fit)
+{
+	node_open(node, slot);
+	node->key[slot] = key;
+	node->child[slot] = child;
+	column_set(node, slot, fit);
+}
+
 /*
  * Put `child` behind the cursor's child at `level` - 1, whose column is now
- * `left`.  The cursor stays where it is.
+ * `left`.  The cursor stays where it is.  The two together have the gaps that
+ * the one had, so nothing changes above, unless the node splits in turn.
  */
 static void
 node_add(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
@@ -364,24 +375,25 @@ node_add(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 	node = cur->path[level - 1].node;
 	slot = cur->path[level - 1].slot;
 	column_set(node, slot, left);
-	if (node->count == VM_TREE_FANOUT) {
-		keep = slot == node->count - 1 ? SPLIT_APPEND : SPLIT_MIDDLE;
-		right = uma_zalloc_reserved(&tree->nodes);
-		node_move_tail(node, keep, right);
-		node_add(tree, cur, level + 1, node_fit(tree, node),
-		    right->key[0], right, node_fit(tree, right));
-		if (slot >= keep) {
-			node = right;
-			slot -= keep;
-			cur->path[level - 1].node = node;
-			cur->path[level - 1].slot = slot;
-			cur->path[level].slot++;
-		}
+	if (node->count < VM_TREE_FANOUT) {
+		node_put(node, slot + 1, key, child, fit);
+		return;
 	}
-	node_open(node, slot + 1);
-	node->key[slot + 1] = key;
-	node->child[slot + 1] = child;
-	column_set(node, slot + 1, fit);
+
+	keep = slot == node->count - 1 ? SPLIT_APPEND : SPLIT_MIDDLE;
+	right = uma_zalloc_reserved(&tree->nodes);
+	node_move_tail(node, keep, right);
+	if (slot < keep)
+		node_put(node, slot + 1, key, child, fit);
+	else
+		node_put(right, slot - keep + 1, key, child, fit);
+	node_add(tree, cur, level + 1, node_fit(tree, node), right->key[0],
+	    right, node_fit(tree, right));
+	if (slot >= keep) {
+		cur->path[level - 1].node = right;
+		cur->path[level - 1].slot = slot - keep;
+		cur->path[level].slot++;
+	}
 }
 
 /* Split the full leaf at the cursor; the cursor stays at its entry. */
