@@ -118,7 +118,9 @@ open_files(struct linux_pool *lp)
 	const struct linux_sys *sys = lp->lp_sys;
 
 	lp->lp_pagemap = sys->open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (lp->lp_pagemap < 0)
+	if (lp->lp_pagemap == -EACCES)
+		lp->lp_pagemap = -EPERM; /* hidden, and so says each read */
+	if (lp->lp_pagemap < 0 && lp->lp_pagemap != -EPERM)
 		return lp->lp_pagemap;
 	lp->lp_zero = sys->open("/dev/zero", O_RDONLY | O_CLOEXEC);
 	if (lp->lp_zero < 0)

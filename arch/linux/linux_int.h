@@ -71,7 +71,7 @@ struct linux_pool {
 	int lp_standby;        /* (c) memfd of the standby frames */
 	unsigned char *lp_map; /* (c) the standby file, mapped read-only */
 	vm_size_t lp_map_size; /* (c) bytes */
-	int lp_pagemap;        /* (c) /proc/self/pagemap, opened as root */
+	int lp_pagemap;        /* (c) /proc/self/pagemap, or -errno */
 	int lp_kpagecount;     /* (c) /proc/kpagecount, or -1 */
 	int lp_zero;           /* (c) /dev/zero */
 	int lp_nr_fd;          /* (c) nr_hugepages, read and write */

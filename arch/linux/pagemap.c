@@ -28,6 +28,8 @@ pagemap_read(const struct linux_pool *lp, const void *va, vm_paddr_t *pap)
 	uint64_t entry;
 	ssize_t n;
 
+	if (lp->lp_pagemap < 0)
+		return lp->lp_pagemap;
 	n = lp->lp_sys->pread(lp->lp_pagemap, &entry, sizeof(entry),
 	    (off_t)(page * sizeof(entry)));
 	if (n < 0)

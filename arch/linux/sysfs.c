@@ -32,13 +32,17 @@ hugepages_file(const struct linux_pool *lp, vm_size_t frame_size,
 	return lp->lp_sys->open(path, flags | O_CLOEXEC);
 }
 
+/* What is not put back stays with the host: one failure is not the end. */
+#define SYSFS_TRIES 3
+
 static int
 number_read(const struct linux_pool *lp, int fd, size_t *np)
 {
 	char text[32] = "";
-	ssize_t n;
+	ssize_t n = 0;
 
-	n = lp->lp_sys->pread(fd, text, sizeof(text) - 1, 0);
+	for (int i = 0; i < SYSFS_TRIES && n <= 0; i++)
+		n = lp->lp_sys->pread(fd, text, sizeof(text) - 1, 0);
 	if (n <= 0)
 		return n < 0 ? (int)n : -EIO;
 	*np = strtoul(text, NULL, 10);
@@ -49,11 +53,12 @@ static int
 number_write(const struct linux_pool *lp, int fd, size_t number)
 {
 	char text[32];
-	ssize_t n;
+	ssize_t n = -1;
 	int len;
 
 	len = snprintf(text, sizeof(text), "%zu", number);
-	n = lp->lp_sys->pwrite(fd, text, (size_t)len, 0);
+	for (int i = 0; i < SYSFS_TRIES && n < 0; i++)
+		n = lp->lp_sys->pwrite(fd, text, (size_t)len, 0);
 	return n < 0 ? (int)n : 0;
 }
 
