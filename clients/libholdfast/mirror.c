@@ -213,7 +213,8 @@ hf_mirror_set(struct hf_mirror *mirror, uint64_t start, uint64_t end,
 		append(&list, &mirror->pieces[low], mirror->pieces[low].start,
 		    start);
 	r = update((struct walk){mirror->pieces + low, mirror->pieces + high},
-	    (struct walk){pieces, pieces + n}, start, end, &list);
+	    (struct walk){pieces, n > 0 ? pieces + n : pieces}, start, end,
+	    &list);
 	if (low < high && mirror->pieces[high - 1].end > end)
 		append(&list, &mirror->pieces[high - 1], end,
 		    mirror->pieces[high - 1].end);

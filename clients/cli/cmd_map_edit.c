@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clients/cli/map.h"
+
+struct arguments {
+	const char *name;
+	struct holdfast_map_args map;
+	enum holdfast_object_kind kind; /* to be made for the entry; 0: none */
+};
+
+static uint32_t
+parse_space(const char *text)
+{
+	static const struct {
+		const char *name;
+		uint32_t space;
+	} spaces[] = {
+	    {"none", HF_VMFS_NO_SPACE},
+	    {"any", HF_VMFS_ANY_SPACE},
+	    {"optimal", HF_VMFS_OPTIMAL_SPACE},
+	    {"super", HF_VMFS_SUPER_SPACE},
+	};
+	unsigned log2;
+	char rest;
+
+	for (size_t i = 0; i < sizeof(spaces) / sizeof(spaces[0]); i++)
+		if (strcmp(text, spaces[i].name) == 0)
+			return spaces[i].space;
+	if (sscanf(text, "2^%u%c", &log2, &rest) == 1 && log2 < 64)
+		return HF_VMFS_ALIGNED_SPACE(log2);
+	cli_usage(&cli_map, "--space is any, optimal, super, none or 2^N: %s",
+	    text);
+}
+
+/* `nsizes` arguments follow the name: lengths and addresses into sizes[]. */
+static void
+parse(struct cli *cli, int argc, char **argv, struct arguments *args,
+    uint64_t *sizes, int nsizes)
+{
+	static const struct option options[] = {{"addr", required_argument,
+						    NULL, 'A'},
+	    {"max-addr", required_argument, NULL, 'M'},
+	    {"space", required_argument, NULL, 'S'},
+	    {"prot", required_argument, NULL, 'P'},
+	    {"max-prot", required_argument, NULL, 'Q'},
+	    {"base", no_argument, NULL, 'B'}, {"super", no_argument, NULL, 'U'},
+	    CLI_COMMON_OPTIONS};
+	struct holdfast_map_args *map = &args->map;
+	bool space_given = false;
+	int n = 0, c;
+
+	*args =
+	    (struct arguments){.map = {.find_space = HF_VMFS_ANY_SPACE,
+				   .prot = HF_PROT_RW,
+				   .max_prot = HF_PROT_RW | HF_PROT_EXECUTE}};
+	for (;;) {
+		c = cli_getopt(cli, &cli_map, argc, argv, options);
+		if (c == 'A')
+			map->addr = cli_size(&cli_map, "--addr", optarg);
+		else if (c == 'M')
+			map->max_addr =
+			    cli_size(&cli_map, "--max-addr", optarg);
+		else if (c == 'S') {
+			map->find_space = parse_space(optarg);
+			space_given = true;
+		} else if (c == 'P')
+			map->prot = cli_prot(&cli_map, "--prot", optarg);
+		else if (c == 'Q')
+			map->max_prot =
+			    cli_prot(&cli_map, "--max-prot", optarg);
+		else if (c == 'B')
+			args->kind = HF_OBJECT_BASE;
+		else if (c == 'U')
+			args->kind = HF_OBJECT_SUPER;
+		else if (c == -1)
+			break;
+		else if (n++ == 0)
+			args->name = optarg;
+		else if (n <= nsizes + 1)
+			sizes[n - 2] = cli_size(&cli_map, "a size", optarg);
+	}
+	if (n != nsizes + 1)
+		cli_usage(&cli_map, "%s takes a name and %d number%s", argv[0],
+		    nsizes, nsizes == 1 ? "" : "s");
+	if (args->kind == HF_OBJECT_SUPER && !space_given)
+		map->find_space = HF_VMFS_SUPER_SPACE;
+}
+
+static int
+print_range(const struct cli *cli, uint64_t start, uint64_t length)
+{
+	if (cli->json) {
+		json_object *o = json_object_new_object();
+
+		cli_set_u64(o, "start", start);
+		cli_set_u64(o, "end", start + length);
+		cli_print_json(o);
+	} else {
+		printf("%#llx-%#llx\n", (unsigned long long)start,
+		    (unsigned long long)(start + length));
+	}
+	return CLI_OK;
+}
+
+/* Make the object that the entry is to show, if it is to show one. */
+static int
+make_object(struct holdfast *h, struct arguments *args)
+{
+	if (args->kind == 0)
+		return HF_OK;
+	return holdfast_object_create(h, args->kind, args->map.length,
+	    &args->map.object);
+}
+
+typedef int edit(struct holdfast_map *map, struct arguments *args,
+    uint64_t *addrp);
+
+/* Attach, make the object, do it, print the range. */
+static int
+with_map(struct cli *cli, struct arguments *args, const char *what,
+    edit *perform)
+{
+	struct holdfast *h = cli_connect(cli);
+	struct holdfast_map *map;
+	uint64_t addr;
+	int r, rv;
+
+	map = map_attach(cli, h, args->name, &rv);
+	if (map != NULL) {
+		r = make_object(h, args);
+		if (r == HF_OK)
+			r = perform(map, args, &addr);
+		rv = r == HF_OK ? print_range(cli, addr, args->map.length)
+				: cli_failed(cli, h, r, what);
+	}
+	holdfast_close(h);
+	return rv;
+}
+
+static int
+do_find(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
+{
+	return holdfast_map_find(map, &args->map, addrp);
+}
+
+int
+map_find(struct cli *cli, int argc, char **argv)
+{
+	struct arguments args;
+
+	uint64_t length = 0;
+
+	parse(cli, argc, argv, &args, &length, 1);
+	args.map.length = length;
+	return with_map(cli, &args, "find room", do_find);
+}
+
+static int
+do_insert(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
+{
+	*addrp = args->map.addr;
+	return holdfast_map_insert(map, &args->map);
+}
+
+int
+map_insert(struct cli *cli, int argc, char **argv)
+{
+	struct arguments args;
+	uint64_t sizes[2] = {0};
+
+	parse(cli, argc, argv, &args, sizes, 2);
+	args.map.addr = sizes[0];
+	args.map.length = sizes[1];
+	return with_map(cli, &args, "insert", do_insert);
+}
+
+static int
+do_delete(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
+{
+	*addrp = args->map.addr;
+	return holdfast_map_delete(map, args->map.addr,
+	    args->map.addr + args->map.length);
+}
+
+int
+map_delete(struct cli *cli, int argc, char **argv)
+{
+	struct arguments args;
+	uint64_t sizes[2] = {0};
+
+	parse(cli, argc, argv, &args, sizes, 2);
+	args.map.addr = sizes[0];
+	args.map.length = sizes[1];
+	return with_map(cli, &args, "delete", do_delete);
+}
+
+static int
+do_findspace(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
+{
+	return holdfast_map_findspace(map, args->map.addr, args->map.length,
+	    addrp);
+}
+
+int
+map_findspace(struct cli *cli, int argc, char **argv)
+{
+	struct arguments args;
+	uint64_t length = 0;
+
+	parse(cli, argc, argv, &args, &length, 1);
+	args.map.length = length;
+	return with_map(cli, &args, "find space", do_findspace);
+}

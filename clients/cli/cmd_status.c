@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "clients/cli/cli.h"
+
+static json_object *
+pool_to_json(const struct holdfast_pool_status *p)
+{
+	json_object *o = json_object_new_object();
+
+	cli_set_u64(o, "frame_size", p->frame_size);
+	cli_set_u64(o, "frames_total", p->frames_total);
+	cli_set_u64(o, "frames_standby", p->frames_standby);
+	cli_set_u64(o, "frames_in_use", p->frames_in_use);
+	cli_set_u64(o, "frames_limbo", p->frames_limbo);
+	cli_set_u64(o, "frames_missing", p->frames_missing);
+	cli_set_u64(o, "free_bytes", p->free_bytes);
+	cli_set_u64(o, "largest_run", p->largest_run);
+	cli_set_text(o, "pin", cli_pin_text(p->pin));
+	cli_set_bool(o, "addresses_known", p->addresses_known);
+	cli_set_bool(o, "simulated", p->simulated);
+	cli_set_text(o, "degraded", p->degraded);
+	cli_set_u64(o, "spans", p->spans);
+	cli_set_u64(o, "sessions", p->sessions);
+	cli_set_u64(o, "tenants", p->tenants);
+	cli_set_u64(o, "uptime_ms", p->uptime_ms);
+	return o;
+}
+
+static void
+set_quota(json_object *to, const char *key, struct holdfast_quota quota)
+{
+	json_object *o = json_object_new_object();
+
+	cli_set_u64(o, "used", quota.used);
+	cli_set_u64(o, "limit", quota.limit);
+	cli_set_u64(o, "highwater", quota.highwater);
+	(void)json_object_object_add(to, key, o);
+}
+
+static json_object *
+tenant_to_json(const struct holdfast_tenant_status *t)
+{
+	json_object *o = json_object_new_object();
+
+	cli_set_text(o, "tenant", t->tenant);
+	set_quota(o, "bytes", t->bytes);
+	set_quota(o, "fds", t->fds);
+	set_quota(o, "requests", t->requests);
+	set_quota(o, "sessions", t->sessions);
+	cli_set_u64(o, "buffers", t->buffers);
+	cli_set_u64(o, "maps", t->maps);
+	cli_set_u64(o, "entries", t->entries);
+	cli_set_u64(o, "tampered", t->tampered);
+	return o;
+}
+
+static json_object *
+types_to_json(const struct holdfast_type_stat *types, size_t n)
+{
+	json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < n; i++) {
+		json_object *o = json_object_new_object();
+
+		cli_set_text(o, "type", types[i].type);
+		cli_set_u64(o, "allocs", types[i].allocs);
+		cli_set_u64(o, "frees", types[i].frees);
+		cli_set_u64(o, "bytes", types[i].bytes);
+		cli_set_u64(o, "highwater", types[i].highwater);
+		cli_set_u64(o, "failures", types[i].failures);
+		(void)json_object_array_add(array, o);
+	}
+	return array;
+}
+
+static void
+print_pool(const struct holdfast_pool_status *p)
+{
+	printf("pool      %s: %llu frames of %s%s\n",
+	    cli_size_text(p->frames_total * p->frame_size),
+	    (unsigned long long)p->frames_total, cli_size_text(p->frame_size),
+	    p->simulated ? ", simulated: invented addresses, no memory" : "");
+	printf("          %llu free, %llu in use by %llu spans, %llu in limbo, "
+	       "%llu missing\n",
+	    (unsigned long long)p->frames_standby,
+	    (unsigned long long)p->frames_in_use, (unsigned long long)p->spans,
+	    (unsigned long long)p->frames_limbo,
+	    (unsigned long long)p->frames_missing);
+	printf("          %s free, the largest run %s\n",
+	    cli_size_text(p->free_bytes), cli_size_text(p->largest_run));
+	printf("pin       %s\n", cli_pin_text(p->pin));
+	printf("addresses %s\n", p->addresses_known ? "known" : "not known");
+	if (*p->degraded != '\0')
+		printf("degraded  %s\n", p->degraded);
+}
+
+static void
+print_quota(const char *name, struct holdfast_quota quota, bool bytes)
+{
+	if (bytes)
+		printf("  %-9s %s of %s, at most so far %s\n", name,
+		    cli_size_text(quota.used), cli_size_text(quota.limit),
+		    cli_size_text(quota.highwater));
+	else
+		printf("  %-9s %llu of %llu, at most so far %llu\n", name,
+		    (unsigned long long)quota.used,
+		    (unsigned long long)quota.limit,
+		    (unsigned long long)quota.highwater);
+}
+
+static void
+print_tenant(const struct holdfast_tenant_status *t,
+    const struct holdfast_type_stat *types, size_t ntypes)
+{
+	printf("tenant    %s\n", t->tenant);
+	print_quota("bytes", t->bytes, true);
+	print_quota("fds", t->fds, false);
+	print_quota("requests", t->requests, false);
+	print_quota("sessions", t->sessions, false);
+	printf("  %llu buffers, %llu maps with %llu entries\n",
+	    (unsigned long long)t->buffers, (unsigned long long)t->maps,
+	    (unsigned long long)t->entries);
+	if (t->tampered != 0)
+		printf("  %llu frames came back changed\n",
+		    (unsigned long long)t->tampered);
+	for (size_t i = 0; i < ntypes; i++)
+		printf("  type %-10s %s in use, %llu allocations, %llu "
+		       "refused\n",
+		    types[i].type, cli_size_text(types[i].bytes),
+		    (unsigned long long)types[i].allocs,
+		    (unsigned long long)types[i].failures);
+}
+
+static void
+print_daemon(const struct holdfast *h, const struct holdfast_pool_status *p,
+    const struct holdfast_info *info)
+{
+	(void)h;
+	printf("daemon    protocol %u on %s, up %llu.%llu s, %llu sessions of "
+	       "%llu tenants\n",
+	    info->version, info->machine,
+	    (unsigned long long)(p->uptime_ms / 1000),
+	    (unsigned long long)(p->uptime_ms / 100 % 10),
+	    (unsigned long long)p->sessions, (unsigned long long)p->tenants);
+}
+
+static int
+status(struct cli *cli, struct holdfast *h)
+{
+	struct holdfast_tenant_status tenant;
+	struct holdfast_pool_status pool;
+	struct holdfast_type_stat *types;
+	struct holdfast_info info;
+	size_t ntypes;
+	int r;
+
+	r = holdfast_pool_status(h, &pool);
+	if (r != HF_OK)
+		return cli_failed(cli, h, r, "read the pool's status");
+	r = holdfast_tenant_status(h, &tenant);
+	if (r != HF_OK)
+		return cli_failed(cli, h, r, "read the tenant's status");
+	r = holdfast_type_stats(h, &types, &ntypes);
+	if (r != HF_OK)
+		return cli_failed(cli, h, r, "read the malloc types");
+	holdfast_info(h, &info);
+	if (cli->json) {
+		json_object *o = json_object_new_object();
+
+		cli_set_u64(o, "version", info.version);
+		cli_set_text(o, "machine", info.machine);
+		cli_set_u64(o, "page_size", info.page_size);
+		cli_set_bool(o, "addresses_allowed", info.addresses_allowed);
+		(void)json_object_object_add(o, "pool", pool_to_json(&pool));
+		(void)json_object_object_add(o, "tenant",
+		    tenant_to_json(&tenant));
+		(void)json_object_object_add(o, "types",
+		    types_to_json(types, ntypes));
+		cli_print_json(o);
+	} else {
+		print_daemon(h, &pool, &info);
+		print_pool(&pool);
+		print_tenant(&tenant, types, ntypes);
+	}
+	free(types);
+	return CLI_OK;
+}
+
+static int
+run(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {CLI_COMMON_OPTIONS};
+	struct holdfast *h;
+	int rv;
+
+	if (cli_getopt(cli, &cli_status, argc, argv, options) != -1)
+		cli_usage(&cli_status, "takes no argument: %s", optarg);
+	h = cli_connect(cli);
+	rv = status(cli, h);
+	holdfast_close(h);
+	return rv;
+}
+
+const struct cli_verb cli_status = {
+    .name = "status",
+    .brief = "the daemon, its pool, and what this tenant holds",
+    .run = run,
+    .help =
+	"NAME\n"
+	"    holdfast status - the daemon, its pool, and what this tenant "
+	"holds\n"
+	"\n"
+	"SYNOPSIS\n"
+	"    holdfast status [--socket PATH] [--json]\n"
+	"\n"
+	"DESCRIPTION\n"
+	"    Prints what the daemon says of itself: the pool's frames (free,\n"
+	"    in use, withheld in limbo, missing), its largest run, what pin a\n"
+	"    buffer gets, whether physical addresses are known, and in one\n"
+	"    sentence what is not to be had here.  Then the limits of the\n"
+	"    calling tenant, what it uses of them, and its malloc types.\n"
+	"\n"
+	"EXIT STATUS\n"
+	"    0 done, 1 refused, 2 usage, 3 no connection\n",
+};
