@@ -10,7 +10,9 @@
 
 #include "clients/libholdfast/holdfast_int.h"
 
-#define RUNS_MAX (1u << 20) /* runs that anybody would believe */
+/* What anybody would believe. */
+#define RUNS_MAX (1u << 20)
+#define LIST_MAX (1u << 20)
 
 static void
 copy_text(char *to, size_t size, const char *from)
@@ -264,17 +266,23 @@ holdfast_type_stats(struct holdfast *h, struct holdfast_type_stat **typesp,
 	return HF_OK;
 }
 
-int
-holdfast_map_list(struct holdfast *h, struct holdfast_map_item **mapsp,
-    size_t *np)
+struct map_items {
+	struct holdfast_map_item *item;
+	size_t n;
+};
+
+static int
+map_list_page(struct holdfast *h, uint64_t skip, struct map_items *items,
+    uint64_t *nextp)
 {
 	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
 	Holdfast__V1__MapList op = HOLDFAST__V1__MAP_LIST__INIT;
 	const Holdfast__V1__MapListResult *res;
-	struct holdfast_map_item *maps;
+	struct holdfast_map_item *item;
 	const Holdfast__V1__Reply *reply;
 	int r;
 
+	op.skip = skip;
 	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_LIST;
 	request.map_list = &op;
 	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_MAP_LIST, 0,
@@ -282,20 +290,45 @@ holdfast_map_list(struct holdfast *h, struct holdfast_map_item **mapsp,
 	if (r != HF_OK)
 		return r;
 	res = reply->map_list;
-	maps = calloc(res->n_maps + 1, sizeof(*maps));
-	if (maps == NULL)
+	if ((res->next != 0 && res->next <= skip) || items->n > LIST_MAX)
+		return hf_mistrust(h, "the daemon's list of maps does not end");
+	item = reallocarray(items->item, items->n + res->n_maps + 1,
+	    sizeof(*item));
+	if (item == NULL)
 		return -ENOMEM;
+	items->item = item;
+	item += items->n;
+	items->n += res->n_maps;
 	for (size_t i = 0; i < res->n_maps; i++) {
 		const Holdfast__V1__MapListItem *from = res->maps[i];
 
-		copy_text(maps[i].name, sizeof(maps[i].name), from->name);
-		maps[i].min = from->min;
-		maps[i].max = from->max;
-		maps[i].nentries = from->nentries;
-		maps[i].size = from->size;
-		maps[i].sessions = from->sessions;
+		copy_text(item[i].name, sizeof(item[i].name), from->name);
+		item[i].min = from->min;
+		item[i].max = from->max;
+		item[i].nentries = from->nentries;
+		item[i].size = from->size;
+		item[i].sessions = from->sessions;
 	}
-	*mapsp = maps;
-	*np = res->n_maps;
+	*nextp = res->next;
+	return HF_OK;
+}
+
+int
+holdfast_map_list(struct holdfast *h, struct holdfast_map_item **mapsp,
+    size_t *np)
+{
+	struct map_items items = {0};
+	uint64_t next = 0;
+
+	do {
+		int r = map_list_page(h, next, &items, &next);
+
+		if (r != HF_OK) {
+			free(items.item);
+			return r;
+		}
+	} while (next != 0);
+	*mapsp = items.item;
+	*np = items.n;
 	return HF_OK;
 }
