@@ -421,8 +421,6 @@ sim_pool_frames(void *ctx, struct arch_frame *frames, size_t max, size_t *np)
 	return r;
 }
 
-/* Spans. */
-
 static void
 sim_dawdle(struct sim *sim)
 {
@@ -431,6 +429,28 @@ sim_dawdle(struct sim *sim)
 	if (delay_us != 0)
 		(void)usleep(delay_us); /* a signal only shortens the delay */
 }
+
+/* What went away comes back, the lowest first. */
+static int
+sim_pool_refill(void *ctx)
+{
+	struct sim *sim = ctx;
+	int r, n = 0;
+
+	sim_dawdle(sim);
+	pthread_mutex_lock(&sim->lock);
+	r = call_begin(sim, SIM_REFILL);
+	for (size_t i = 0; r == 0 && i < sim->nframes; i++) {
+		struct frame *f = &sim->frames[i];
+
+		if (sim->nmissing > 0 && f->state == FRAME_GONE)
+			n += frame_gain(sim, f->pa, f->domain);
+	}
+	pthread_mutex_unlock(&sim->lock);
+	return r < 0 ? r : n;
+}
+
+/* Spans. */
 
 static struct arch_span *
 span_of_frame(struct sim *sim, vm_paddr_t pa)
@@ -820,6 +840,7 @@ static const struct arch_ops sim_ops = {
     .pool_info = sim_pool_info,
     .pool_frames = sim_pool_frames,
     .pool_event = sim_pool_event,
+    .pool_refill = sim_pool_refill,
     .span_assemble = sim_span_assemble,
     .span_info = sim_span_info,
     .span_verify = sim_span_verify,

@@ -67,6 +67,7 @@ enum sim_call {
 	SIM_RECYCLE,
 	SIM_BASE_FILE,
 	SIM_POOL_FRAMES,
+	SIM_REFILL,
 	SIM_NCALLS,
 };
 

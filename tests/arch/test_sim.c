@@ -360,12 +360,12 @@ TEST(sim_inject__fails_the_nth_or_all_from_the_nth_or_none)
 	sim_destroy(other);
 }
 
-/* Four threads assemble and recycle their own frame and fight for a fifth. */
+/* Four threads, with the same dice, fight for four frames. */
 static void *
 churn(void *arg)
 {
 	struct arch *arch = arg;
-	uint64_t seed = (uintptr_t)&seed;
+	uint64_t seed = test_seed();
 
 	for (int i = 0; i < 2000; i++) {
 		vm_paddr_t pa = (8 + test_random(&seed) % 4) * FRAME;
