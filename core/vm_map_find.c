@@ -256,11 +256,10 @@ find_place(vm_map_t map, struct find *find)
 	    !vm_object_is_colored(find->new->object))
 		find->strategy = VMFS_ANY_SPACE;
 	find->update = clusters(map, find);
-	if (find->new->start >= map->tree.max ||
-	    !length_fits(map, find->length))
-		return KERN_NO_SPACE;
-	if (find->length == 0) /* there is room for it, but insert refuses */
+	if (find->length == 0) /* whether or not there is room */
 		return KERN_INVALID_ADDRESS;
+	if (!length_fits(map, find->length))
+		return KERN_NO_SPACE;
 	rv = find_tries(map, find);
 	if (rv != KERN_SUCCESS && find->strategy == VMFS_OPTIMAL_SPACE) {
 		find->strategy = VMFS_ANY_SPACE;
