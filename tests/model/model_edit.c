@@ -8,6 +8,8 @@
 
 #include "tests/model/model_int.h"
 
+bool model_wire_faults;
+
 /* Clip both ends of a range. */
 static int
 clip_range(struct model_map *map, vm_offset_t start, vm_offset_t end)
@@ -311,7 +313,7 @@ wire_entry(struct model_map *map, struct model_entry *entry, int flags)
 			return KERN_RESOURCE_SHORTAGE;
 	}
 	entry->wired++;
-	if (entry->wired > 1)
+	if (entry->wired > 1 || !model_wire_faults)
 		return KERN_SUCCESS;
 	return model_touch(map, entry, (entry->prot & VM_PROT_WRITE) != 0);
 }

@@ -785,6 +785,8 @@ search(const struct model_map *map, const struct model_object *object,
 	bool update = clustered;
 	int try, rv;
 
+	if (length == 0) /* ours: as for insert, whether or not there is room */
+		return KERN_INVALID_ADDRESS;
 	if (length > map->max - map->min)
 		return KERN_NO_SPACE;
 	if ((map->flags & MAP_ASLR) != 0 && base == 0 && !clustered && ignstart)
