@@ -14,17 +14,22 @@
 /* One call: what is asked, and what may go wrong on the way. */
 struct wiring {
 	vm_offset_t start, end;
+	bool outside; /* nothing is mapped where it starts, wherever clamped */
 	bool user;
 	bool holes_ok;
 	vm_prot_t need; /* rights that an entry must have */
 };
 
 static struct wiring
-wiring_make(vm_offset_t start, vm_offset_t end, int flags)
+wiring_make(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 {
+	bool below = end < map->tree.min;
+
+	vm_map_clamp(map, &start, &end);
 	return (struct wiring){
 	    .start = start,
 	    .end = end,
+	    .outside = below || start == map->tree.max,
 	    .user = (flags & VM_MAP_WIRE_USER) != 0,
 	    .holes_ok = (flags & VM_MAP_WIRE_HOLESOK) != 0,
 	    .need = (flags & VM_MAP_WIRE_WRITE) != 0 ? VM_PROT_WRITE : 0,
@@ -37,7 +42,7 @@ wiring_begin(vm_map_t map, const struct wiring *w, struct vm_cursor *cur,
     struct vm_map_entry **entryp)
 {
 	*entryp = NULL;
-	if (w->start == map->tree.max)
+	if (w->outside)
 		return w->holes_ok ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
 	*entryp = vm_map_seek(map, w->start, cur);
 	if (*entryp != NULL)
@@ -98,7 +103,7 @@ wire_check(vm_map_t map, const struct wiring *w)
 	int rv;
 
 	rv = wiring_begin(map, w, &cur, &entry);
-	if (rv != KERN_SUCCESS)
+	if (rv != KERN_SUCCESS || w->start == w->end)
 		return rv;
 	for (; entry != NULL && entry->start < w->end;
 	     entry = vm_map_next(map, &cur)) {
@@ -186,12 +191,11 @@ vm_map_wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 
 	if (start == end)
 		return KERN_SUCCESS;
-	vm_map_clamp(map, &start, &end);
-	w = wiring_make(start, end, flags);
+	w = wiring_make(map, start, end, flags);
 	rv = wire_check(map, &w);
-	if (rv != KERN_SUCCESS || start == end)
+	if (rv != KERN_SUCCESS || w.start == w.end)
 		return rv;
-	rv = vm_map_reserve_clips(map, start, end, &spare);
+	rv = vm_map_reserve_clips(map, w.start, w.end, &spare);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	wiring_commit(map, &w, &spare, wire_entry);
@@ -218,7 +222,7 @@ unwire_check(vm_map_t map, const struct wiring *w)
 	int rv;
 
 	rv = wiring_begin(map, w, &cur, &entry);
-	if (rv != KERN_SUCCESS)
+	if (rv != KERN_SUCCESS || w->start == w->end)
 		return rv;
 	for (; entry != NULL && entry->start < w->end;
 	     entry = vm_map_next(map, &cur)) {
@@ -244,12 +248,11 @@ vm_map_unwire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 	if (start == end)
 		return KERN_SUCCESS;
 	vm_map_lock(map);
-	vm_map_clamp(map, &start, &end);
-	w = wiring_make(start, end, flags);
+	w = wiring_make(map, start, end, flags);
 	rv = unwire_check(map, &w);
-	if (rv == KERN_SUCCESS && start < end)
-		rv = vm_map_reserve_clips(map, start, end, &spare);
-	if (rv == KERN_SUCCESS && start < end)
+	if (rv == KERN_SUCCESS && w.start < w.end)
+		rv = vm_map_reserve_clips(map, w.start, w.end, &spare);
+	if (rv == KERN_SUCCESS && w.start < w.end)
 		wiring_commit(map, &w, &spare, unwire_entry);
 	vm_map_unlock(map);
 	return rv;
