@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * contigmalloc(9) over vm_phys: addresses, statistics, what is asserted.
+ */
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "arch/sim/sim.h"
+#include "core/vm_contig.h"
+#include "core/vm_param.h"
+#include "tests/test.h"
+
+#define PAGE UINT64_C(4096)
+#define M(n) (UINT64_C(n) << 20)
+
+struct bed {
+	struct arch *arch;
+	struct vm_phys *phys;
+	struct malloc_type type;
+};
+
+static void
+bed_make(struct bed *bed, vm_paddr_t start, vm_paddr_t end)
+{
+	bed->arch = sim_create(NULL);
+	bed->phys = vm_phys_create(bed->arch, PAGE);
+	ASSERT_EQ(vm_phys_add_seg(bed->phys, start, end, 0, NULL),
+	    KERN_SUCCESS);
+	malloc_init(&bed->type, "devbuf", bed->phys, bed->arch);
+}
+
+static void
+bed_free(struct bed *bed)
+{
+	ASSERT_NULL(vm_phys_check(bed->phys));
+	vm_phys_destroy(bed->phys);
+	ASSERT_EQ(sim_live(bed->arch), (size_t)0);
+	sim_destroy(bed->arch);
+}
+
+TEST(contigmalloc__gives_an_address_in_the_direct_map)
+{
+	struct bed bed;
+	void *addr;
+	vm_paddr_t pa;
+
+	bed_make(&bed, 0, M(16));
+	addr = contigmalloc(8192, &bed.type, M_ZERO, 0, 1 << 22, 32 << 10,
+	    1 << 20);
+	ASSERT_NOT_NULL(addr);
+	pa = vm_dmap_to_phys(bed.arch, addr);
+	ASSERT_LE(pa + 8192, UINT64_C(1) << 22);
+	ASSERT_EQ(pa % (32 << 10), UINT64_C(0));
+	ASSERT_TRUE(vm_phys_to_dmap(bed.arch, pa) == addr);
+	ASSERT_EQ((vm_offset_t)addr - pa, bed.arch->machine->dmap_min);
+	contigfree(addr, 8192, &bed.type);
+	bed_free(&bed);
+}
+
+/* Address 0 is memory like any other, and its name is not NULL. */
+TEST(contigmalloc__tells_physical_address_0_from_failure)
+{
+	struct bed bed;
+	void *addr;
+
+	bed_make(&bed, 0, PAGE);
+	addr = contigmalloc(PAGE, &bed.type, M_NOWAIT, 0, PAGE, PAGE, 0);
+	ASSERT_NOT_NULL(addr);
+	ASSERT_EQ(vm_dmap_to_phys(bed.arch, addr), UINT64_C(0));
+	ASSERT_NULL(
+	    contigmalloc(PAGE, &bed.type, M_NOWAIT, 0, UINT64_MAX, 1, 0));
+	contigfree(addr, PAGE, &bed.type);
+	bed_free(&bed);
+}
+
+TEST(contigmalloc__counts_whole_pages) /* L13 */
+{
+	struct bed bed;
+	void *addr, *more;
+
+	bed_make(&bed, 0, M(1));
+	addr = contigmalloc(100, &bed.type, 0, 0, UINT64_MAX, 1, 0);
+	ASSERT_EQ(bed.type.ks_stats.mts_numallocs, UINT64_C(1));
+	ASSERT_EQ(bed.type.ks_stats.mts_memalloced, PAGE);
+	more = contigmalloc(PAGE + 1, &bed.type, 0, 0, UINT64_MAX, 1, 0);
+	ASSERT_EQ(bed.type.ks_stats.mts_memalloced, 3 * PAGE);
+	contigfree(addr, 100, &bed.type);
+	ASSERT_EQ(bed.type.ks_stats.mts_numfrees, UINT64_C(1));
+	ASSERT_EQ(bed.type.ks_stats.mts_memfreed, PAGE);
+	contigfree(more, PAGE + 1, &bed.type);
+	ASSERT_EQ(bed.type.ks_stats.mts_memfreed, 3 * PAGE);
+	ASSERT_EQ(bed.type.ks_stats.mts_highwater, 3 * PAGE);
+	ASSERT_EQ(bed.type.ks_stats.mts_failures, UINT64_C(0));
+	bed_free(&bed);
+}
+
+TEST(contigmalloc__counts_only_the_failure_when_it_fails)
+{
+	struct bed bed;
+
+	bed_make(&bed, 0, M(1));
+	ASSERT_NULL(
+	    contigmalloc(M(2), &bed.type, M_WAITOK, 0, UINT64_MAX, 1, 0));
+	/* What is never satisfiable is NULL, not a panic: L06, L12. */
+	ASSERT_NULL(
+	    contigmalloc(2 * PAGE, &bed.type, 0, 0, UINT64_MAX, 1, PAGE));
+	ASSERT_NULL(contigmalloc(PAGE, &bed.type, 0, M(1), M(1), 1, 0));
+	ASSERT_EQ(bed.type.ks_stats.mts_failures, UINT64_C(3));
+	ASSERT_EQ(bed.type.ks_stats.mts_numallocs, UINT64_C(0));
+	ASSERT_EQ(bed.type.ks_stats.mts_memalloced, UINT64_C(0));
+	bed_free(&bed);
+}
+
+TEST(contigmalloc__leaves_no_trace_when_memory_runs_out)
+{
+	struct bed bed;
+	void *addr = NULL;
+
+	bed_make(&bed, 0, M(1));
+	for (unsigned nth = 1; addr == NULL; nth++) {
+		struct vm_phys_stats stats;
+
+		sim_fail_nth(bed.arch, nth);
+		addr = contigmalloc(PAGE, &bed.type, 0, 0, UINT64_MAX, 1, 0);
+		sim_fail_never(bed.arch);
+		vm_phys_stats(bed.phys, &stats);
+		ASSERT_EQ(stats.free, addr != NULL ? M(1) - PAGE : M(1));
+	}
+	ASSERT_GE(bed.type.ks_stats.mts_failures, UINT64_C(1));
+	contigfree(addr, PAGE, &bed.type);
+	bed_free(&bed);
+}
+
+TEST(contigmalloc_domain__keeps_to_its_domain)
+{
+	struct bed bed;
+	void *addr;
+
+	bed_make(&bed, 0, M(1));
+	ASSERT_EQ(vm_phys_add_seg(bed.phys, M(4), M(5), 2, NULL), KERN_SUCCESS);
+	ASSERT_NULL(
+	    contigmalloc_domain(PAGE, &bed.type, 1, 0, 0, UINT64_MAX, 1, 0));
+	addr = contigmalloc_domain(M(1), &bed.type, 0, 0, 0, UINT64_MAX, 1, 0);
+	ASSERT_EQ(vm_dmap_to_phys(bed.arch, addr), UINT64_C(0));
+	contigfree(addr, M(1), &bed.type);
+	addr = contigmalloc_domain(M(1), &bed.type, 2, 0, 0, UINT64_MAX, 1, 0);
+	ASSERT_EQ(vm_dmap_to_phys(bed.arch, addr), M(4));
+	contigfree(addr, M(1), &bed.type);
+	bed_free(&bed);
+}
+
+TEST(contigmalloc__does_not_hand_out_what_the_direct_map_cannot_name)
+{
+	struct bed bed;
+	vm_size_t dmap = UINT64_C(4) << 40; /* x86_64 */
+
+	bed_make(&bed, dmap - PAGE, dmap + M(1));
+	ASSERT_NULL(contigmalloc(2 * PAGE, &bed.type, 0, 0, UINT64_MAX, 1, 0));
+	ASSERT_NOT_NULL(contigmalloc(PAGE, &bed.type, 0, 0, UINT64_MAX, 1, 0));
+	bed_free(&bed);
+}
+
+TEST(contigfree__accepts_null)
+{
+	struct bed bed;
+
+	bed_make(&bed, 0, M(1));
+	contigfree(NULL, PAGE, &bed.type);
+	contigfree(NULL, 0, &bed.type);
+	ASSERT_EQ(bed.type.ks_stats.mts_numfrees, UINT64_C(0));
+	bed_free(&bed);
+}
+
+/* Does the call end in an assertion? */
+#define ASSERT_PANICS(call)                                                    \
+	do {                                                                   \
+		pid_t pid_ = fork();                                           \
+		int status_ = 0;                                               \
+		if (pid_ == 0) {                                               \
+			(void)close(2);                                        \
+			(void)(call);                                          \
+			_exit(0);                                              \
+		}                                                              \
+		ASSERT_EQ(waitpid(pid_, &status_, 0), pid_);                   \
+		ASSERT_TRUE(WIFSIGNALED(status_));                             \
+		ASSERT_EQ(WTERMSIG(status_), SIGABRT);                         \
+	} while (0)
+
+TEST(contigmalloc__asserts_what_the_manual_page_forbids) /* L05 */
+{
+	struct bed bed;
+	void *addr;
+
+	bed_make(&bed, 0, M(1));
+	ASSERT_PANICS(contigmalloc(0, &bed.type, 0, 0, UINT64_MAX, 1, 0));
+	ASSERT_PANICS(
+	    contigmalloc(PAGE, &bed.type, 0, 0, UINT64_MAX, 3 * PAGE, 0));
+	ASSERT_PANICS(contigmalloc(PAGE, &bed.type, 0, 0, UINT64_MAX, 1, 3));
+	ASSERT_PANICS(contigmalloc(PAGE, &bed.type, M_NOWAIT | M_WAITOK, 0,
+	    UINT64_MAX, 1, 0));
+	addr = contigmalloc(PAGE, &bed.type, 0, 0, UINT64_MAX, 1, 0);
+	ASSERT_PANICS((contigfree(addr, 2 * PAGE, &bed.type), 0));
+	contigfree(addr, PAGE, &bed.type);
+	ASSERT_PANICS((contigfree(addr, PAGE, &bed.type), 0));
+	ASSERT_PANICS((contigfree((void *)4096, PAGE, &bed.type), 0));
+	bed_free(&bed);
+}

@@ -1,0 +1,650 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * vm_phys: the vectors of the specification, segments, domains, owners,
+ * zones, refusals, and what happens when memory runs out.
+ *
+ * Exactness of the search is in test_vm_phys_model.c.
+ */
+
+#include "arch/sim/sim.h"
+#include "core/vm_param.h"
+#include "core/vm_phys_int.h"
+#include "tests/test.h"
+
+#define PAGE UINT64_C(4096)
+#define K(n) (UINT64_C(n) << 10)
+#define M(n) (UINT64_C(n) << 20)
+#define G(n) (UINT64_C(n) << 30)
+#define NONE UINT64_MAX /* no such run */
+
+static struct arch *arch;
+
+/* One with [start, end) pairs as segments of domain 0; the list ends at 0. */
+static struct vm_phys *
+make(const vm_paddr_t *ranges)
+{
+	struct vm_phys *phys;
+
+	if (arch == NULL)
+		arch = sim_create(NULL);
+	phys = vm_phys_create(arch, PAGE);
+	ASSERT_NOT_NULL(phys);
+	for (; ranges[1] != 0; ranges += 2)
+		ASSERT_EQ(vm_phys_add_seg(phys, ranges[0], ranges[1], 0, NULL),
+		    KERN_SUCCESS);
+	return phys;
+}
+
+#define MAKE(...) make((const vm_paddr_t[]){__VA_ARGS__, 0, 0})
+
+static void
+check(struct vm_phys *phys)
+{
+	const char *broken = vm_phys_check(phys);
+
+	if (broken != NULL)
+		test_fail(__FILE__, __LINE__, "%s", broken);
+}
+
+static void
+done(struct vm_phys *phys)
+{
+	check(phys);
+	vm_phys_destroy(phys);
+	ASSERT_EQ(sim_live(arch), (size_t)0);
+}
+
+static vm_paddr_t
+alloc(struct vm_phys *phys, struct contig_req req)
+{
+	vm_paddr_t pa = NONE;
+	int rv = vm_phys_alloc_contig(phys, &req, &pa);
+
+	if (rv == KERN_SUCCESS) {
+		ASSERT_EQ(pa % req.alignment, UINT64_C(0));
+		ASSERT_GE(pa, req.low);
+		ASSERT_LE(pa + req.size, req.high);
+	} else {
+		ASSERT_EQ(rv, KERN_NO_SPACE);
+		ASSERT_EQ(pa, NONE);
+	}
+	check(phys);
+	return pa;
+}
+
+static vm_paddr_t
+alloc_plain(struct vm_phys *phys, vm_size_t size)
+{
+	return alloc(phys, (struct contig_req){size, 0, UINT64_MAX, 1, 0, -1});
+}
+
+static void
+give(struct vm_phys *phys, vm_paddr_t start, vm_size_t size)
+{
+	ASSERT_EQ(vm_phys_free_contig(phys, start, start + size), KERN_SUCCESS);
+	check(phys);
+}
+
+static struct vm_phys_stats
+stats(struct vm_phys *phys)
+{
+	struct vm_phys_stats s;
+
+	vm_phys_stats(phys, &s);
+	return s;
+}
+
+/* The vectors of the specification, section 8. */
+
+TEST(vm_phys_alloc_contig__meets_the_example_of_the_manual_page) /* L01 */
+{
+	struct vm_phys *phys = MAKE(0, M(16));
+	vm_paddr_t pa =
+	    alloc(phys, (struct contig_req){K(8), 0, M(4), K(32), M(1), -1});
+
+	ASSERT_LE(pa + K(8), M(4));
+	ASSERT_EQ(pa / M(1), (pa + K(8) - 1) / M(1));
+	done(phys);
+}
+
+TEST(vm_phys_alloc_contig__takes_high_as_the_end_of_the_run) /* L03, L04 */
+{
+	struct vm_phys *phys = MAKE(0, M(16));
+
+	ASSERT_EQ(alloc(phys, (struct contig_req){PAGE, 0, 0xfff, 1, 0, -1}),
+	    NONE);
+	ASSERT_EQ(alloc(phys, (struct contig_req){PAGE, 0, 0x1000, 1, 0, -1}),
+	    UINT64_C(0));
+	done(phys);
+}
+
+TEST(vm_phys_alloc_contig__finds_low_inside_a_run) /* X5 */
+{
+	struct vm_phys *phys = MAKE(0, M(16));
+
+	ASSERT_EQ(alloc(phys,
+		      (struct contig_req){M(4), M(4), M(8), PAGE, 0, -1}),
+	    M(4));
+	done(phys);
+}
+
+TEST(vm_phys_alloc_contig__takes_memory_from_the_highest_segment) /* L09 */
+{
+	struct vm_phys *phys = MAKE(0, M(16), M(32), M(48));
+
+	ASSERT_GE(alloc_plain(phys, PAGE), M(32));
+	done(phys);
+}
+
+TEST(vm_phys_alloc_contig__spans_any_number_of_pages) /* L10 */
+{
+	struct vm_phys *phys = MAKE(0, M(64));
+	vm_paddr_t pa = alloc_plain(phys, 5000 * PAGE);
+
+	ASSERT_NE(pa, NONE);
+	ASSERT_EQ(stats(phys).free, M(64) - 5000 * PAGE);
+	give(phys, pa, 5000 * PAGE);
+	ASSERT_EQ(stats(phys).largest_run, M(64));
+	done(phys);
+}
+
+TEST(vm_phys_free_contig__joins_what_touches) /* L11 */
+{
+	struct vm_phys *phys = MAKE(0, M(16));
+	vm_paddr_t pa = alloc_plain(phys, 3 * PAGE);
+
+	give(phys, pa, 3 * PAGE);
+	ASSERT_EQ(stats(phys).nruns, UINT64_C(1));
+	ASSERT_EQ(stats(phys).largest_run, M(16));
+	done(phys);
+}
+
+/* Refusals. */
+
+static void
+expect_refusal(struct contig_req req, const char *arg)
+{
+	struct vm_phys *phys = MAKE(0, M(16));
+	struct contig_refusal why = {0};
+	vm_paddr_t pa = NONE;
+
+	ASSERT_EQ(contig_req_check(&req, PAGE, &why), KERN_INVALID_ARGUMENT);
+	ASSERT_STREQ(why.arg, arg);
+	ASSERT_NOT_NULL(why.rule);
+	ASSERT_EQ(vm_phys_alloc_contig(phys, &req, &pa), KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_phys_find_contig(phys, &req, &pa), KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(pa, NONE);
+	ASSERT_EQ(stats(phys).free, M(16));
+	done(phys);
+}
+
+TEST(contig_req_check__names_the_argument_that_is_wrong) /* L05, L06, L12 */
+{
+	expect_refusal((struct contig_req){0, 0, M(1), 1, 0, -1}, "size");
+	expect_refusal((struct contig_req){UINT64_MAX, 0, UINT64_MAX, 1, 0, -1},
+	    "size");
+	expect_refusal((struct contig_req){PAGE, 0, M(1), 3 * PAGE, 0, -1},
+	    "alignment");
+	expect_refusal((struct contig_req){PAGE, 0, M(1), 0, 0, -1},
+	    "alignment");
+	expect_refusal((struct contig_req){PAGE, 0, M(1), 1, 3, -1},
+	    "boundary");
+	expect_refusal((struct contig_req){2 * PAGE, 0, M(1), 1, PAGE, -1},
+	    "boundary");
+	/* The rounded size counts. */
+	expect_refusal((struct contig_req){100, 0, M(1), 1, 2048, -1},
+	    "boundary");
+	expect_refusal((struct contig_req){PAGE, M(8), M(8), 1, 0, -1}, "low");
+	expect_refusal((struct contig_req){PAGE, M(9), M(8), 1, 0, -1}, "low");
+	expect_refusal((struct contig_req){PAGE, 0, 0, 1, 0, -1}, "low");
+	expect_refusal((struct contig_req){PAGE, 0, M(1), 1, 0, -2}, "domain");
+	expect_refusal((struct contig_req){PAGE, 0, M(1), 1, 0,
+			   VM_PHYS_DOMAINS},
+	    "domain");
+}
+
+TEST(contig_req_check__accepts_the_limits_themselves)
+{
+	struct contig_req req = {PAGE, 0, UINT64_MAX, UINT64_C(1) << 63,
+	    UINT64_C(1) << 63, VM_PHYS_DOMAINS - 1};
+
+	ASSERT_EQ(contig_req_check(&req, PAGE, NULL), KERN_SUCCESS);
+	req =
+	    (struct contig_req){UINT64_MAX - PAGE + 1, 0, UINT64_MAX, 1, 0, -1};
+	ASSERT_EQ(contig_req_check(&req, PAGE, NULL), KERN_SUCCESS);
+	req = (struct contig_req){100, 0, 1, 1, PAGE, -1};
+	ASSERT_EQ(contig_req_check(&req, PAGE, NULL), KERN_SUCCESS);
+}
+
+TEST(vm_phys_alloc_contig__finds_nothing_where_the_window_is_too_small)
+{
+	struct vm_phys *phys = MAKE(0, M(16));
+
+	ASSERT_EQ(alloc(phys,
+		      (struct contig_req){PAGE, 1, 2 * PAGE - 1, 1, 0, -1}),
+	    NONE);
+	ASSERT_EQ(alloc(phys, (struct contig_req){PAGE, UINT64_MAX - 1,
+				  UINT64_MAX, 1, 0, -1}),
+	    NONE);
+	ASSERT_EQ(alloc_plain(phys, UINT64_MAX - PAGE + 1), NONE);
+	done(phys);
+}
+
+/* Segments. */
+
+TEST(vm_phys_add_seg__refuses_bad_ranges_and_overlap)
+{
+	struct vm_phys *phys = MAKE(M(1), M(2));
+
+	ASSERT_EQ(vm_phys_add_seg(phys, M(4), M(4), 0, NULL),
+	    KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_phys_add_seg(phys, M(5), M(4), 0, NULL),
+	    KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_phys_add_seg(phys, M(4) + 1, M(5), 0, NULL),
+	    KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_phys_add_seg(phys, M(4), M(5), VM_PHYS_DOMAINS, NULL),
+	    KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_phys_add_seg(phys, M(4), M(5), -1, NULL),
+	    KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_phys_add_seg(phys, 0, M(1) + PAGE, 0, NULL),
+	    KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_phys_add_seg(phys, M(2) - PAGE, M(3), 0, NULL),
+	    KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_phys_add_seg(phys, 0, M(3), 0, NULL),
+	    KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(stats(phys).total, M(1));
+	done(phys);
+}
+
+TEST(vm_phys_add_seg__joins_neighbours_of_one_owner_only)
+{
+	int a, b;
+	struct vm_phys *phys = MAKE(0, 0);
+
+	ASSERT_EQ(vm_phys_add_seg(phys, 0, M(1), 0, &a), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_add_seg(phys, M(2), M(3), 0, &a), KERN_SUCCESS);
+	ASSERT_EQ(stats(phys).nsegs, UINT64_C(2));
+	ASSERT_EQ(vm_phys_add_seg(phys, M(1), M(2), 0, &a), KERN_SUCCESS);
+	ASSERT_EQ(stats(phys).nsegs, UINT64_C(1));
+	ASSERT_EQ(stats(phys).largest_run, M(3));
+	ASSERT_EQ(vm_phys_add_seg(phys, M(3), M(4), 0, &b), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_add_seg(phys, M(4), M(5), 1, &b), KERN_SUCCESS);
+	ASSERT_EQ(stats(phys).nsegs, UINT64_C(3));
+	ASSERT_EQ(stats(phys).largest_run, M(3));
+	done(phys);
+}
+
+TEST(vm_phys_alloc_contig__never_crosses_from_one_owner_to_the_next)
+{
+	int a, b;
+	struct vm_phys *phys = MAKE(0, 0);
+	vm_paddr_t pa;
+
+	ASSERT_EQ(vm_phys_add_seg(phys, 0, M(2), 0, &a), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_add_seg(phys, M(2), M(4), 0, &b), KERN_SUCCESS);
+	ASSERT_EQ(alloc_plain(phys, M(2) + PAGE), NONE);
+	ASSERT_EQ(vm_phys_take(phys, M(1), M(3)), KERN_NO_SPACE);
+	pa = alloc_plain(phys, M(2));
+	ASSERT_EQ(pa % M(2), UINT64_C(0));
+	ASSERT_EQ(vm_phys_free_contig(phys, M(1), M(3)), KERN_INVALID_ADDRESS);
+	give(phys, pa, M(2));
+	/* Both are whole again, and still two. */
+	ASSERT_EQ(stats(phys).nruns, UINT64_C(2));
+	done(phys);
+}
+
+TEST(vm_phys_remove_seg__takes_only_free_memory_that_is_there)
+{
+	struct vm_phys *phys = MAKE(0, M(4));
+
+	ASSERT_EQ(vm_phys_take(phys, M(1), M(1) + PAGE), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_remove_seg(phys, 0, M(2)), KERN_FAILURE);
+	ASSERT_EQ(vm_phys_remove_seg(phys, M(3), M(5)), KERN_INVALID_ADDRESS);
+	ASSERT_EQ(vm_phys_remove_seg(phys, M(2), M(2)), KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_phys_remove_seg(phys, M(2), M(3)), KERN_SUCCESS);
+	check(phys);
+	ASSERT_EQ(stats(phys).total, M(3));
+	ASSERT_EQ(stats(phys).nsegs, UINT64_C(2));
+	ASSERT_EQ(vm_phys_free_contig(phys, M(2), M(2) + PAGE),
+	    KERN_INVALID_ADDRESS);
+	give(phys, M(1), PAGE);
+	ASSERT_EQ(vm_phys_remove_seg(phys, 0, M(2)), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_remove_seg(phys, M(3), M(4)), KERN_SUCCESS);
+	ASSERT_EQ(stats(phys).total, UINT64_C(0));
+	ASSERT_EQ(stats(phys).nruns, UINT64_C(0));
+	done(phys);
+}
+
+TEST(vm_phys_remove_seg__may_cover_several_segments)
+{
+	int a, b;
+	struct vm_phys *phys = MAKE(0, 0);
+
+	ASSERT_EQ(vm_phys_add_seg(phys, 0, M(2), 0, &a), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_add_seg(phys, M(2), M(4), 1, &b), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_remove_seg(phys, M(1), M(3)), KERN_SUCCESS);
+	check(phys);
+	ASSERT_EQ(stats(phys).total, M(2));
+	ASSERT_EQ(stats(phys).nsegs, UINT64_C(2));
+	done(phys);
+}
+
+TEST(vm_phys_segs__come_and_go_by_the_thousand)
+{
+	static int owners[1000];
+	struct vm_phys *phys = MAKE(0, 0);
+	uint64_t seed = test_seed();
+	struct vm_phys_run run;
+	size_t n = 0;
+
+	for (size_t i = 0; i < nitems(owners); i++) {
+		vm_paddr_t pa = (i * 617 % nitems(owners)) * M(2);
+
+		ASSERT_EQ(vm_phys_add_seg(phys, pa, pa + M(2), 0, &owners[i]),
+		    KERN_SUCCESS);
+	}
+	check(phys);
+	for (vm_paddr_t pa = 0; vm_phys_next_seg(phys, pa, &run); pa = run.end)
+		n++;
+	ASSERT_EQ(n, nitems(owners));
+	for (size_t i = 0; i < nitems(owners); i++) {
+		if (test_random(&seed) % 2 == 0)
+			ASSERT_EQ(vm_phys_remove_seg(phys, i * M(2),
+				      (i + 1) * M(2)),
+			    KERN_SUCCESS);
+	}
+	done(phys);
+}
+
+TEST(vm_phys__works_next_to_the_last_address)
+{
+	vm_paddr_t top = UINT64_MAX - PAGE + 1;
+	struct vm_phys *phys = MAKE(top - M(1), top);
+	struct vm_phys_run run;
+
+	ASSERT_EQ(alloc_plain(phys, PAGE), top - PAGE);
+	ASSERT_EQ(alloc(phys, (struct contig_req){PAGE, 0, UINT64_MAX,
+				  UINT64_C(1) << 63, 0, -1}),
+	    NONE);
+	ASSERT_FALSE(vm_phys_next_free(phys, UINT64_MAX, &run));
+	ASSERT_FALSE(vm_phys_next_seg(phys, UINT64_MAX, &run));
+	give(phys, top - PAGE, PAGE);
+	ASSERT_EQ(stats(phys).largest_run, M(1));
+	done(phys);
+}
+
+/* Domains. */
+
+TEST(vm_phys_alloc_contig__keeps_to_the_domain_asked_for)
+{
+	struct vm_phys *phys = MAKE(0, 0);
+	struct contig_req req = {M(1), 0, UINT64_MAX, 1, 0, 0};
+
+	ASSERT_EQ(vm_phys_add_seg(phys, 0, M(2), 0, NULL), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_add_seg(phys, M(2), M(4), 1, NULL), KERN_SUCCESS);
+	ASSERT_LT(alloc(phys, req), M(2));
+	ASSERT_LT(alloc(phys, req), M(2));
+	ASSERT_EQ(alloc(phys, req), NONE);
+	req.domain = 7;
+	ASSERT_EQ(alloc(phys, req), NONE);
+	req.domain = -1;
+	ASSERT_GE(alloc(phys, req), M(2));
+	req.domain = 1;
+	ASSERT_GE(alloc(phys, req), M(2));
+	ASSERT_EQ(alloc(phys, req), NONE);
+	done(phys);
+}
+
+/* Placement. */
+
+TEST(vm_phys_alloc_contig__spends_low_memory_last)
+{
+	struct vm_phys *phys = MAKE(0, G(1));
+	vm_paddr_t pa = UINT64_MAX;
+
+	for (vm_size_t left = G(1); left > 0; left -= M(16)) {
+		pa = alloc_plain(phys, M(16));
+		ASSERT_GE(pa, left - M(16));
+	}
+	ASSERT_EQ(pa, UINT64_C(0));
+	done(phys);
+}
+
+TEST(vm_phys_alloc_contig__fills_the_smallest_hole_that_fits)
+{
+	struct vm_phys *phys = MAKE(M(16), M(32));
+
+	/* Holes of 8, 2 and 4 pages, from low to high, and none below. */
+	ASSERT_EQ(vm_phys_take(phys, M(16), M(32)), KERN_SUCCESS);
+	give(phys, M(17), 8 * PAGE);
+	give(phys, M(18), 2 * PAGE);
+	give(phys, M(19), 4 * PAGE);
+	ASSERT_EQ(alloc_plain(phys, 2 * PAGE), M(18));
+	ASSERT_EQ(alloc_plain(phys, 4 * PAGE), M(19));
+	ASSERT_EQ(alloc_plain(phys, 2 * PAGE), M(17) + 6 * PAGE);
+	done(phys);
+}
+
+TEST(vm_phys_alloc_contig__depends_on_what_is_free_and_not_on_how_it_came)
+{
+	struct vm_phys *a = MAKE(0, M(64)), *b = MAKE(0, M(64));
+	uint64_t seed = test_seed();
+	static vm_paddr_t got[512];
+
+	/* b: everything taken, then given back in another order. */
+	for (unsigned i = 0; i < nitems(got); i++)
+		got[i] = alloc_plain(b, M(64) / nitems(got));
+	for (unsigned i = 0; i < nitems(got); i++)
+		give(b, got[i * 211 % nitems(got)], M(64) / nitems(got));
+	for (unsigned i = 0; i < nitems(got); i++) {
+		vm_size_t size = (1 + test_random(&seed) % 40) * PAGE;
+
+		got[i] = alloc_plain(a, size);
+		ASSERT_EQ(alloc_plain(b, size), got[i]);
+		if (got[i] != NONE && i % 3 == 0) {
+			give(a, got[i], size);
+			give(b, got[i], size);
+		}
+	}
+	vm_phys_destroy(b);
+	done(a);
+}
+
+TEST(vm_phys_find_contig__says_where_without_taking_it)
+{
+	struct vm_phys *phys = MAKE(0, M(16));
+	struct contig_req req = {K(64), 0, M(8), K(64), 0, -1};
+	vm_paddr_t pa = NONE;
+
+	ASSERT_EQ(vm_phys_find_contig(phys, &req, &pa), KERN_SUCCESS);
+	ASSERT_EQ(stats(phys).free, M(16));
+	ASSERT_EQ(alloc(phys, req), pa);
+	done(phys);
+}
+
+TEST(vm_phys_free_contig__refuses_what_is_free_or_elsewhere)
+{
+	struct vm_phys *phys = MAKE(M(1), M(2));
+
+	ASSERT_EQ(vm_phys_take(phys, M(1), M(1) + K(64)), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_contig(phys, M(1), M(1) + K(64) + PAGE),
+	    KERN_FAILURE);
+	ASSERT_EQ(vm_phys_free_contig(phys, 0, PAGE), KERN_INVALID_ADDRESS);
+	ASSERT_EQ(vm_phys_free_contig(phys, M(1), M(3)), KERN_INVALID_ADDRESS);
+	ASSERT_EQ(vm_phys_free_contig(phys, M(1), M(1)), KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_phys_free_contig(phys, M(1) + 1, M(1) + PAGE),
+	    KERN_INVALID_ARGUMENT);
+	give(phys, M(1), K(64));
+	ASSERT_EQ(vm_phys_free_contig(phys, M(1), M(1) + K(64)), KERN_FAILURE);
+	done(phys);
+}
+
+/* Lengths and summaries. */
+
+TEST(rt_class__grows_with_the_length_and_is_exact_up_to_seven)
+{
+	unsigned last = 0;
+
+	for (uint64_t n = 1; n < UINT64_C(1) << 20; n++) {
+		unsigned c = rt_class(n);
+
+		ASSERT_GE(c, last);
+		ASSERT_LE(c, last + 1);
+		ASSERT_LT(c, (unsigned)RT_NCLASS);
+		if (n <= 8)
+			ASSERT_EQ(c, (unsigned)n - 1);
+		last = c;
+	}
+	ASSERT_EQ(rt_class(UINT64_MAX >> 12), RT_NCLASS - 1u);
+}
+
+TEST(vm_phys__handles_runs_longer_than_the_measure)
+{
+	/* 2^33 pages: max[] is clamped to 2^32 - 1. */
+	vm_size_t size = UINT64_C(1) << 45;
+	struct vm_phys *phys = MAKE(size, 2 * size, 3 * size, 5 * size);
+
+	ASSERT_EQ(stats(phys).largest_run, 2 * size);
+	ASSERT_EQ(alloc_plain(phys, 2 * size), 3 * size);
+	ASSERT_EQ(alloc_plain(phys, size + PAGE), NONE);
+	ASSERT_EQ(alloc_plain(phys, size), size);
+	done(phys);
+}
+
+TEST(vm_phys_check__tells_a_broken_summary)
+{
+	struct vm_phys *phys = MAKE(0, M(16));
+	struct rt *rt = &phys->domains[0]->rt[phys_zone(M(16) - 1)];
+
+	rt->sum.max[1]++;
+	ASSERT_HAS(vm_phys_check(phys), "[phys.sum]");
+	rt->sum.max[1]--;
+	phys->free += PAGE;
+	ASSERT_HAS(vm_phys_check(phys), "[phys.count]");
+	phys->free -= PAGE;
+	phys->ntaken = 1000000;
+	ASSERT_HAS(vm_phys_check(phys), "[phys.reserve]");
+	phys->ntaken = 0;
+	((struct rt_leaf *)rt->root)->end[0] += PAGE;
+	ASSERT_NOT_NULL(vm_phys_check(phys));
+	((struct rt_leaf *)rt->root)->end[0] -= PAGE;
+	done(phys);
+}
+
+/* Memory. */
+
+static struct vm_phys_stats
+sweep_stats(struct vm_phys *phys)
+{
+	check(phys);
+	return stats(phys);
+}
+
+TEST(vm_phys_create__leaves_no_trace_when_memory_runs_out)
+{
+	struct vm_phys *phys = NULL;
+
+	arch = sim_create(NULL);
+	for (unsigned nth = 1; phys == NULL; nth++) {
+		ASSERT_LT(nth, 10u);
+		sim_fail_nth(arch, nth);
+		phys = vm_phys_create(arch, PAGE);
+		sim_fail_never(arch);
+		ASSERT_TRUE(phys != NULL || sim_live(arch) == 0);
+	}
+	done(phys);
+}
+
+TEST(vm_phys__leaves_no_trace_when_memory_runs_out)
+{
+	struct contig_req req = {PAGE, 0, UINT64_MAX, 2 * PAGE, 0, -1};
+	struct vm_phys *phys = MAKE(0, 0);
+	vm_paddr_t pa = NONE;
+	int rv = KERN_FAILURE;
+
+	for (unsigned nth = 1; rv != KERN_SUCCESS; nth++) {
+		sim_fail_nth(arch, nth);
+		rv = vm_phys_add_seg(phys, 0, M(16), 3, NULL);
+		sim_fail_never(arch);
+		ASSERT_TRUE(
+		    rv == KERN_SUCCESS || (rv == KERN_RESOURCE_SHORTAGE &&
+					      sweep_stats(phys).total == 0));
+	}
+	rv = KERN_FAILURE;
+	for (unsigned nth = 1; rv != KERN_SUCCESS; nth++) {
+		sim_fail_nth(arch, nth);
+		rv = vm_phys_alloc_contig(phys, &req, &pa);
+		sim_fail_never(arch);
+		ASSERT_TRUE(rv == KERN_SUCCESS ||
+			    (rv == KERN_RESOURCE_SHORTAGE && pa == NONE &&
+				sweep_stats(phys).free == M(16)));
+		ASSERT_TRUE(nth > 1 || rv != KERN_SUCCESS);
+	}
+	rv = KERN_FAILURE;
+	for (unsigned nth = 1; rv != KERN_SUCCESS; nth++) {
+		sim_fail_nth(arch, nth);
+		rv = vm_phys_take(phys, M(1), M(2));
+		sim_fail_never(arch);
+		ASSERT_TRUE(rv == KERN_SUCCESS ||
+			    (rv == KERN_RESOURCE_SHORTAGE &&
+				sweep_stats(phys).free == M(16) - PAGE));
+	}
+	rv = KERN_FAILURE;
+	for (unsigned nth = 1; rv != KERN_SUCCESS; nth++) {
+		sim_fail_nth(arch, nth);
+		rv = vm_phys_remove_seg(phys, M(3), M(4));
+		sim_fail_never(arch);
+		ASSERT_TRUE(rv == KERN_SUCCESS ||
+			    (rv == KERN_RESOURCE_SHORTAGE &&
+				sweep_stats(phys).total == M(16)));
+	}
+	done(phys);
+}
+
+/* Every page taken on its own, then given back in the worst order. */
+TEST(vm_phys_free_contig__never_needs_memory_for_what_was_taken_whole)
+{
+	struct vm_phys *phys = MAKE(0, M(32));
+	vm_size_t npages = M(32) / PAGE;
+
+	for (vm_size_t i = 0; i < npages; i++) {
+		vm_paddr_t pa = NONE;
+		struct contig_req req = {PAGE, 0, UINT64_MAX, 1, 0, -1};
+
+		ASSERT_EQ(vm_phys_alloc_contig(phys, &req, &pa), KERN_SUCCESS);
+	}
+	ASSERT_EQ(stats(phys).free, UINT64_C(0));
+	sim_fail_from(arch, 1);
+	sim_limit_bytes(arch, 1);
+	for (vm_size_t i = 0; i < npages; i += 2)
+		ASSERT_EQ(vm_phys_free_contig(phys, i * PAGE, (i + 1) * PAGE),
+		    KERN_SUCCESS);
+	check(phys);
+	ASSERT_EQ(stats(phys).nruns, npages / 2);
+	for (vm_size_t i = 1; i < npages; i += 2)
+		ASSERT_EQ(vm_phys_free_contig(phys, i * PAGE, (i + 1) * PAGE),
+		    KERN_SUCCESS);
+	sim_fail_never(arch);
+	sim_limit_bytes(arch, 0);
+	ASSERT_EQ(stats(phys).nruns, UINT64_C(1));
+	done(phys);
+}
+
+TEST(vm_phys_free_contig__may_refuse_further_pieces_without_memory)
+{
+	struct vm_phys *phys = MAKE(0, M(16));
+	int rv = KERN_SUCCESS;
+
+	ASSERT_EQ(vm_phys_take(phys, 0, M(16)), KERN_SUCCESS);
+	sim_fail_from(arch, 1);
+	sim_limit_bytes(arch, 1);
+	for (vm_paddr_t pa = 0; pa < M(16) && rv == KERN_SUCCESS;
+	     pa += 2 * PAGE)
+		rv = vm_phys_free_contig(phys, pa, pa + PAGE);
+	ASSERT_EQ(rv, KERN_RESOURCE_SHORTAGE);
+	check(phys);
+	sim_fail_never(arch);
+	sim_limit_bytes(arch, 0);
+	done(phys);
+}
