@@ -293,7 +293,7 @@ find_create(vm_map_t map, struct find *find)
 static int
 replace(vm_map_t map, const struct vm_map_new *new)
 {
-	struct vm_map_spare spare;
+	vm_object_t spare = NULL;
 	struct vm_cursor cur;
 	bool charged = false, isfree;
 	int rv;
@@ -308,7 +308,7 @@ replace(vm_map_t map, const struct vm_map_new *new)
 		return rv;
 	rv = vm_map_replace_charge(map, new, &charged);
 	if (rv != KERN_SUCCESS) {
-		vm_map_spare_fini(&spare);
+		vm_object_spare_fini(&spare);
 		return rv;
 	}
 	vm_map_delete_commit(map, new->start, new->end, &spare);
@@ -322,7 +322,7 @@ replace(vm_map_t map, const struct vm_map_new *new)
 static int
 replace_stack(vm_map_t map, const struct vm_map_new *new)
 {
-	struct vm_map_spare spare;
+	vm_object_t spare = NULL;
 	struct vm_map_stack stack;
 	int rv;
 
@@ -330,6 +330,8 @@ replace_stack(vm_map_t map, const struct vm_map_new *new)
 	if (rv == KERN_SUCCESS)
 		rv = vm_map_stack_layout(map, new->start, new->end - new->start,
 		    VM_MAP_STACK_GROW, new->prot, new->max, new->cow, &stack);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_insert_check(map, &stack.stack);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	rv = vm_map_delete_reserve(map, new->start, new->end, 2, &spare);
@@ -337,7 +339,7 @@ replace_stack(vm_map_t map, const struct vm_map_new *new)
 		return rv;
 	rv = vm_map_replace_charge(map, &stack.stack, &stack.charged);
 	if (rv != KERN_SUCCESS) {
-		vm_map_spare_fini(&spare);
+		vm_object_spare_fini(&spare);
 		return rv;
 	}
 	vm_map_delete_commit(map, new->start, new->end, &spare);
