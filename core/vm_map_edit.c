@@ -49,60 +49,43 @@ entry_across(vm_map_t map, vm_offset_t addr)
 	return entry != NULL && entry->start < addr ? entry : NULL;
 }
 
-void
-vm_map_spare_fini(struct vm_map_spare *spare)
-{
-	for (size_t i = 0; i < nitems(spare->object); i++) {
-		vm_object_deallocate(spare->object[i]);
-		spare->object[i] = NULL;
-	}
-}
-
-/* The objects that clipping at `start` and `end` will need. */
-static int
-spare_fill(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    struct vm_map_spare *spare)
+/* How many objects clipping at `start` and `end` makes. */
+static unsigned
+clip_objects(vm_map_t map, vm_offset_t start, vm_offset_t end)
 {
 	struct vm_map_entry *first = entry_across(map, start);
 	struct vm_map_entry *last = entry_across(map, end);
-	size_t n = 0;
+	unsigned n = 0;
 
-	*spare = (struct vm_map_spare){{NULL, NULL}};
 	if (last == first)
 		last = NULL; /* the first clip makes the object for both */
-	if (first != NULL && clip_needs_object(map, first))
-		spare->object[n++] =
-		    vm_object_allocate_anon(map->pmap->arch, entry_size(first));
-	if (n == 1 && spare->object[0] == NULL)
-		return KERN_RESOURCE_SHORTAGE;
-	if (last != NULL && clip_needs_object(map, last)) {
-		spare->object[n] =
-		    vm_object_allocate_anon(map->pmap->arch, entry_size(last));
-		if (spare->object[n] == NULL) {
-			vm_map_spare_fini(spare);
-			return KERN_RESOURCE_SHORTAGE;
-		}
-	}
-	return KERN_SUCCESS;
+	n += first != NULL && clip_needs_object(map, first);
+	n += last != NULL && clip_needs_object(map, last);
+	return n;
+}
+
+/* The objects for the clips, and `n` entries, `net` of them to stay. */
+static int
+reserve_range(vm_map_t map, vm_offset_t start, vm_offset_t end, unsigned n,
+    unsigned net, vm_object_t *sparep)
+{
+	int rv = vm_map_reserve(map, n, net);
+
+	if (rv == KERN_SUCCESS)
+		rv = vm_object_spare_add(map->pmap->arch,
+		    clip_objects(map, start, end), sparep);
+	return rv;
 }
 
 int
 vm_map_reserve_clips(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    struct vm_map_spare *spare)
+    vm_object_t *sparep)
 {
 	unsigned n = 0;
-	int rv;
 
 	n += entry_across(map, start) != NULL;
 	n += start != end && entry_across(map, end) != NULL;
-
-	rv = spare_fill(map, start, end, spare);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	rv = vm_map_reserve(map, n, n);
-	if (rv != KERN_SUCCESS)
-		vm_map_spare_fini(spare);
-	return rv;
+	return reserve_range(map, start, end, n, n, sparep);
 }
 
 /* Clipping. */
@@ -130,20 +113,35 @@ vm_map_clip_check(vm_map_t map, vm_offset_t addr)
 	return KERN_SUCCESS;
 }
 
-/* The object of the spare that was made for an entry of this size. */
-static vm_object_t
-spare_take(struct vm_map_spare *spare, vm_size_t size)
+void
+vm_map_entry_back(vm_map_t map, struct vm_map_entry *entry, vm_object_t *sparep)
 {
-	for (size_t i = 0; i < nitems(spare->object); i++) {
-		vm_object_t object = spare->object[i];
+	vm_object_t object;
 
-		if (object == NULL || object->size * object->pagesize != size)
-			continue;
-		spare->object[i] = NULL;
-		return object;
-	}
-	KASSERT(false, "no object was set aside for a clip");
-	return NULL;
+	MPASS(entry->object.vm_object == NULL && !entry_is_guard(entry));
+
+	object = vm_object_spare_take(sparep, entry_size(entry));
+	entry->object.vm_object = object;
+	entry->offset = 0;
+	if (entry->cred)
+		vm_object_set_charge(object, map->account, entry_size(entry));
+	entry->cred = false;
+}
+
+void
+vm_map_entry_charge_object(vm_map_t map, struct vm_map_entry *entry)
+{
+	vm_object_t object = entry->object.vm_object;
+	vm_size_t bytes = vm_object_size(object);
+
+	MPASS(entry->cred);
+
+	if (bytes > entry_size(entry))
+		vm_account_charge(map->account, bytes - entry_size(entry));
+	else
+		vm_account_release(map->account, entry_size(entry) - bytes);
+	vm_object_set_charge(object, map->account, bytes);
+	entry->cred = false;
 }
 
 /*
@@ -152,29 +150,13 @@ spare_take(struct vm_map_spare *spare, vm_size_t size)
  */
 static void
 clip_charge_object(vm_map_t map, struct vm_map_entry *entry,
-    struct vm_map_spare *spare)
+    vm_object_t *sparep)
 {
-	vm_object_t object = entry->object.vm_object;
-	vm_size_t bytes;
-
-	if (clip_needs_object(map, entry)) {
-		object = spare_take(spare, entry_size(entry));
-		entry->object.vm_object = object;
-		entry->offset = 0;
-	} else if (object == NULL ||
-		   (entry->eflags &
-		       (MAP_ENTRY_NEEDS_COPY | MAP_ENTRY_IS_SUB_MAP)) != 0) {
-		return;
-	}
-	if (!entry->cred)
-		return;
-	bytes = object->size * object->pagesize;
-	if (bytes > entry_size(entry))
-		vm_account_charge(map->account, bytes - entry_size(entry));
-	else
-		vm_account_release(map->account, entry_size(entry) - bytes);
-	vm_object_set_charge(object, map->account, bytes);
-	entry->cred = false;
+	if (clip_needs_object(map, entry))
+		vm_map_entry_back(map, entry, sparep);
+	else if (entry->cred && entry->object.vm_object != NULL &&
+	    (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0)
+		vm_map_entry_charge_object(map, entry);
 }
 
 /* A second entry with the same attributes and one more reference. */
@@ -199,7 +181,7 @@ entry_advance(struct vm_map_entry *entry, vm_size_t distance)
 
 void
 vm_map_clip_start(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
-    struct vm_map_spare *spare)
+    vm_object_t *sparep)
 {
 	struct vm_map_entry *entry = vm_cursor_entry(cur), *lower;
 
@@ -207,7 +189,7 @@ vm_map_clip_start(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
 
 	if (addr <= entry->start)
 		return;
-	clip_charge_object(map, entry, spare);
+	clip_charge_object(map, entry, sparep);
 	lower = entry_clone(map, entry);
 	entry_advance(entry, addr - entry->start);
 	vm_tree_split(&map->tree, cur, addr, lower, entry);
@@ -218,7 +200,7 @@ vm_map_clip_start(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
 
 void
 vm_map_clip_end(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
-    struct vm_map_spare *spare)
+    vm_object_t *sparep)
 {
 	struct vm_map_entry *entry = vm_cursor_entry(cur), *upper;
 
@@ -226,7 +208,7 @@ vm_map_clip_end(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
 
 	if (addr >= entry->end)
 		return;
-	clip_charge_object(map, entry, spare);
+	clip_charge_object(map, entry, sparep);
 	upper = entry_clone(map, entry);
 	entry_advance(upper, addr - entry->start);
 	vm_tree_split(&map->tree, cur, addr, entry, upper);
@@ -497,12 +479,11 @@ coalesce_objects(vm_map_t map, struct vm_map_entry *prev,
 	    .offset = prev->offset,
 	    .prev_size = entry_size(prev),
 	    .next_size = new->end - new->start,
-	    .chargeable = insert_is_chargeable(new),
 	    .charged = charged && !needs_copy,
 	};
 
 	return vm_object_coalesce(prev->object.vm_object, &how,
-	    coalesce_reserve, map);
+	    coalesce_reserve, map, &map->dead_objects);
 }
 
 /* Extend the entry at the cursor over the new range behind it. */
@@ -677,12 +658,11 @@ vm_map_delete_check(vm_map_t map, vm_offset_t start, vm_offset_t end)
 
 int
 vm_map_delete_reserve(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    unsigned ninserts, struct vm_map_spare *spare)
+    unsigned ninserts, vm_object_t *sparep)
 {
-	unsigned nclips = 0, nremoved = 0;
+	unsigned nclips = 0, nremoved = 0, n;
 	struct vm_cursor cur;
 	struct vm_map_entry *entry;
-	int rv;
 
 	nclips += entry_across(map, start) != NULL;
 	nclips += entry_across(map, end) != NULL;
@@ -692,14 +672,8 @@ vm_map_delete_reserve(vm_map_t map, vm_offset_t start, vm_offset_t end,
 	     entry = vm_map_next(map, &cur))
 		nremoved++;
 
-	rv = spare_fill(map, start, end, spare);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	rv = vm_map_reserve(map, nclips + ninserts,
-	    nclips + ninserts - MIN(nclips + ninserts, nremoved));
-	if (rv != KERN_SUCCESS)
-		vm_map_spare_fini(spare);
-	return rv;
+	n = nclips + ninserts;
+	return reserve_range(map, start, end, n, n - MIN(n, nremoved), sparep);
 }
 
 void
@@ -718,7 +692,7 @@ vm_map_entry_delete(vm_map_t map, struct vm_cursor *cur)
 	if (entry->object.vm_object != NULL &&
 	    (entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0)
 		vm_object_unmapped(entry->object.vm_object, entry->offset,
-		    size);
+		    size, &map->dead_objects);
 	vm_tree_remove(&map->tree, cur);
 	entry_retire(map, entry);
 	map->updates++;
@@ -726,7 +700,7 @@ vm_map_entry_delete(vm_map_t map, struct vm_cursor *cur)
 
 void
 vm_map_delete_commit(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    struct vm_map_spare *spare)
+    vm_object_t *sparep)
 {
 	struct vm_cursor cur;
 	struct vm_map_entry *entry;
@@ -735,19 +709,19 @@ vm_map_delete_commit(vm_map_t map, vm_offset_t start, vm_offset_t end,
 
 	entry = vm_map_seek_next(map, start, &cur);
 	if (entry != NULL && entry->start < start)
-		vm_map_clip_start(map, &cur, start, spare);
+		vm_map_clip_start(map, &cur, start, sparep);
 	while (entry != NULL && entry->start < end) {
-		vm_map_clip_end(map, &cur, end, spare);
+		vm_map_clip_end(map, &cur, end, sparep);
 		vm_map_entry_delete(map, &cur);
 		entry = vm_map_next(map, &cur);
 	}
-	vm_map_spare_fini(spare);
+	vm_object_spare_fini(sparep);
 }
 
 int
 vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 {
-	struct vm_map_spare spare;
+	vm_object_t spare = NULL;
 	int rv;
 
 	vm_map_assert_wlocked(map);
@@ -809,8 +783,11 @@ entry_releases(vm_map_t map, const struct vm_map_entry *entry,
 	MPASS(start < end);
 
 	if (entry->cred) {
-		if (!cut || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0 ||
-		    (object == NULL && !clip_needs_object(map, entry)))
+		bool moves = object == NULL
+				 ? clip_needs_object(map, entry)
+				 : (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0;
+
+		if (!cut || !moves)
 			return end - start;
 		/* The clip gives the charge to the object, cut at its end. */
 		return object == NULL && end == entry->end ? end - start : 0;
