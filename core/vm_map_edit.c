@@ -798,8 +798,8 @@ entry_releases(vm_map_t map, const struct vm_map_entry *entry,
 }
 
 int
-vm_map_replace_charge(vm_map_t map, const struct vm_map_new *new,
-    bool *chargedp)
+vm_map_replace_charge(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    const struct vm_map_new *new, bool *chargedp)
 {
 	vm_size_t bytes = new->end - new->start, back = 0;
 	struct vm_map_entry *entry;
@@ -807,10 +807,10 @@ vm_map_replace_charge(vm_map_t map, const struct vm_map_new *new,
 
 	if (!vm_map_insert_charges(new) || (new->cow &MAP_ACC_CHARGED) != 0)
 		return vm_map_insert_charge(map, new, chargedp);
-	for (entry = vm_map_seek_next(map, new->start, &cur);
-	     entry != NULL && entry->start < new->end;
+	for (entry = vm_map_seek_next(map, start, &cur);
+	     entry != NULL && entry->start < end;
 	     entry = vm_map_next(map, &cur))
-		back += entry_releases(map, entry, new->start, new->end);
+		back += entry_releases(map, entry, start, end);
 	back = MIN(back, bytes);
 	if (bytes > back && !vm_map_swap_reserve(map, bytes - back))
 		return KERN_RESOURCE_SHORTAGE;

@@ -306,7 +306,7 @@ replace(vm_map_t map, const struct vm_map_new *new)
 	rv = vm_map_delete_reserve(map, new->start, new->end, 1, &spare);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	rv = vm_map_replace_charge(map, new, &charged);
+	rv = vm_map_replace_charge(map, new->start, new->end, new, &charged);
 	if (rv != KERN_SUCCESS) {
 		vm_object_spare_fini(&spare);
 		return rv;
@@ -337,7 +337,8 @@ replace_stack(vm_map_t map, const struct vm_map_new *new)
 	rv = vm_map_delete_reserve(map, new->start, new->end, 2, &spare);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	rv = vm_map_replace_charge(map, &stack.stack, &stack.charged);
+	rv = vm_map_replace_charge(map, new->start, new->end, &stack.stack,
+	    &stack.charged);
 	if (rv != KERN_SUCCESS) {
 		vm_object_spare_fini(&spare);
 		return rv;
