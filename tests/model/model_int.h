@@ -69,6 +69,12 @@ void model_abort(void);
 /* Commit when rv is KERN_SUCCESS, else abort; returns rv. */
 int model_end(int rv);
 
+/*
+ * Drop a reference when the call is over, as FreeBSD does when it unlocks the
+ * map: what the object was charged is not free before.
+ */
+void model_defer(struct model_object *object);
+
 /* Accounts. */
 struct model_account *model_account_new(void);
 void model_account_drop(struct model_account *account);

@@ -425,8 +425,13 @@ coalesce(struct model_map *map, struct model_entry *entry)
 	    (prev->eflags & ~(uint32_t)MAP_ENTRY_USER_WIRED) != entry->eflags ||
 	    (entry->eflags & MODEL_NOMERGE) != 0)
 		return false;
+	/*
+	 * An object's account stands in for the entry's, but not where a copy
+	 * is due: FreeBSD then loses what was reserved for the new range.
+	 */
 	if (prev->charged != entry->charged &&
-	    (prev->object == NULL || prev->object->cred != cred))
+	    ((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0 ||
+		prev->object == NULL || prev->object->cred != cred))
 		return false;
 	if (!model_object_coalesce(prev->object, prev->offset,
 		model_entry_size(prev), model_entry_size(entry),
@@ -524,9 +529,8 @@ trim_object(const struct model_entry *entry)
 int
 model_delete(struct model_map *map, vm_offset_t start, vm_offset_t end)
 {
-	struct model_object **drop;
 	struct model_entry entry;
-	size_t i, n;
+	size_t i;
 	int rv;
 
 	if (start == end)
@@ -542,21 +546,15 @@ model_delete(struct model_map *map, vm_offset_t start, vm_offset_t end)
 	if (rv != KERN_SUCCESS)
 		return rv;
 
-	/* References go last, as when the map is unlocked. */
-	drop = model_alloc(map->n, sizeof(struct model_object *));
 	i = model_first_above(map, start);
-	for (n = 0; i < map->n && map->entries[i].start < end;) {
+	while (i < map->n && map->entries[i].start < end) {
 		entry = map->entries[i];
 		if (entry.charged)
 			model_release(map->account, model_entry_size(&entry));
 		trim_object(&entry);
-		drop[n++] = entry.object;
+		model_defer(entry.object);
 		model_unlink(map, i);
 	}
-	for (i = 0; i < n; i++)
-		if (drop[i] != NULL)
-			model_object_deallocate(drop[i]);
-	free(drop);
 	return KERN_SUCCESS;
 }
 

@@ -28,6 +28,8 @@ static struct {
 	struct model_account **account;
 	struct model_account *account_copy;
 	size_t naccounts;
+	struct model_object **deferred;
+	size_t ndeferred;
 } undo;
 
 void
@@ -159,6 +161,7 @@ model_begin(struct model_map *map)
 static void
 undo_forget(void)
 {
+	free(undo.deferred);
 	free(undo.map_copy.entries);
 	free(undo.object);
 	free(undo.object_copy);
@@ -169,9 +172,23 @@ undo_forget(void)
 }
 
 void
+model_defer(struct model_object *object)
+{
+	MODEL_CHECK(undo.active);
+	if (object == NULL)
+		return;
+	undo.deferred = realloc(undo.deferred,
+	    (undo.ndeferred + 1) * sizeof(*undo.deferred));
+	MODEL_CHECK(undo.deferred != NULL);
+	undo.deferred[undo.ndeferred++] = object;
+}
+
+void
 model_commit(void)
 {
 	MODEL_CHECK(undo.active);
+	for (size_t i = 0; i < undo.ndeferred; i++)
+		model_object_deallocate(undo.deferred[i]);
 	undo_forget();
 }
 
