@@ -22,7 +22,8 @@ trap cleanup EXIT
 trap 'cleanup; exit 143' INT TERM HUP
 
 mkfifo "$dir/ready" || exit 1
-"$daemon" --socket "$dir/socket" --pool "$pool" --user nobody --ready-fd 3 \
+"$daemon" --socket "$dir/socket" --pool "$pool" --user daemon \
+	--allow-addresses all --ready-fd 3 \
 	3>"$dir/ready" 2>"$dir/log" &
 pid=$!
 # The daemon writes a line when it listens; its end closes the pipe as well.
