@@ -227,7 +227,6 @@ use_buf(struct cli *cli, struct holdfast *h, const struct arguments *args,
 static int
 run(struct cli *cli, int argc, char **argv)
 {
-	struct holdfast_pool_status pool;
 	struct arguments args = {0};
 	struct holdfast_buf *buf;
 	struct holdfast *h;
@@ -237,10 +236,11 @@ run(struct cli *cli, int argc, char **argv)
 	if (args.exec == NULL && !args.once)
 		cli_prepare_hold();
 	h = cli_connect(cli);
-	/* A simulated pool has addresses to show and nothing to map. */
-	if (holdfast_pool_status(h, &pool) == HF_OK && pool.simulated)
-		args.req.no_map = true;
 	r = holdfast_contigmalloc(h, &args.req, &buf);
+	if (r == -ENODEV) { /* simulated: addresses to show, no memory */
+		args.req.no_map = true;
+		r = holdfast_contigmalloc(h, &args.req, &buf);
+	}
 	if (r == HF_OK) {
 		rv = use_buf(cli, h, &args, buf);
 		(void)holdfast_contigfree(h, buf); /* close does it too */

@@ -47,11 +47,14 @@ mark_range(struct hf_span *span, uint64_t offset, uint64_t size)
 
 /*
  * A span is a writable hugetlb memfd of exactly the announced size whose pages
- * are the announced frames.  Then mapping it whole faults nowhere.
+ * are the announced frames.  A simulated daemon, which says that nothing is
+ * pinned, may send base pages instead.
  */
 static const char *
-span_fd_fault(int fd, const struct stat *st, uint64_t size, uint64_t frame)
+span_fd_fault(int fd, const struct stat *st,
+    const Holdfast__V1__ContigAllocResult *res)
 {
+	bool simulated = res->pin == HOLDFAST__V1__PIN__PIN_NONE;
 	struct statfs fs;
 	int seals = fcntl(fd, F_GET_SEALS), flags = fcntl(fd, F_GETFL);
 
@@ -59,11 +62,14 @@ span_fd_fault(int fd, const struct stat *st, uint64_t size, uint64_t frame)
 		return "is not a memfd";
 	if (flags < 0 || (flags & O_ACCMODE) != O_RDWR)
 		return "is not open for reading and writing";
-	if (fstatfs(fd, &fs) < 0 || fs.f_type != HUGETLBFS_MAGIC)
+	if (fstatfs(fd, &fs) < 0 ||
+	    (fs.f_type != HUGETLBFS_MAGIC &&
+		!(simulated && fs.f_type == TMPFS_MAGIC)))
 		return "has no huge pages";
-	if ((uint64_t)fs.f_bsize != frame)
+	if (fs.f_type == HUGETLBFS_MAGIC &&
+	    (uint64_t)fs.f_bsize != res->frame_size)
 		return "has huge pages of another size";
-	if (st->st_size < 0 || (uint64_t)st->st_size != size)
+	if (st->st_size < 0 || (uint64_t)st->st_size != res->span_size)
 		return "has another size";
 	if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0)
 		return "is sealed against writing";
@@ -171,8 +177,7 @@ hf_span_get(struct holdfast *h, const Holdfast__V1__ContigAllocResult *res,
 	if (fd >= 0) {
 		const char *fault = fstat(fd, &st) < 0
 					? "cannot be looked at"
-					: span_fd_fault(fd, &st, res->span_size,
-					      res->frame_size);
+					: span_fd_fault(fd, &st, res);
 
 		if (fault != NULL)
 			return hf_mistrust(h, "the descriptor of span %llu %s",
