@@ -35,6 +35,16 @@ add_map(struct world *world, int i, vm_map_t real, struct model_map *model)
 	world->model[i] = model;
 }
 
+/* The generator of ASLR, the same for both sides in each operation. */
+static uint64_t
+next_random(void *arg, uint64_t bound)
+{
+	uint64_t *state = arg;
+
+	*state = *state * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return (*state >> 33) % bound;
+}
+
 static void
 make_map(struct world *world, int i)
 {
@@ -51,6 +61,10 @@ make_map(struct world *world, int i)
 	model_map_modflags(model, setup->flags, 0);
 	vm_map_set_limits(real, &setup->limits);
 	model_map_set_limits(model, &setup->limits);
+	if ((setup->flags & MAP_ASLR) != 0) {
+		vm_map_set_random(real, next_random, &world->random);
+		model_map_set_random(model, next_random, &world->random);
+	}
 	add_map(world, i, real, model);
 }
 
@@ -606,15 +620,21 @@ world_apply(struct world *world, const struct map_op *op)
 
 	/* The core, with a reference for the entry it may make. */
 	vm_object_reference(robject);
-	if (op->fail_nth != 0)
+	/* A second pass of find_min must not get through either. */
+	if (op->fail_nth != 0 && op->kind == OP_FIND_MIN)
+		sim_fail_from(world->arch, op->fail_nth);
+	else if (op->fail_nth != 0)
 		sim_fail_nth(world->arch, op->fail_nth);
+	world->random = ++world->nops;
 	do_real(world, op, robject, &real);
 	failed = op->fail_nth != 0 && sim_nfailed(world->arch) != 0;
 	sim_fail_never(world->arch);
 	if (op->kind > OP_FIXED || real.rv != KERN_SUCCESS ||
 	    op->kind == OP_FINDSPACE)
 		vm_object_deallocate(robject);
-	if (failed && real.rv == KERN_RESOURCE_SHORTAGE) {
+	if (failed &&
+	    (real.rv == KERN_RESOURCE_SHORTAGE ||
+		(op->kind == OP_FIND_MIN && real.rv != KERN_SUCCESS))) {
 		/* As if never asked. */
 		world->nshort++;
 		if (real.has_addr && real.addr != op->start)
@@ -623,6 +643,7 @@ world_apply(struct world *world, const struct map_op *op)
 	}
 
 	model_object_reference(mobject);
+	world->random = world->nops;
 	do_model(world, op, mobject, &model);
 	if (op->kind > OP_FIXED || model.rv != KERN_SUCCESS ||
 	    op->kind == OP_FINDSPACE)

@@ -88,6 +88,10 @@ generate_setup(struct generator *g, struct map_setup *setup)
 	}
 	if (one_in(g, 8))
 		setup->flags |= MAP_WXORX;
+	if (one_in(g, 6))
+		setup->flags |= MAP_ASLR;
+	if (one_in(g, 8))
+		setup->flags |= MAP_ASLR_IGNSTART;
 	setup->limits.cluster_anon = one_in(g, 4) ? (int)below(g, 3) : 1;
 	setup->limits.stack_guard = one_in(g, 4) ? 0 : page;
 	if (one_in(g, 4)) {
