@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/cleanup.h"
+#include "server/config.h"
+
+#define CONFIG_VERSION "0.1.0"
+
+/* ---- Values
+ * --------------------------------------------------------------------- */
+
+int
+config_parse_size(const char *text, uint64_t *sizep)
+{
+	static const char suffixes[] = "KMGT";
+	const char *suffix;
+	unsigned shift = 0;
+	uint64_t value;
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return -EINVAL;
+	errno = 0;
+	value = strtoull(text, &end, 0);
+	if (errno != 0)
+		return -ERANGE;
+	if (*end != '\0') {
+		suffix = strchr(suffixes, toupper((unsigned char)*end));
+		if (suffix == NULL || end[1] != '\0')
+			return -EINVAL;
+		shift = 10 * (unsigned)(suffix - suffixes + 1);
+	}
+	if (shift != 0 && value >> (64 - shift) != 0)
+		return -ERANGE;
+	*sizep = value << shift;
+	return 0;
+}
+
+static int
+parse_number(const char *text, uint64_t max, uint64_t *valuep)
+{
+	int r = config_parse_size(text, valuep);
+
+	if (r == 0 && *valuep > max)
+		return -ERANGE;
+	return r;
+}
+
+/* One word of a list; its place in it. */
+static int
+parse_word(const char *text, const char *const *words, size_t n, int *placep)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(text, words[i]) == 0) {
+			*placep = (int)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int
+parse_bool(const char *text, bool *valuep)
+{
+	static const char *const words[] = {"no", "yes", "false", "true", "0",
+	    "1"};
+	int place, r;
+
+	if (text == NULL) {
+		*valuep = true;
+		return 0;
+	}
+	r = parse_word(text, words, nitems(words), &place);
+	if (r == 0)
+		*valuep = place % 2 == 1;
+	return r;
+}
+
+/* "all", "none", or uids with commas. */
+static int
+parse_addresses(const char *text, struct address_policy *policy)
+{
+	free(policy->uids);
+	*policy = (struct address_policy){0};
+	if (strcmp(text, "none") == 0)
+		return 0;
+	if (strcmp(text, "all") == 0) {
+		policy->all = true;
+		return 0;
+	}
+	while (*text != '\0') {
+		char *end;
+		unsigned long uid;
+		uid_t *uids;
+
+		if (!isdigit((unsigned char)*text))
+			return -EINVAL;
+		uid = strtoul(text, &end, 10);
+		if (uid >= UINT32_MAX || (*end != ',' && *end != '\0'))
+			return -EINVAL;
+		uids =
+		    realloc(policy->uids, (policy->nuids + 1) * sizeof(*uids));
+		if (uids == NULL)
+			return -ENOMEM;
+		policy->uids = uids;
+		uids[policy->nuids++] = (uid_t)uid;
+		text = *end == ',' ? end + 1 : end;
+	}
+	return policy->nuids > 0 ? 0 : -EINVAL;
+}
+
+static int
+parse_text(const char *text, char *buf, size_t size)
+{
+	if (text[0] == '\0' || strlen(text) >= size)
+		return -EINVAL;
+	memcpy(buf, text, strlen(text) + 1);
+	return 0;
+}
+
+/* ---- Options
+ * -------------------------------------------------------------------- */
+
+struct option_rule {
+	const char *name;
+	const char *value; /* how --help shows it; NULL: a switch */
+	const char *help;
+	int (*set)(struct config *config, const char *value);
+};
+
+static int
+set_socket(struct config *config, const char *value)
+{
+	return parse_text(value, config->socket, sizeof(config->socket));
+}
+
+static int
+set_socket_mode(struct config *config, const char *value)
+{
+	char *end;
+	unsigned long mode = strtoul(value, &end, 8);
+
+	if (end == value || *end != '\0' || mode > 0777)
+		return -EINVAL;
+	config->socket_mode = (mode_t)mode;
+	return 0;
+}
+
+static int
+set_pool(struct config *config, const char *value)
+{
+	return config_parse_size(value, &config->pool);
+}
+
+static int
+set_frame_size(struct config *config, const char *value)
+{
+	int r = config_parse_size(value, &config->frame_size);
+
+	if (r == 0 &&
+	    (config->frame_size == 0 || !powerof2(config->frame_size)))
+		return -EINVAL;
+	return r;
+}
+
+static int
+set_backend(struct config *config, const char *value)
+{
+	static const char *const words[] = {"linux", "sim"};
+	int place, r;
+
+	r = parse_word(value, words, nitems(words), &place);
+	if (r == 0)
+		config->backend = (enum config_backend)place;
+	return r;
+}
+
+static int
+set_pin(struct config *config, const char *value)
+{
+	static const char *const words[] = {"prefer", "require", "never"};
+	int place, r;
+
+	r = parse_word(value, words, nitems(words), &place);
+	if (r == 0)
+		config->pin = (enum config_pin)place;
+	return r;
+}
+
+static int
+set_node(struct config *config, const char *value)
+{
+	uint64_t node;
+	int r = parse_number(value, VM_PHYS_DOMAINS - 1, &node);
+
+	if (r == 0)
+		config->node = (int)node;
+	return r;
+}
+
+static int
+set_set_nr_hugepages(struct config *config, const char *value)
+{
+	return parse_bool(value, &config->set_nr_hugepages);
+}
+
+static int
+set_without_addresses(struct config *config, const char *value)
+{
+	return parse_bool(value, &config->without_addresses);
+}
+
+static int
+set_user(struct config *config, const char *value)
+{
+	return parse_text(value, config->user, sizeof(config->user));
+}
+
+static int
+set_ready_fd(struct config *config, const char *value)
+{
+	uint64_t fd;
+	int r = parse_number(value, 1 << 20, &fd);
+
+	if (r == 0)
+		config->ready_fd = (int)fd;
+	return r;
+}
+
+static int
+set_log_level(struct config *config, const char *value)
+{
+	return log_level_parse(value, &config->log_level);
+}
+
+static int
+set_allow_addresses(struct config *config, const char *value)
+{
+	return parse_addresses(value, &config->server.addresses);
+}
+
+static int
+set_workers(struct config *config, const char *value)
+{
+	uint64_t n;
+	int r = parse_number(value, 64, &n);
+
+	if (r == 0 && n == 0)
+		return -EINVAL;
+	if (r == 0)
+		config->server.nworkers = (size_t)n;
+	return r;
+}
+
+static int
+set_limit(struct config *config, enum quota_resource resource,
+    const char *value)
+{
+	if (strcmp(value, "none") == 0) {
+		config->server.limits.limit[resource] = QUOTA_UNLIMITED;
+		return 0;
+	}
+	return config_parse_size(value, &config->server.limits.limit[resource]);
+}
+
+static int
+set_quota_bytes(struct config *config, const char *value)
+{
+	return set_limit(config, QUOTA_BYTES, value);
+}
+
+static int
+set_quota_base_bytes(struct config *config, const char *value)
+{
+	return set_limit(config, QUOTA_BASE_BYTES, value);
+}
+
+static int
+set_quota_fds(struct config *config, const char *value)
+{
+	return set_limit(config, QUOTA_FDS, value);
+}
+
+static int
+set_quota_requests(struct config *config, const char *value)
+{
+	return set_limit(config, QUOTA_REQUESTS, value);
+}
+
+static int
+set_quota_sessions(struct config *config, const char *value)
+{
+	return set_limit(config, QUOTA_SESSIONS, value);
+}
+
+static int
+set_quota_entries(struct config *config, const char *value)
+{
+	return set_limit(config, QUOTA_ENTRIES, value);
+}
+
+static int
+set_timeout(unsigned *ms, const char *value)
+{
+	uint64_t n;
+	int r = parse_number(value, 3600 * 1000, &n);
+
+	if (r == 0 && n == 0)
+		return -EINVAL;
+	if (r == 0)
+		*ms = (unsigned)n;
+	return r;
+}
+
+static int
+set_hello_timeout(struct config *config, const char *value)
+{
+	return set_timeout(&config->server.hello_timeout_ms, value);
+}
+
+static int
+set_stall_timeout(struct config *config, const char *value)
+{
+	return set_timeout(&config->server.stall_timeout_ms, value);
+}
+
+static const struct option_rule option_rules[] = {
+    {"socket", "PATH", "where to listen (" HOLDFAST_SOCKET_PATH ")",
+	set_socket},
+    {"socket-mode", "MODE", "its mode, octal (666)", set_socket_mode},
+    {"pool", "SIZE", "memory of the pool, such as 256M (256M)", set_pool},
+    {"frame-size", "SIZE", "of one huge page (2M)", set_frame_size},
+    {"node", "N", "NUMA node of the pool (any)", set_node},
+    {"backend", "NAME",
+	"linux: huge pages; sim: invented addresses over ordinary memory",
+	set_backend},
+    {"pin", "HOW", "prefer, require or never pin for the long term (prefer)",
+	set_pin},
+    {"without-addresses", NULL, "run even if the kernel hides addresses",
+	set_without_addresses},
+    {"set-nr-hugepages", NULL,
+	"raise the kernel's nr_hugepages as needed, put it back at exit",
+	set_set_nr_hugepages},
+    {"user", "NAME", "user or uid to run as (nobody, when started as root)",
+	set_user},
+    {"allow-addresses", "WHO",
+	"who is told physical addresses: uids with commas, all, none (none)",
+	set_allow_addresses},
+    {"quota-bytes", "SIZE", "of spans, for each tenant (none)",
+	set_quota_bytes},
+    {"quota-base-bytes", "SIZE", "of base pages shown by maps (1G)",
+	set_quota_base_bytes},
+    {"quota-fds", "N", "descriptors (16384)", set_quota_fds},
+    {"quota-requests", "N", "requests in flight (4096)", set_quota_requests},
+    {"quota-sessions", "N", "connections (4096)", set_quota_sessions},
+    {"quota-entries", "N", "map entries (4194304)", set_quota_entries},
+    {"workers", "N", "threads that assemble, zero and recycle (2)",
+	set_workers},
+    {"hello-timeout", "MS", "until a client must have said Hello (10000)",
+	set_hello_timeout},
+    {"stall-timeout", "MS", "a client may leave replies unread (10000)",
+	set_stall_timeout},
+    {"ready-fd", "FD", "write a line there when ready, and close it",
+	set_ready_fd},
+    {"log-level", "LEVEL", "error, warn, info or debug (info)", set_log_level},
+    {"config", "FILE", "read more options from there: name = value",
+	config_read},
+};
+
+int
+config_set(struct config *config, const char *name, const char *value)
+{
+	for (size_t i = 0; i < nitems(option_rules); i++) {
+		const struct option_rule *rule = &option_rules[i];
+		int r = -EINVAL;
+
+		if (strcmp(rule->name, name) != 0)
+			continue;
+		if (value != NULL || rule->value == NULL)
+			r = rule->set(config, value);
+		if (r < 0)
+			(void)fprintf(stderr,
+			    "holdfastd: %s: \"%s\" is not a %s: %s\n", name,
+			    value == NULL ? "" : value,
+			    rule->value == NULL ? "yes or no" : rule->value,
+			    strerror(-r));
+		return r;
+	}
+	(void)fprintf(stderr, "holdfastd: there is no option \"%s\"\n", name);
+	return -EINVAL;
+}
+
+/* ---- The file
+ * ------------------------------------------------------------------- */
+
+/* Cut blanks off both ends. */
+static char *
+trim(char *text)
+{
+	char *end = text + strlen(text);
+
+	while (end > text && isspace((unsigned char)end[-1]))
+		*--end = '\0';
+	while (isspace((unsigned char)*text))
+		text++;
+	return text;
+}
+
+static int
+config_line(struct config *config, char *line)
+{
+	char *value;
+
+	line[strcspn(line, "#")] = '\0';
+	line = trim(line);
+	if (*line == '\0')
+		return 0;
+	value = strchr(line, '=');
+	if (value != NULL)
+		*value++ = '\0';
+	line = trim(line);
+	if (strcmp(line, "config") == 0)
+		return -EINVAL; /* no file within a file */
+	return config_set(config, line, value == NULL ? NULL : trim(value));
+}
+
+static void
+fclosep(FILE **filep)
+{
+	if (*filep != NULL)
+		(void)fclose(*filep); /* was only read */
+}
+
+int
+config_read(struct config *config, const char *path)
+{
+	_cleanup_(fclosep) FILE *file = fopen(path, "re");
+	char line[1024];
+	int r;
+
+	if (file == NULL)
+		return -errno;
+	for (unsigned number = 1; fgets(line, sizeof(line), file) != NULL;
+	     number++) {
+		r = config_line(config, line);
+		if (r < 0) {
+			(void)fprintf(stderr, "holdfastd: %s:%u is wrong\n",
+			    path, number);
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* ---- The command line
+ * ------------------------------------------------------------ */
+
+void
+config_default(struct config *config)
+{
+	*config = (struct config){
+	    .socket = HOLDFAST_SOCKET_PATH,
+	    .socket_mode = 0666,
+	    .pool = UINT64_C(256) << 20,
+	    .frame_size = UINT64_C(2) << 20,
+	    .node = -1,
+	    .ready_fd = -1,
+	    .log_level = LOG_LEVEL_INFO,
+	};
+	server_options_default(&config->server);
+}
+
+void
+config_fini(struct config *config)
+{
+	free(take_ptr(config->server.addresses.uids));
+}
+
+static void
+config_help(void)
+{
+	(void)printf("usage: holdfastd [OPTION...]\n"
+		     "\n"
+		     "Hold huge pages and serve them over a Unix socket as "
+		     "pinned, physically\n"
+		     "contiguous buffers and as shared address maps.\n\n");
+	for (size_t i = 0; i < nitems(option_rules); i++) {
+		const struct option_rule *rule = &option_rules[i];
+		char text[64];
+
+		(void)snprintf(text, sizeof(text), "--%s%s%s", rule->name,
+		    rule->value == NULL ? "" : " ",
+		    rule->value == NULL ? "" : rule->value);
+		(void)printf("  %-24s %s\n", text, rule->help);
+	}
+	(void)printf("  %-24s %s\n  %-24s %s\n", "--version",
+	    "print the version and exit", "--help", "print this and exit");
+}
+
+static bool
+config_check(const struct config *config)
+{
+	if (config->pool == 0 || config->pool % config->frame_size != 0) {
+		(void)fprintf(stderr, "holdfastd: pool must be a multiple of "
+				      "frame-size, not 0\n");
+		return false;
+	}
+	return true;
+}
+
+enum config_result
+config_parse(struct config *config, int argc, char **argv)
+{
+	struct option options[nitems(option_rules) + 3] = {0};
+	const size_t n = nitems(option_rules);
+	int index, c;
+
+	for (size_t i = 0; i < n; i++)
+		options[i] = (struct option){option_rules[i].name,
+		    option_rules[i].value == NULL ? no_argument
+						  : required_argument,
+		    NULL, 'o'};
+	options[n] = (struct option){"help", no_argument, NULL, 'h'};
+	options[n + 1] = (struct option){"version", no_argument, NULL, 'v'};
+	while ((c = getopt_long(argc, argv, "h", options, &index)) != -1) {
+		switch (c) {
+		case 'o':
+			if (config_set(config, options[index].name, optarg) < 0)
+				return CONFIG_WRONG;
+			break;
+		case 'h':
+			config_help();
+			return CONFIG_DONE;
+		case 'v':
+			(void)printf("holdfastd %s\n", CONFIG_VERSION);
+			return CONFIG_DONE;
+		default:
+			return CONFIG_WRONG;
+		}
+	}
+	if (optind != argc) {
+		(void)fprintf(stderr, "holdfastd: \"%s\" is not an option\n",
+		    argv[optind]);
+		return CONFIG_WRONG;
+	}
+	return config_check(config) ? CONFIG_RUN : CONFIG_WRONG;
+}

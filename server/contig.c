@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The way of a buffer:
+ *
+ *	plan: arena, else new span ---- refused, frames on their way --->
+ *STARVED |         ^                                                       | v
+ *+------------- tried again, a few times ----------------+ span assembling? -->
+ *WAITING --(failed: plan again)
+ *	  v
+ *	dirty and M_ZERO, or large and shown? --> PREPARING --(changed: taint
+ *	  v                                        the span and plan again)
+ *	LIVE
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/kassert.h"
+#include "server/cleanup.h"
+#include "server/contig.h"
+#include "server/log.h"
+
+#define CONTIG_TRIES         6 /* plans for one request */
+#define VERIFY_FRAMES_INLINE 8 /* under 10 us on the loop */
+#define CONTIG_FLAGS                                                           \
+	(M_NOWAIT | M_WAITOK | M_ZERO | M_NODUMP | M_NORECLAIM | M_USE_RESERVE)
+
+static int contig_plan(struct buffer *buffer, struct answer *answer);
+
+static void
+buffer_release(struct buffer *buffer)
+{
+	quota_discharge(&buffer->charge);
+	quota_discharge(&buffer->request);
+	free(buffer);
+}
+
+/* Let go of the run and the span. */
+static void
+buffer_leave_span(struct buffer *buffer, bool soiled)
+{
+	struct span *span = take_ptr(buffer->span);
+	vm_paddr_t end = buffer->pa + buffer->size;
+	int rv;
+
+	if (soiled)
+		span_soil(span, buffer->pa, end);
+	if (!span->tainted) {
+		rv =
+		    vm_phys_free_contig(buffer->tenant->arena, buffer->pa, end);
+		KASSERT(rv == KERN_SUCCESS, "a buffer is freed once");
+	}
+	span_unuse(span);
+}
+
+static void
+buffer_live(struct buffer *buffer)
+{
+	buffer->state = BUFFER_LIVE;
+	buffer->span->shown = true;
+	quota_discharge(&buffer->request);
+	tenant_type_alloc(buffer->type, buffer->size);
+}
+
+/* ---- Preparing a run of a live span
+ * ------------------------------------------- */
+
+static void
+buffer_prepare_run(struct job *job)
+{
+	struct buffer *buffer =
+	    (struct buffer *)((char *)job - offsetof(struct buffer, job));
+	const struct arch *arch = buffer->pool->arch;
+	struct arch_span *frames = buffer->span->frames;
+
+	buffer->nbad = 0;
+	buffer->r = arch->ops->span_verify(arch->ctx, frames, &buffer->nbad);
+	if (buffer->r == 0 && buffer->nbad == 0 && buffer->need_zero)
+		buffer->r = arch->ops->span_zero(arch->ctx, frames,
+		    buffer_offset(buffer), buffer->size);
+}
+
+/* The holder changed the frames: look elsewhere. */
+static int
+buffer_replan(struct buffer *buffer, struct answer *answer)
+{
+	struct span *span = buffer->span;
+
+	log_warn("span_tainted", "tenant=%s span=%llu", buffer->tenant->name,
+	    (unsigned long long)span->id);
+	span_taint(span);
+	buffer_leave_span(buffer, true);
+	return contig_plan(buffer, answer);
+}
+
+static void
+buffer_tell(struct buffer *buffer, struct answer *answer)
+{
+	if (answer->code != KERN_SUCCESS)
+		buffer->type->stats.mts_failures++;
+	if (answer->code != KERN_SUCCESS || buffer->state == BUFFER_LIVE)
+		buffer->ready(buffer, answer);
+}
+
+static void
+buffer_prepare_done(struct job *job)
+{
+	struct buffer *buffer =
+	    (struct buffer *)((char *)job - offsetof(struct buffer, job));
+	struct answer answer;
+
+	if (buffer->state == BUFFER_ORPHAN) {
+		buffer_leave_span(buffer, true);
+		buffer_release(buffer);
+		return;
+	}
+	answer_init(&answer);
+	if (buffer->r == 0 && buffer->nbad == 0)
+		buffer_live(buffer);
+	else
+		(void)buffer_replan(buffer, &answer); /* told below */
+	buffer_tell(buffer, &answer);
+}
+
+/* The span is live: what is left to do before the reply? */
+static int
+buffer_prepare(struct buffer *buffer, struct answer *answer)
+{
+	const struct arch *arch = buffer->pool->arch;
+	struct span *span = buffer->span;
+	size_t nbad = 0;
+
+	buffer->need_zero =
+	    (buffer->flags & M_ZERO) != 0 &&
+	    span_is_dirty(span, buffer->pa, buffer->pa + buffer->size);
+	if (!span->shown) {
+		buffer_live(buffer); /* read back when it was assembled */
+		return KERN_SUCCESS;
+	}
+	if (!buffer->need_zero && span->info.nframes <= VERIFY_FRAMES_INLINE) {
+		if (arch->ops->span_verify(arch->ctx, span->frames, &nbad) <
+			0 ||
+		    nbad > 0)
+			return buffer_replan(buffer, answer);
+		buffer_live(buffer);
+		return KERN_SUCCESS;
+	}
+	buffer->state = BUFFER_PREPARING;
+	buffer->job.run = buffer_prepare_run;
+	buffer->job.done = buffer_prepare_done;
+	buffer->job.small = buffer->size <= 4 * span->info.frame_size &&
+			    span->info.nframes <= 64;
+	workers_submit(buffer->pool->workers, &buffer->job);
+	return KERN_SUCCESS;
+}
+
+/* ---- Planning
+ * -------------------------------------------------------------------- */
+
+static void
+buffer_span_ready(struct span_waiter *waiter, int r)
+{
+	struct buffer *buffer =
+	    (struct buffer *)((char *)waiter -
+			      offsetof(struct buffer, span_waiter));
+	struct answer answer;
+
+	answer_init(&answer);
+	if (r == 0) {
+		(void)buffer_prepare(buffer, &answer); /* told below */
+	} else {
+		buffer->span = NULL;
+		if (r == -EAGAIN || r == -ENOENT)
+			(void)contig_plan(buffer, &answer);
+		else
+			(void)answer_refuse_errno(&answer, r,
+			    "assembling the span");
+	}
+	buffer_tell(buffer, &answer);
+}
+
+static void
+buffer_pool_ready(struct pool_waiter *waiter)
+{
+	struct buffer *buffer =
+	    (struct buffer *)((char *)waiter -
+			      offsetof(struct buffer, pool_waiter));
+	struct answer answer;
+
+	answer_init(&answer);
+	buffer->tries = 0;
+	(void)contig_plan(buffer, &answer); /* told below */
+	buffer_tell(buffer, &answer);
+}
+
+/* The span that holds `pa` of the tenant's arena. */
+static struct span *
+tenant_span_at(struct tenant *tenant, vm_paddr_t pa)
+{
+	struct vm_phys_run seg;
+	bool found = vm_phys_next_seg(tenant->arena, pa, &seg);
+
+	KASSERT(found && seg.start <= pa, "a run of the arena has a span");
+	return seg.owner;
+}
+
+/* Find a run in the arena, or in a new span of it. */
+static int
+contig_take(struct buffer *buffer, struct answer *answer)
+{
+	struct tenant *tenant = buffer->tenant;
+	struct span *span;
+	int rv;
+
+	rv = vm_phys_alloc_contig(tenant->arena, &buffer->req, &buffer->pa);
+	if (rv == KERN_SUCCESS) {
+		buffer->span = tenant_span_at(tenant, buffer->pa);
+		span_use(buffer->span);
+		return rv;
+	}
+	if (rv != KERN_NO_SPACE)
+		return answer_refuse_kern(answer, rv, "contigmalloc");
+	rv = span_new(&span, buffer->pool, tenant, &buffer->req, true, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	rv = vm_phys_alloc_contig(tenant->arena, &buffer->req, &buffer->pa);
+	if (rv != KERN_SUCCESS) {
+		span_unuse(span);
+		return answer_refuse_kern(answer, rv, "contigmalloc");
+	}
+	buffer->span = span;
+	MPASS(span->start <= buffer->pa && buffer->pa < span->end);
+	return rv;
+}
+
+/*
+ * KERN_SUCCESS: the buffer is live or waits.  Otherwise it has no span and
+ * waits for nothing.
+ */
+static int
+contig_plan(struct buffer *buffer, struct answer *answer)
+{
+	int rv;
+
+	buffer->state = BUFFER_WAITING;
+	if (buffer->tries++ == CONTIG_TRIES)
+		return answer_refuse(answer, KERN_RESOURCE_SHORTAGE,
+		    "another process keeps taking the frames");
+	rv = contig_take(buffer, answer);
+	if (rv == KERN_SUCCESS && buffer->span->state == SPAN_ASSEMBLING) {
+		buffer->state = BUFFER_WAITING;
+		span_wait(buffer->span, &buffer->span_waiter);
+		return rv;
+	}
+	if (rv == KERN_SUCCESS)
+		return buffer_prepare(buffer, answer);
+	if ((rv == KERN_NO_SPACE || rv == REFUSED_QUOTA) &&
+	    (buffer->flags & M_NOWAIT) == 0 &&
+	    span_may_come(buffer->pool, buffer->tenant)) {
+		buffer->state = BUFFER_STARVED;
+		pool_wait(buffer->pool, &buffer->pool_waiter);
+		answer_init(answer);
+		return KERN_SUCCESS;
+	}
+	return rv;
+}
+
+/* ---- From outside
+ * -------------------------------------------------------------------- */
+
+static int
+contig_check(struct pool *pool, const struct contig_params *params,
+    struct answer *answer)
+{
+	struct contig_refusal why;
+	uint32_t flags = params->flags;
+	int rv;
+
+	if ((flags & ~(uint32_t)CONTIG_FLAGS) != 0)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "flags must be made of M_NOWAIT, M_WAITOK, M_ZERO, "
+		    "M_NODUMP, M_NORECLAIM and M_USE_RESERVE; it is 0x%x",
+		    flags);
+	if ((flags & M_NOWAIT) != 0 && (flags & M_WAITOK) != 0)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "flags must not hold both M_NOWAIT and M_WAITOK");
+	rv = contig_req_check(&params->req, pool->arch->machine->page_size,
+	    &why);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_contig(answer, rv, &why, &params->req);
+	return rv;
+}
+
+static int
+contig_new(struct pool *pool, struct tenant *tenant,
+    const struct contig_params *params, struct buffer **bufferp,
+    struct answer *answer)
+{
+	struct tenant_type *type = tenant_type_get(tenant, params->type);
+	vm_size_t page = pool->arch->machine->page_size;
+	struct buffer *buffer;
+
+	if (type == NULL)
+		return answer_refuse(answer, KERN_RESOURCE_SHORTAGE,
+		    "type must be one of at most %d names", TENANT_TYPES_MAX);
+	buffer = calloc(1, sizeof(*buffer));
+	if (buffer == NULL)
+		return answer_refuse_errno(answer, -ENOMEM, "contigmalloc");
+	if (quota_charge(&buffer->charge, &tenant->quota, QUOTA_BUFFERS, 1) <
+	    0) {
+		free(buffer);
+		return answer_refuse_quota(answer, &tenant->quota,
+		    QUOTA_BUFFERS, 1);
+	}
+	if (quota_charge(&buffer->request, &tenant->quota, QUOTA_REQUESTS, 1) <
+	    0) {
+		buffer_release(buffer);
+		return answer_refuse_quota(answer, &tenant->quota,
+		    QUOTA_REQUESTS, 1);
+	}
+	buffer->pool = pool;
+	buffer->tenant = tenant;
+	buffer->type = type;
+	buffer->req = params->req;
+	buffer->req.size = roundup2(params->req.size, page);
+	buffer->size = buffer->req.size;
+	buffer->flags = params->flags;
+	buffer->span_waiter.ready = buffer_span_ready;
+	buffer->pool_waiter.retry = buffer_pool_ready;
+	*bufferp = buffer;
+	return KERN_SUCCESS;
+}
+
+int
+contig_alloc(struct pool *pool, struct tenant *tenant,
+    const struct contig_params *params,
+    void (*ready)(struct buffer *buffer, struct answer *answer), void *owner,
+    struct buffer **bufferp, struct answer *answer)
+{
+	struct buffer *buffer = NULL;
+	int rv;
+
+	rv = contig_check(pool, params, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	if (pool->phys == NULL)
+		return pool_refuse(pool, &params->req, false, answer);
+	rv = contig_new(pool, tenant, params, &buffer, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	buffer->ready = ready;
+	buffer->owner = owner;
+	rv = contig_plan(buffer, answer);
+	if (rv != KERN_SUCCESS) {
+		buffer->type->stats.mts_failures++;
+		buffer_release(buffer);
+		return rv;
+	}
+	*bufferp = buffer;
+	return rv;
+}
+
+void
+contig_free(struct buffer *buffer)
+{
+	switch (buffer->state) {
+	case BUFFER_LIVE:
+		tenant_type_free(buffer->type, buffer->size);
+		break;
+	case BUFFER_PREPARING:
+		if (!workers_cancel(buffer->pool->workers, &buffer->job)) {
+			buffer->state = BUFFER_ORPHAN;
+			return;
+		}
+		break;
+	case BUFFER_WAITING:
+		if (buffer->span != NULL)
+			span_unwait(buffer->span, &buffer->span_waiter);
+		break;
+	case BUFFER_STARVED:
+		pool_unwait(buffer->pool, &buffer->pool_waiter);
+		break;
+	case BUFFER_ORPHAN:
+		MPASS(false);
+		break;
+	}
+	if (buffer->span != NULL)
+		buffer_leave_span(buffer, buffer->state != BUFFER_WAITING);
+	buffer_release(buffer);
+}

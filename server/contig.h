@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * contigmalloc(9) for tenants: buffers cut from spans.
+ *
+ * A request is first tried in the tenant's arena; then whole frames around a
+ * satisfying run become a new span.  What needs a worker (assembling, zeroing,
+ * reading addresses back) makes the buffer wait, and its owner is told.  Loop
+ * thread only.  Design: docs/design/server.md.
+ */
+
+#include "server/span.h"
+
+/* A request, its constraints as contigmalloc(9) has them. */
+struct contig_params {
+	struct contig_req req; /* checked by contig_alloc() */
+	uint32_t flags;        /* M_* */
+	const char *type;      /* name of the malloc type; borrowed */
+};
+
+enum buffer_state {
+	BUFFER_STARVED,   /* waits until frames come back to the pool */
+	BUFFER_WAITING,   /* for its span to be assembled */
+	BUFFER_PREPARING, /* a worker zeroes or reads back */
+	BUFFER_LIVE,
+	BUFFER_ORPHAN, /* freed while a worker was at it */
+};
+
+struct buffer {
+	enum buffer_state state;
+	struct pool *pool;
+	struct tenant *tenant;
+	struct tenant_type *type;
+	struct span *span; /* one of its users; NULL while starved */
+	struct contig_req req;
+	uint32_t flags;
+	unsigned tries;
+	vm_paddr_t pa;
+	vm_size_t size; /* bytes, whole pages */
+	struct quota_charge charge, request;
+	struct span_waiter span_waiter;
+	struct pool_waiter pool_waiter;
+	struct job job;
+	int r; /* of the job */
+	size_t nbad;
+	bool need_zero;
+	/*
+	 * Called once, on the loop, if the buffer was not live when
+	 * contig_alloc() returned.  On a refusal the callee frees the buffer.
+	 */
+	void (*ready)(struct buffer *buffer, struct answer *answer);
+	void *owner; /* for `ready` */
+};
+
+/*
+ * Allocate.  On KERN_SUCCESS *bufferp is the caller's: live, or going to be.
+ * KERN_INVALID_ARGUMENT, KERN_NO_SPACE, KERN_RESOURCE_SHORTAGE, REFUSED_QUOTA,
+ * REFUSED_NO_POOL: nothing has changed.
+ */
+int contig_alloc(struct pool *pool, struct tenant *tenant,
+    const struct contig_params *params,
+    void (*ready)(struct buffer *buffer, struct answer *answer), void *owner,
+    struct buffer **bufferp, struct answer *answer);
+
+/* Give it back, whatever its state; `ready` will not be called any more. */
+void contig_free(struct buffer *buffer);
+
+/* Where it begins in its span's memfd, bytes. */
+static inline vm_size_t
+buffer_offset(const struct buffer *buffer)
+{
+	return buffer->pa - buffer->span->start;
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/kassert.h"
+#include "server/dispatch.h"
+#include "server/log.h"
+
+struct operation {
+	enum call_outcome (*handle)(struct call *call);
+	const char *name;
+	bool first; /* allowed before Hello */
+	bool drops; /* may close a descriptor that waits in the packet */
+};
+
+#define OP(name) HOLDFAST__V1__REQUEST__OP_##name
+
+/* clang-format off */
+static const struct operation operations[] = {
+    [OP(HELLO)] = {handle_hello, "Hello", true, false},
+    [OP(PING)] = {handle_ping, "Ping", false, false},
+    [OP(POOL_STATUS)] = {handle_pool_status, "PoolStatus", false, false},
+    [OP(TENANT_STATUS)] = {handle_tenant_status, "TenantStatus", false, false},
+    [OP(POOL_RUNS)] = {handle_pool_runs, "PoolRuns", false, false},
+    [OP(CONTIG_ALLOC)] = {handle_contig_alloc, "ContigAlloc", false, false},
+    [OP(CONTIG_FREE)] = {handle_contig_free, "ContigFree", false, true},
+    [OP(CONTIG_LIST)] = {handle_contig_list, "ContigList", false, false},
+    [OP(TYPE_STATS)] = {handle_type_stats, "TypeStats", false, false},
+    [OP(OBJECT_CREATE)] = {handle_object_create, "ObjectCreate", false, false},
+    [OP(OBJECT_DESTROY)] = {handle_object_destroy, "ObjectDestroy", false, true},
+    [OP(MAP_CREATE)] = {handle_map_create, "MapCreate", false, false},
+    [OP(MAP_ATTACH)] = {handle_map_attach, "MapAttach", false, false},
+    [OP(MAP_DETACH)] = {handle_map_detach, "MapDetach", false, true},
+    [OP(MAP_DESTROY)] = {handle_map_destroy, "MapDestroy", false, true},
+    [OP(MAP_INSERT)] = {handle_map_insert, "MapInsert", false, false},
+    [OP(MAP_FIND)] = {handle_map_find, "MapFind", false, true},
+    [OP(MAP_FINDSPACE)] = {handle_map_findspace, "MapFindspace", false, false},
+    [OP(MAP_DELETE)] = {handle_map_delete, "MapDelete", false, true},
+    [OP(MAP_LOOKUP)] = {handle_map_lookup, "MapLookup", false, false},
+    [OP(MAP_ENTRIES)] = {handle_map_entries, "MapEntries", false, false},
+    [OP(MAP_CHECK)] = {handle_map_check, "MapCheck", false, false},
+    [OP(MAP_LIST)] = {handle_map_list, "MapList", false, false},
+};
+/* clang-format on */
+
+static const struct operation *
+operation_find(const pb_request *request)
+{
+	size_t op = (size_t)request->op_case;
+
+	if (op >= nitems(operations) || operations[op].handle == NULL)
+		return NULL;
+	return &operations[op];
+}
+
+/* May it be carried out now?  Refuses otherwise. */
+static bool
+call_is_allowed(struct call *call, const struct operation *operation)
+{
+	struct session *session = call->session;
+
+	if (operation == NULL) {
+		(void)answer_refuse(&call->answer, REFUSED_UNKNOWN_REQUEST,
+		    "the request must hold an operation that version %d has",
+		    HOLDFAST_VERSION_MAX);
+		return false;
+	}
+	if (!session->negotiated && !operation->first) {
+		(void)answer_refuse(&call->answer, REFUSED_NOT_NEGOTIATED,
+		    "%s must come after a Hello that succeeded",
+		    operation->name);
+		return false;
+	}
+	if (session->server->stopping) {
+		(void)answer_refuse(&call->answer, REFUSED_SHUTTING_DOWN,
+		    "the daemon is shutting down");
+		return false;
+	}
+	return true;
+}
+
+static void
+call_init(struct call *call, struct session *session, const pb_request *request)
+{
+	call->session = session;
+	call->request = request;
+	call->request_id = request->id;
+	call->cancel = NULL;
+	call->object = NULL;
+	answer_init(&call->answer);
+	holdfast__v1__reply__init(&call->reply);
+	fdlist_init(&call->fds);
+}
+
+static void
+call_reply(struct call *call)
+{
+	pb_reply *reply = &call->reply;
+
+	reply->id = call->request_id;
+	reply->status =
+	    (Holdfast__V1__Status)status_from_code(call->answer.code);
+	if (call->answer.code != KERN_SUCCESS) {
+		reply->message = call->answer.text;
+		reply->result_case = HOLDFAST__V1__REPLY__RESULT__NOT_SET;
+		fdlist_close(&call->fds);
+	}
+	session_reply(call->session, reply, &call->fds);
+	wire_arena_reset(&call->session->server->out);
+}
+
+static void
+dispatch_request(struct session *session, const pb_request *request)
+{
+	const struct operation *operation = operation_find(request);
+	enum call_outcome outcome = CALL_DONE;
+	struct call call;
+
+	call_init(&call, session, request);
+	if (call_is_allowed(&call, operation)) {
+		if (operation->drops && session->packet_fds.n > 0)
+			session_flush(session);
+		outcome = operation->handle(&call);
+	}
+	if (outcome == CALL_DONE) {
+		if (call.answer.code != KERN_SUCCESS)
+			log_debug("refused", "session=%u op=%s code=%s",
+			    session->serial,
+			    operation == NULL ? "unknown" : operation->name,
+			    status_name(call.answer.code));
+		call_reply(&call);
+	}
+}
+
+void
+dispatch_packet(struct session *session,
+    const Holdfast__V1__ClientPacket *packet)
+{
+	session->packet_open = true;
+	for (size_t i = 0; i < packet->n_requests && !session->doomed; i++)
+		dispatch_request(session, packet->requests[i]);
+	session->packet_open = false;
+	session_flush(session);
+}
+
+struct call *
+call_keep(struct call *call, void (*cancel)(struct call *call))
+{
+	struct call *kept = malloc(sizeof(*kept));
+
+	if (kept == NULL) {
+		(void)answer_refuse_errno(&call->answer, -ENOMEM, "request");
+		return NULL;
+	}
+	*kept = (struct call){
+	    .session = call->session,
+	    .request_id = call->request_id,
+	    .cancel = cancel,
+	};
+	holdfast__v1__reply__init(&kept->reply);
+	TAILQ_INSERT_TAIL(&call->session->calls, kept, entry);
+	return kept;
+}
+
+void
+call_drop(struct call *call)
+{
+	TAILQ_REMOVE(&call->session->calls, call, entry);
+	free(call);
+}
+
+void
+call_finish(struct call *call)
+{
+	call_reply(call);
+	call_drop(call);
+}
+
+void *
+call_alloc(struct call *call, size_t size)
+{
+	void *p = wire_arena_alloc(&call->session->server->out, size);
+
+	if (p == NULL)
+		(void)answer_refuse_errno(&call->answer, -ENOMEM, "reply");
+	return p;
+}
+
+void *
+call_object(struct call *call, enum id_kind kind, uint64_t id, const char *arg)
+{
+	void *object = idtable_get(&call->session->ids, kind, id);
+
+	if (object == NULL)
+		(void)answer_refuse(&call->answer, REFUSED_UNKNOWN_ID,
+		    "%s must be a number that this session was given and has "
+		    "not given back; it is 0x%llx",
+		    arg, (unsigned long long)id);
+	return object;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * From requests to handlers and back to replies.
+ *
+ * A handler fills in call->answer, and call->reply where it succeeded, and
+ * returns CALL_DONE; or keeps a copy of what it needs in a call of its own
+ * (call_keep()) and returns CALL_WAITS.
+ */
+
+#include <sys/queue.h>
+
+#include "proto/holdfast.pb-c.h"
+#include "server/fdlist.h"
+#include "server/session.h"
+#include "server/status.h"
+
+typedef Holdfast__V1__Request pb_request;
+typedef Holdfast__V1__Reply pb_reply;
+
+enum call_outcome { CALL_DONE, CALL_WAITS };
+
+/* One request under way. */
+struct call {
+	TAILQ_ENTRY(call) entry; /* in the session's list while it waits */
+	struct session *session;
+	uint64_t request_id;
+	const pb_request *request; /* NULL once it waits */
+	struct answer answer;
+	pb_reply reply;
+	struct fdlist fds;
+	/* For one that waits: end it without a reply, and free it. */
+	void (*cancel)(struct call *call);
+	void *object; /* what it waits for */
+};
+
+/* Carry out every request of a packet, in order. */
+void dispatch_packet(struct session *session,
+    const Holdfast__V1__ClientPacket *packet);
+
+/*
+ * A copy of `call` that lasts, in the session's list.  NULL: no memory; the
+ * refusal is filled in.
+ */
+struct call *call_keep(struct call *call, void (*cancel)(struct call *call));
+/* Send the reply of a kept call and free it. */
+void call_finish(struct call *call);
+/* Free a kept call. */
+void call_drop(struct call *call);
+
+/* Memory that lasts until the reply is packed.  NULL: refused. */
+void *call_alloc(struct call *call, size_t size);
+
+/* The session's object of that number, or NULL with the refusal. */
+void *call_object(struct call *call, enum id_kind kind, uint64_t id,
+    const char *arg);
+
+/* Handlers: handle_session.c, handle_contig.c, handle_map.c. */
+enum call_outcome handle_hello(struct call *call);
+enum call_outcome handle_ping(struct call *call);
+enum call_outcome handle_pool_status(struct call *call);
+enum call_outcome handle_tenant_status(struct call *call);
+enum call_outcome handle_pool_runs(struct call *call);
+enum call_outcome handle_contig_alloc(struct call *call);
+enum call_outcome handle_contig_free(struct call *call);
+enum call_outcome handle_contig_list(struct call *call);
+enum call_outcome handle_type_stats(struct call *call);
+enum call_outcome handle_object_create(struct call *call);
+enum call_outcome handle_object_destroy(struct call *call);
+enum call_outcome handle_map_create(struct call *call);
+enum call_outcome handle_map_attach(struct call *call);
+enum call_outcome handle_map_detach(struct call *call);
+enum call_outcome handle_map_destroy(struct call *call);
+enum call_outcome handle_map_insert(struct call *call);
+enum call_outcome handle_map_find(struct call *call);
+enum call_outcome handle_map_findspace(struct call *call);
+enum call_outcome handle_map_delete(struct call *call);
+enum call_outcome handle_map_lookup(struct call *call);
+enum call_outcome handle_map_entries(struct call *call);
+enum call_outcome handle_map_check(struct call *call);
+enum call_outcome handle_map_list(struct call *call);

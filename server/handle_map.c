@@ -1,0 +1,666 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * vm_map(9) and vm_object on the wire: reading requests, writing replies.
+ * What the operations mean is in server/map.c.
+ */
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/dispatch.h"
+#include "server/map.h"
+
+#define MAPS_PER_REPLY 256
+
+typedef Holdfast__V1__Entry pb_entry;
+
+/* ---- Objects
+ * ----------------------------------------------------------------- */
+
+static void
+object_create_succeed(struct call *call, struct object *object)
+{
+	static Holdfast__V1__ObjectCreateResult empty =
+	    HOLDFAST__V1__OBJECT_CREATE_RESULT__INIT;
+	Holdfast__V1__ObjectCreateResult *result;
+	int r;
+
+	result = call_alloc(call, sizeof(*result));
+	if (result == NULL) {
+		object_drop(object);
+		return;
+	}
+	*result = empty;
+	r = idtable_add(&call->session->ids, ID_OBJECT, object,
+	    &result->object);
+	if (r < 0) {
+		object_drop(object);
+		(void)answer_refuse_errno(&call->answer, r, "object");
+		return;
+	}
+	if (object->span != NULL && object->tenant->addresses_allowed)
+		result->pa = object->span->start;
+	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_OBJECT_CREATE;
+	call->reply.object_create = result;
+}
+
+static void
+object_create_ready(struct object *object, struct answer *answer)
+{
+	struct call *call = object->owner;
+
+	call->answer = *answer;
+	if (answer->code == KERN_SUCCESS)
+		object_create_succeed(call, object);
+	else
+		object_drop(object);
+	call_finish(call);
+}
+
+static void
+object_create_cancel(struct call *call)
+{
+	object_drop(call->object);
+	call_drop(call);
+}
+
+static bool
+object_create_type(struct call *call, enum obj_type *typep)
+{
+	const Holdfast__V1__ObjectCreate *create = call->request->object_create;
+
+	if (create->map[0] != '\0') {
+		(void)answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
+		    "map must be empty");
+		return false;
+	}
+	switch (create->kind) {
+	case HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_BASE:
+		*typep = OBJT_SWAP;
+		return true;
+	case HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_SUPER:
+		*typep = OBJT_SUPER;
+		return true;
+	default:
+		(void)answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
+		    "kind must be BASE (1) or SUPER (2); it is %d",
+		    (int)create->kind);
+		return false;
+	}
+}
+
+enum call_outcome
+handle_object_create(struct call *call)
+{
+	struct session *session = call->session;
+	struct server *server = session->server;
+	struct object *object;
+	enum obj_type type;
+	struct call *kept;
+
+	if (!object_create_type(call, &type) ||
+	    object_create(&server->pool, session->tenant, &server->pmap, type,
+		call->request->object_create->size, object_create_ready, NULL,
+		&object, &call->answer) != KERN_SUCCESS)
+		return CALL_DONE;
+	if (object->vm != NULL) {
+		object_create_succeed(call, object);
+		return CALL_DONE;
+	}
+	kept = call_keep(call, object_create_cancel);
+	if (kept == NULL) {
+		object_drop(object);
+		return CALL_DONE;
+	}
+	kept->object = object;
+	object->owner = kept;
+	return CALL_WAITS;
+}
+
+enum call_outcome
+handle_object_destroy(struct call *call)
+{
+	uint64_t id = call->request->object_destroy->object;
+	struct object *object = call_object(call, ID_OBJECT, id, "object");
+
+	if (object == NULL)
+		return CALL_DONE;
+	idtable_remove(&call->session->ids, id);
+	object_drop(object);
+	return CALL_DONE;
+}
+
+/* ---- Life of maps
+ * ------------------------------------------------------------ */
+
+/* The map of that number that is still there, or NULL with the refusal. */
+static struct map *
+call_map(struct call *call, uint64_t id)
+{
+	struct map *map = call_object(call, ID_MAP, id, "map");
+
+	if (map != NULL && map->vm == NULL) {
+		(void)answer_refuse(&call->answer, REFUSED_UNKNOWN_ID,
+		    "map must not be one that was destroyed");
+		return NULL;
+	}
+	return map;
+}
+
+/* Number an attachment, which is dropped on failure. */
+static void
+map_attached(struct call *call, struct map *map)
+{
+	static Holdfast__V1__MapResult empty = HOLDFAST__V1__MAP_RESULT__INIT;
+	Holdfast__V1__MapResult *result = call_alloc(call, sizeof(*result));
+	int r;
+
+	if (result == NULL) {
+		map_detach(map);
+		return;
+	}
+	*result = empty;
+	r = idtable_add(&call->session->ids, ID_MAP, map, &result->map);
+	if (r < 0) {
+		map_detach(map);
+		(void)answer_refuse_errno(&call->answer, r, "map");
+		return;
+	}
+	result->min = map->min;
+	result->max = map->max;
+	result->page_size = map->arch.machine->page_size;
+	result->timestamp = vm_map_timestamp(map->vm);
+	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_MAP;
+	call->reply.map = result;
+}
+
+enum call_outcome
+handle_map_create(struct call *call)
+{
+	const Holdfast__V1__MapCreate *create = call->request->map_create;
+	struct map_params params = {
+	    .name = create->name,
+	    .min = create->min,
+	    .max = create->max,
+	    .machine = create->machine,
+	    .page_size = create->page_size,
+	};
+	struct map *map;
+
+	if (map_create(call->session->tenant, call->session->server->arch,
+		&params, &map, &call->answer) == KERN_SUCCESS)
+		map_attached(call, map);
+	return CALL_DONE;
+}
+
+enum call_outcome
+handle_map_attach(struct call *call)
+{
+	struct map *map;
+
+	if (map_attach(call->session->tenant, call->request->map_attach->name,
+		&map, &call->answer) == KERN_SUCCESS)
+		map_attached(call, map);
+	return CALL_DONE;
+}
+
+enum call_outcome
+handle_map_detach(struct call *call)
+{
+	uint64_t id = call->request->map_detach->map;
+	struct map *map = call_object(call, ID_MAP, id, "map");
+
+	if (map == NULL)
+		return CALL_DONE;
+	idtable_remove(&call->session->ids, id);
+	map_detach(map);
+	return CALL_DONE;
+}
+
+enum call_outcome
+handle_map_destroy(struct call *call)
+{
+	uint64_t id = call->request->map_destroy->map;
+	struct map *map = call_map(call, id);
+
+	if (map == NULL)
+		return CALL_DONE;
+	idtable_remove(&call->session->ids, id);
+	map_destroy(map);
+	map_detach(map);
+	return CALL_DONE;
+}
+
+enum call_outcome
+handle_map_check(struct call *call)
+{
+	struct map *map = call_map(call, call->request->map_check->map);
+	const char *broken;
+
+	if (map == NULL)
+		return CALL_DONE;
+	vm_map_lock_read(map->vm);
+	broken = vm_map_check(map->vm);
+	vm_map_unlock_read(map->vm);
+	if (broken != NULL)
+		(void)answer_refuse(&call->answer, KERN_FAILURE, "%s", broken);
+	return CALL_DONE;
+}
+
+enum call_outcome
+handle_map_list(struct call *call)
+{
+	static Holdfast__V1__MapListResult empty =
+	    HOLDFAST__V1__MAP_LIST_RESULT__INIT;
+	static Holdfast__V1__MapListItem empty_item =
+	    HOLDFAST__V1__MAP_LIST_ITEM__INIT;
+	uint64_t skip = call->request->map_list->skip, n = 0;
+	Holdfast__V1__MapListResult *result;
+	Holdfast__V1__MapListItem *items;
+	struct map *map;
+
+	result = call_alloc(call, sizeof(*result));
+	if (result == NULL)
+		return CALL_DONE;
+	*result = empty;
+	result->maps = call_alloc(call, MAPS_PER_REPLY * sizeof(*result->maps));
+	items = call_alloc(call, MAPS_PER_REPLY * sizeof(*items));
+	if (result->maps == NULL || items == NULL)
+		return CALL_DONE;
+	TAILQ_FOREACH (map, &call->session->tenant->maps, entry) {
+		Holdfast__V1__MapListItem *item = &items[result->n_maps];
+
+		if (n++ < skip)
+			continue;
+		if (result->n_maps == MAPS_PER_REPLY) {
+			result->next = n - 1;
+			break;
+		}
+		*item = empty_item;
+		item->name = map->name;
+		item->min = map->min;
+		item->max = map->max;
+		item->nentries = vm_map_nentries(map->vm);
+		item->size = vm_map_size(map->vm);
+		item->sessions = map->attached;
+		result->maps[result->n_maps++] = item;
+	}
+	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_MAP_LIST;
+	call->reply.map_list = result;
+	return CALL_DONE;
+}
+
+/* ---- Entering
+ * ------------------------------------------------------------------ */
+
+/* Wider fields on the wire: what does not fit is refused by the checks. */
+static vm_prot_t
+prot_from_wire(uint32_t prot)
+{
+	return prot > UINT8_MAX ? UINT8_MAX : (vm_prot_t)prot;
+}
+
+static int
+int_from_wire(uint32_t value)
+{
+	return value > INT_MAX ? INT_MAX : (int)value;
+}
+
+/* The object of an insertion: *objectp is NULL for 0.  false: refused. */
+static bool
+call_insert_object(struct call *call, uint64_t id, struct object **objectp,
+    struct vm_insert_args *args)
+{
+	*objectp = NULL;
+	args->object = NULL;
+	if (id == 0)
+		return true;
+	*objectp = call_object(call, ID_OBJECT, id, "object");
+	if (*objectp == NULL)
+		return false;
+	args->object = (*objectp)->vm;
+	return true;
+}
+
+enum call_outcome
+handle_map_insert(struct call *call)
+{
+	const Holdfast__V1__MapInsert *insert = call->request->map_insert;
+	struct map *map = call_map(call, insert->map);
+	struct vm_insert_args args;
+	struct object *object;
+
+	if (map == NULL)
+		return CALL_DONE;
+	args = (struct vm_insert_args){
+	    .offset = insert->offset,
+	    .start = insert->start,
+	    .length = insert->end - insert->start,
+	    .prot = prot_from_wire(insert->prot),
+	    .max = prot_from_wire(insert->max_prot),
+	    .cow = int_from_wire(insert->cow),
+	};
+	if (!call_insert_object(call, insert->object, &object, &args))
+		return CALL_DONE;
+	if (insert->end <= insert->start) {
+		(void)answer_refuse(&call->answer, KERN_INVALID_ADDRESS,
+		    "end must be above start (0x%llx); it is 0x%llx",
+		    (unsigned long long)insert->start,
+		    (unsigned long long)insert->end);
+		return CALL_DONE;
+	}
+	(void)map_insert(map, &args, object, &call->answer);
+	return CALL_DONE;
+}
+
+static void
+map_found(struct call *call, vm_offset_t addr)
+{
+	static Holdfast__V1__MapFindResult empty =
+	    HOLDFAST__V1__MAP_FIND_RESULT__INIT;
+	Holdfast__V1__MapFindResult *result = call_alloc(call, sizeof(*result));
+
+	if (result == NULL)
+		return;
+	*result = empty;
+	result->addr = addr;
+	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_MAP_FIND;
+	call->reply.map_find = result;
+}
+
+enum call_outcome
+handle_map_find(struct call *call)
+{
+	const Holdfast__V1__MapFind *find = call->request->map_find;
+	struct map *map = call_map(call, find->map);
+	struct vm_insert_args args;
+	struct object *object;
+	vm_offset_t addr = 0;
+
+	if (map == NULL)
+		return CALL_DONE;
+	args = (struct vm_insert_args){
+	    .offset = find->offset,
+	    .start = find->addr,
+	    .length = find->length,
+	    .max_addr = find->max_addr,
+	    .find_space = int_from_wire(find->find_space),
+	    .prot = prot_from_wire(find->prot),
+	    .max = prot_from_wire(find->max_prot),
+	    .cow = int_from_wire(find->cow),
+	};
+	if (!call_insert_object(call, find->object, &object, &args))
+		return CALL_DONE;
+	if (map_find(map, &args, object, &addr, &call->answer) == KERN_SUCCESS)
+		map_found(call, addr);
+	return CALL_DONE;
+}
+
+enum call_outcome
+handle_map_findspace(struct call *call)
+{
+	const Holdfast__V1__MapFindspace *find = call->request->map_findspace;
+	struct map *map = call_map(call, find->map);
+	vm_offset_t addr = 0;
+
+	if (map == NULL)
+		return CALL_DONE;
+	if (map_findspace(map, find->start, find->length, &addr,
+		&call->answer) == KERN_SUCCESS)
+		map_found(call, addr);
+	return CALL_DONE;
+}
+
+/* ---- Deleting
+ * ------------------------------------------------------------------ */
+
+/*
+ * A deletion that gives much memory back: a worker punches it out of the file
+ * while the entries still keep others from using the range.
+ */
+struct large_delete {
+	struct job job;
+	struct call *call; /* NULL: the session is gone */
+	struct workers *workers;
+	struct map *map; /* one attachment is ours */
+	vm_offset_t start, end;
+};
+
+static void
+large_delete_run(struct job *job)
+{
+	struct large_delete *d = (struct large_delete *)job;
+
+	map_punch(d->map, d->start, d->end);
+}
+
+static void
+large_delete_done(struct job *job)
+{
+	struct large_delete *d = (struct large_delete *)job;
+
+	if (d->call != NULL) {
+		/* Another session may have destroyed the map meanwhile. */
+		if (d->map->vm != NULL)
+			(void)map_delete(d->map, d->start, d->end,
+			    &d->call->answer);
+		call_finish(d->call);
+	}
+	d->map->punching--;
+	map_detach(d->map);
+	free(d);
+}
+
+static void
+large_delete_cancel(struct call *call)
+{
+	struct large_delete *d = call->object;
+
+	d->call = NULL;
+	call_drop(call);
+	if (workers_cancel(d->workers, &d->job)) {
+		d->map->punching--;
+		map_detach(d->map);
+		free(d);
+	}
+}
+
+static enum call_outcome
+large_delete_start(struct call *call, struct map *map, vm_offset_t start,
+    vm_offset_t end)
+{
+	struct large_delete *d = calloc(1, sizeof(*d));
+
+	if (d == NULL) {
+		(void)answer_refuse_errno(&call->answer, -ENOMEM, "delete");
+		return CALL_DONE;
+	}
+	d->call = call_keep(call, large_delete_cancel);
+	if (d->call == NULL) {
+		free(d);
+		return CALL_DONE;
+	}
+	d->call->object = d;
+	d->workers = call->session->server->workers;
+	d->map = map;
+	d->start = start;
+	d->end = end;
+	d->job.run = large_delete_run;
+	d->job.done = large_delete_done;
+	map->attached++;
+	map->punching++;
+	workers_submit(d->workers, &d->job);
+	return CALL_WAITS;
+}
+
+enum call_outcome
+handle_map_delete(struct call *call)
+{
+	const Holdfast__V1__MapDelete *del = call->request->map_delete;
+	struct map *map = call_map(call, del->map);
+
+	if (map == NULL)
+		return CALL_DONE;
+	if (map_delete_check(map, del->start, del->end, &call->answer) !=
+	    KERN_SUCCESS)
+		return CALL_DONE;
+	if (map_delete_is_large(map, del->start, del->end))
+		return large_delete_start(call, map, del->start, del->end);
+	map_punch(map, del->start, del->end);
+	(void)map_delete(map, del->start, del->end, &call->answer);
+	return CALL_DONE;
+}
+
+/* ---- Looking
+ * -------------------------------------------------------------------- */
+
+static void
+entry_on_wire(const struct map *map, const struct vm_map_entry_info *info,
+    pb_entry *result)
+{
+	static pb_entry empty = HOLDFAST__V1__ENTRY__INIT;
+	const struct object *object = object_of(info->object);
+
+	*result = empty;
+	result->start = info->start;
+	result->end = info->end;
+	result->prot = info->protection;
+	result->max_prot = info->max_protection;
+	result->inheritance = (uint32_t)info->inheritance;
+	result->wired_count = (uint32_t)info->wired_count;
+	result->eflags = info->eflags;
+	result->offset = info->offset;
+	result->kind = HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_BASE;
+	if (object == NULL)
+		return;
+	result->object = object->number;
+	if (object->type == OBJT_SUPER) {
+		result->kind = HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_SUPER;
+		if (map->tenant->addresses_allowed)
+			result->pa = object->span->start + info->offset;
+	}
+}
+
+enum call_outcome
+handle_map_lookup(struct call *call)
+{
+	static Holdfast__V1__MapLookupResult empty =
+	    HOLDFAST__V1__MAP_LOOKUP_RESULT__INIT;
+	const Holdfast__V1__MapLookup *look = call->request->map_lookup;
+	struct map *map = call_map(call, look->map);
+	Holdfast__V1__MapLookupResult *result;
+	struct map_lookup lookup;
+
+	if (map == NULL)
+		return CALL_DONE;
+	if (map_lookup(map, look->addr, prot_from_wire(look->fault_type),
+		&lookup, &call->answer) != KERN_SUCCESS)
+		return CALL_DONE;
+	result = call_alloc(call, sizeof(*result));
+	if (result == NULL)
+		return CALL_DONE;
+	*result = empty;
+	result->entry = call_alloc(call, sizeof(*result->entry));
+	if (result->entry == NULL)
+		return CALL_DONE;
+	entry_on_wire(map, &lookup.info, result->entry);
+	result->pindex = lookup.pindex;
+	result->prot = lookup.prot;
+	result->wired = lookup.wired;
+	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_MAP_LOOKUP;
+	call->reply.map_lookup = result;
+	return CALL_DONE;
+}
+
+enum entry_outcome { ENTRY_ADDED, ENTRY_NO_ROOM, ENTRY_REFUSED };
+
+/* What backs the entry, as the next descriptor of the reply or an earlier. */
+static enum entry_outcome
+entry_add_fd(struct call *call, struct map *map,
+    const struct vm_map_entry_info *info, pb_entry *entry)
+{
+	uint64_t offset;
+	int fd, index;
+
+	if (map_entry_fd(map, info, &fd, &offset, &call->answer) !=
+	    KERN_SUCCESS)
+		return ENTRY_REFUSED;
+	if (fd < 0)
+		return ENTRY_ADDED;
+	index = fdlist_index(&call->fds, fd);
+	if (index < 0)
+		return ENTRY_NO_ROOM;
+	entry->fd_index = (uint32_t)index + 1;
+	entry->file_offset = offset;
+	return ENTRY_ADDED;
+}
+
+/* The entries from `from` on, until the reply is full.  Read-locked. */
+static void
+entries_fill(struct call *call, struct map *map, vm_offset_t from,
+    vm_offset_t end, Holdfast__V1__MapEntriesResult *result, pb_entry *entries)
+{
+	bool want_fds = call->request->map_entries->want_fds;
+	enum entry_outcome outcome = ENTRY_ADDED;
+	struct vm_map_entry_info info;
+	vm_map_entry_t entry;
+
+	if (!vm_map_lookup_entry(map->vm, from, &entry))
+		entry = entry == NULL ? vm_map_entry_first(map->vm)
+				      : vm_map_entry_succ(map->vm, entry);
+	for (; entry != NULL; entry = vm_map_entry_succ(map->vm, entry)) {
+		pb_entry *next = &entries[result->n_entries];
+
+		vm_map_entry_info(entry, &info);
+		if (info.start >= end)
+			return;
+		if (result->n_entries == HOLDFAST_ENTRIES_MAX) {
+			result->next = info.start;
+			return;
+		}
+		entry_on_wire(map, &info, next);
+		if (want_fds)
+			outcome = entry_add_fd(call, map, &info, next);
+		if (outcome == ENTRY_NO_ROOM)
+			result->next = info.start;
+		if (outcome != ENTRY_ADDED)
+			return;
+		result->entries[result->n_entries++] = next;
+	}
+}
+
+enum call_outcome
+handle_map_entries(struct call *call)
+{
+	static Holdfast__V1__MapEntriesResult empty =
+	    HOLDFAST__V1__MAP_ENTRIES_RESULT__INIT;
+	const Holdfast__V1__MapEntries *want = call->request->map_entries;
+	struct map *map = call_map(call, want->map);
+	Holdfast__V1__MapEntriesResult *result;
+	pb_entry *entries;
+
+	if (map == NULL)
+		return CALL_DONE;
+	result = call_alloc(call, sizeof(*result));
+	if (result == NULL)
+		return CALL_DONE;
+	*result = empty;
+	result->entries =
+	    call_alloc(call, HOLDFAST_ENTRIES_MAX * sizeof(*result->entries));
+	entries = call_alloc(call, HOLDFAST_ENTRIES_MAX * sizeof(*entries));
+	if (result->entries == NULL || entries == NULL)
+		return CALL_DONE;
+	vm_map_lock_read(map->vm);
+	entries_fill(call, map, want->from,
+	    want->end == 0 ? map->max : want->end, result, entries);
+	result->timestamp = vm_map_timestamp(map->vm);
+	vm_map_unlock_read(map->vm);
+	result->size = vm_map_size(map->vm);
+	result->nentries = vm_map_nentries(map->vm);
+	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_MAP_ENTRIES;
+	call->reply.map_entries = result;
+	return CALL_DONE;
+}

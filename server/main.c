@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * holdfastd: reads its options, opens what needs privilege, gives it up, runs.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "arch/linux/linux.h"
+#include "arch/sim/sim.h"
+#include "server/cleanup.h"
+#include "server/config.h"
+#include "server/janitor.h"
+#include "server/listener.h"
+#include "server/log.h"
+#include "server/notify.h"
+#include "server/privilege.h"
+#include "server/server.h"
+
+#define STOP_TIMEOUT_MS 3000
+#define SIM_BASE        (UINT64_C(1) << 32) /* where invented memory begins */
+
+struct daemon {
+	struct config config;
+	struct listener listener;
+	struct janitor janitor;
+	struct arch linux_arch; /* in use if the back end is */
+	struct arch *arch;      /* NULL: not open */
+	struct server *server;
+	struct event *term, *intr;
+	int notify;
+};
+
+/* ---- Back ends
+ * ------------------------------------------------------------------- */
+
+static int
+daemon_open_sim(struct daemon *daemon)
+{
+	const struct config *config = &daemon->config;
+	struct sim_segment segment = {SIM_BASE, SIM_BASE + config->pool, 0};
+	struct sim_options options = {
+	    .frame_size = config->frame_size,
+	    .segments = &segment,
+	    .nsegments = 1,
+	    .memfd = true,
+	    .no_inject = true,
+	    .pin = ARCH_PIN_NONE,
+	};
+
+	daemon->arch = sim_create(&options);
+	return daemon->arch == NULL ? error_origin(-ENOMEM) : 0;
+}
+
+static int
+daemon_open_linux(struct daemon *daemon)
+{
+	static const enum arch_linux_pin_want pins[] = {
+	    [CONFIG_PIN_PREFER] = ARCH_LINUX_PIN_PREFER,
+	    [CONFIG_PIN_REQUIRE] = ARCH_LINUX_PIN_REQUIRE,
+	    [CONFIG_PIN_NEVER] = ARCH_LINUX_PIN_NEVER,
+	};
+	const struct config *config = &daemon->config;
+	struct arch_linux_config want = {
+	    .frame_size = config->frame_size,
+	    .nframes = (size_t)(config->pool / config->frame_size),
+	    .node = config->node,
+	    .may_raise = config->set_nr_hugepages,
+	    .pin = pins[config->pin],
+	    .without_addresses = config->without_addresses,
+	};
+	uint64_t before = 0, after = 0;
+	int r;
+
+	(void)janitor_nr_hugepages(config->frame_size, &before);
+	r = arch_linux_open(&want, &daemon->linux_arch);
+	if (r < 0)
+		return r;
+	daemon->arch = &daemon->linux_arch;
+	if (!config->set_nr_hugepages ||
+	    janitor_nr_hugepages(config->frame_size, &after) < 0 ||
+	    after <= before)
+		return 0;
+	log_info("nr_hugepages", "before=%llu now=%llu",
+	    (unsigned long long)before, (unsigned long long)after);
+	return janitor_raised(&daemon->janitor, after - before);
+}
+
+static void
+daemon_close_backend(struct daemon *daemon)
+{
+	if (daemon->arch == NULL)
+		return;
+	if (daemon->config.backend == BACKEND_SIM)
+		sim_destroy(daemon->arch);
+	else
+		arch_linux_close(daemon->arch);
+	daemon->arch = NULL;
+	/* The back end has put nr_hugepages back itself. */
+	(void)janitor_raised(&daemon->janitor, 0);
+}
+
+static const char *
+backend_advice(int r)
+{
+	switch (-r) {
+	case ENOSPC:
+		return "too few free huge pages; raise nr_hugepages, or use "
+		       "--set-nr-hugepages as root";
+	case EPERM:
+		return "physical addresses or the pin are not to be had; start "
+		       "as root, or use --without-addresses, --pin prefer";
+	case ENOTSUP:
+		return "this kernel has no huge pages of that size";
+	default:
+		return strerror(-r);
+	}
+}
+
+static int
+daemon_open_backend(struct daemon *daemon)
+{
+	struct arch_pool_info info;
+	int r;
+
+	r = daemon->config.backend == BACKEND_SIM ? daemon_open_sim(daemon)
+						  : daemon_open_linux(daemon);
+	if (r < 0) {
+		log_error("no_pool", "errno=%d text=\"%s\"", -r,
+		    backend_advice(r));
+		return r;
+	}
+	daemon->arch->ops->pool_info(daemon->arch->ctx, &info);
+	log_info("pool",
+	    "backend=%s simulated=%d frame_size=%llu frames=%zu missing=%zu "
+	    "addresses=%d pin=%d",
+	    daemon->arch->ops->name, info.simulated,
+	    (unsigned long long)info.frame_size, info.nstandby, info.nmissing,
+	    info.addresses_known, (int)info.pin);
+	if (info.degraded != NULL)
+		log_warn("degraded", "text=\"%s\"", info.degraded);
+	return 0;
+}
+
+/* ---- Signals
+ * --------------------------------------------------------------------- */
+
+static void
+daemon_signalled(evutil_socket_t number, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+
+	(void)what;
+	log_info("stopping", "signal=%d", (int)number);
+	notify_send(daemon->notify, "STOPPING=1");
+	listener_close(&daemon->listener);
+	server_stop(daemon->server, STOP_TIMEOUT_MS);
+}
+
+static int
+daemon_watch_signals(struct daemon *daemon)
+{
+	struct event_base *base = daemon->server->base;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	daemon->term = evsignal_new(base, SIGTERM, daemon_signalled, daemon);
+	daemon->intr = evsignal_new(base, SIGINT, daemon_signalled, daemon);
+	if (daemon->term == NULL || daemon->intr == NULL ||
+	    event_add(daemon->term, NULL) < 0 ||
+	    event_add(daemon->intr, NULL) < 0)
+		return error_origin(-ENOMEM);
+	return 0;
+}
+
+/* ---- Life
+ * ------------------------------------------------------------------------- */
+
+/* Everything that needs privilege, in the order that needs it. */
+static int
+daemon_open(struct daemon *daemon)
+{
+	const struct config *config = &daemon->config;
+	int r;
+
+	daemon->notify = notify_open();
+	r = listener_open(&daemon->listener, config->socket,
+	    config->socket_mode);
+	if (r < 0) {
+		log_error("no_socket", "path=%s errno=%d text=\"%s\"",
+		    config->socket, -r,
+		    r == -EADDRINUSE ? "another daemon answers there"
+				     : strerror(-r));
+		return r;
+	}
+	r = janitor_start(&daemon->janitor, &daemon->listener,
+	    config->frame_size);
+	if (r < 0)
+		return r;
+	privilege_raise_limits();
+	return daemon_open_backend(daemon);
+}
+
+static int
+daemon_start(struct daemon *daemon)
+{
+	const struct config *config = &daemon->config;
+	uid_t uid;
+	int r;
+
+	r = privilege_drop(config->user, &uid);
+	if (r < 0) {
+		log_error("privileges", "user=%s errno=%d text=\"%s\"",
+		    config->user, -r, strerror(-r));
+		return r;
+	}
+	r = server_new(&daemon->server, daemon->arch, &config->server);
+	if (r < 0)
+		return r;
+	r = daemon_watch_signals(daemon);
+	if (r < 0)
+		return r;
+	r = listener_start(&daemon->listener, daemon->server);
+	if (r < 0)
+		return r;
+	log_info("ready", "socket=%s pid=%d uid=%u workers=%zu", config->socket,
+	    (int)getpid(), uid, config->server.nworkers);
+	notify_send(daemon->notify, "READY=1\nSTATUS=serving");
+	notify_ready_fd(config->ready_fd);
+	return 0;
+}
+
+static void
+daemon_fini(struct daemon *daemon)
+{
+	listener_close(&daemon->listener);
+	if (daemon->term != NULL)
+		event_free(daemon->term);
+	if (daemon->intr != NULL)
+		event_free(daemon->intr);
+	server_free(daemon->server);
+	daemon_close_backend(daemon);
+	/* Without a janitor nobody else removes the file. */
+	if (daemon->janitor.pid == 0)
+		listener_unlink(&daemon->listener);
+	janitor_finish(&daemon->janitor);
+	fd_closep(&daemon->listener.dirfd);
+	fd_closep(&daemon->notify);
+	config_fini(&daemon->config);
+}
+
+/* Descriptors that the shell may have left closed. */
+static void
+open_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct daemon daemon = {.notify = -1};
+	int r;
+
+	open_standard_fds();
+	listener_init(&daemon.listener);
+	janitor_init(&daemon.janitor);
+	config_default(&daemon.config);
+	switch (config_parse(&daemon.config, argc, argv)) {
+	case CONFIG_RUN:
+		break;
+	case CONFIG_DONE:
+		config_fini(&daemon.config);
+		return 0;
+	case CONFIG_WRONG:
+		config_fini(&daemon.config);
+		return 2;
+	}
+	log_set_level(daemon.config.log_level);
+	r = daemon_open(&daemon);
+	if (r == 0)
+		r = daemon_start(&daemon);
+	if (r == 0)
+		r = server_run(daemon.server);
+	daemon_fini(&daemon);
+	if (r < 0)
+		return 1;
+	log_info("stopped", "code=0");
+	return 0;
+}

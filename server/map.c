@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/kassert.h"
+#include "server/cleanup.h"
+#include "server/log.h"
+#include "server/map.h"
+
+/* An operation adds at most this many entries (two clips of one entry). */
+#define MAP_ENTRIES_PER_OP 2
+
+/* ---- Life -------------------------------------------------------------------
+ */
+
+static void
+map_free(struct map *map)
+{
+	map_destroy(map);
+	quota_discharge(&map->charge);
+	free(map);
+}
+
+void
+map_destroy(struct map *map)
+{
+	if (map->name[0] != '\0') {
+		TAILQ_REMOVE(&map->tenant->maps, map, entry);
+		map->name[0] = '\0';
+	}
+	vm_map_destroy(take_ptr(map->vm));
+	quota_discharge(&map->entries);
+	quota_discharge(&map->bytes);
+	if (map->punching > 0)
+		return; /* a worker uses the file; the last detach closes it */
+	fd_closep(&map->base_fd);
+	quota_discharge(&map->fd);
+}
+
+void
+map_detach(struct map *map)
+{
+	MPASS(map->attached > 0);
+	if (--map->attached == 0)
+		map_free(map);
+}
+
+static bool
+name_is_valid(const char *name)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789_.-";
+	size_t len = strlen(name);
+
+	return len <= HOLDFAST_NAME_MAX && strspn(name, letters) == len;
+}
+
+static struct map *
+map_by_name(struct tenant *tenant, const char *name)
+{
+	struct map *map;
+
+	TAILQ_FOREACH (map, &tenant->maps, entry) {
+		if (strcmp(map->name, name) == 0)
+			return map;
+	}
+	return NULL;
+}
+
+/* The range that a map gets when the client names none. */
+static void
+map_default_range(const struct arch_machine *machine, vm_offset_t *minp,
+    vm_offset_t *maxp)
+{
+	if (MAP_DEFAULT_MIN >= machine->user_min &&
+	    MAP_DEFAULT_MAX <= machine->user_max) {
+		*minp = MAP_DEFAULT_MIN;
+		*maxp = MAP_DEFAULT_MAX;
+		return;
+	}
+	*minp = machine->user_max / 2;
+	*maxp = machine->user_max / 4 * 3;
+}
+
+static int
+map_check_params(struct tenant *tenant, const struct arch *arch,
+    const struct map_params *params, const struct arch_machine **machinep,
+    struct answer *answer)
+{
+	const struct arch_machine *machine = arch->machine;
+
+	if (!name_is_valid(params->name))
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "name must be at most %d of the characters A-Z, a-z, 0-9, "
+		    "'_', '.' and '-'",
+		    HOLDFAST_NAME_MAX);
+	if (params->name[0] != '\0' &&
+	    map_by_name(tenant, params->name) != NULL)
+		return answer_refuse(answer, REFUSED_EXISTS,
+		    "name must not be that of another map: \"%s\" exists",
+		    params->name);
+	if (params->machine[0] != '\0' || params->page_size != 0)
+		machine = arch_machine_find(params->machine[0] != '\0'
+						? params->machine
+						: machine->name,
+		    params->page_size);
+	if (machine == NULL)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "machine and page_size must name a known machine");
+	*machinep = machine;
+	return KERN_SUCCESS;
+}
+
+/* The range, the vm_map, and the account. */
+static int
+map_init(struct map *map, const struct map_params *params,
+    struct answer *answer)
+{
+	struct quota *quota = &map->tenant->quota;
+	const struct arch_machine *machine = map->arch.machine;
+	struct vm_refusal why;
+	int rv;
+
+	map->min = params->min;
+	map->max = params->max;
+	if (params->min == 0 && params->max == 0)
+		map_default_range(machine, &map->min, &map->max);
+	rv = vm_strict_map(machine, map->min, map->max, &why);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_strict(answer, rv, &why);
+	if (quota_charge(&map->charge, quota, QUOTA_MAPS, 1) < 0)
+		return answer_refuse_quota(answer, quota, QUOTA_MAPS, 1);
+	if (quota_charge(&map->entries, quota, QUOTA_ENTRIES, 0) < 0)
+		return answer_refuse_quota(answer, quota, QUOTA_ENTRIES, 0);
+	map->vm = vm_map_create(&map->pmap, map->min, map->max);
+	if (map->vm == NULL)
+		return answer_refuse_errno(answer, -ENOMEM, "map");
+	return KERN_SUCCESS;
+}
+
+int
+map_create(struct tenant *tenant, const struct arch *arch,
+    const struct map_params *params, struct map **mapp, struct answer *answer)
+{
+	const struct arch_machine *machine = arch->machine;
+	struct map *map;
+	int rv;
+
+	rv = map_check_params(tenant, arch, params, &machine, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	map = calloc(1, sizeof(*map));
+	if (map == NULL)
+		return answer_refuse_errno(answer, -ENOMEM, "map");
+	map->tenant = tenant;
+	map->base_fd = -1;
+	map->arch = *arch;
+	map->arch.machine = machine;
+	map->pmap.arch = &map->arch;
+	map->host = strcmp(machine->name, arch->machine->name) == 0 &&
+		    machine->page_size == arch->machine->page_size;
+	map->attached = 1;
+	rv = map_init(map, params, answer);
+	if (rv != KERN_SUCCESS) {
+		map_free(map);
+		return rv;
+	}
+	if (params->name[0] != '\0') {
+		(void)snprintf(map->name, sizeof(map->name), "%s",
+		    params->name);
+		TAILQ_INSERT_TAIL(&tenant->maps, map, entry);
+	}
+	*mapp = map;
+	return rv;
+}
+
+int
+map_attach(struct tenant *tenant, const char *name, struct map **mapp,
+    struct answer *answer)
+{
+	struct map *map = name[0] == '\0' ? NULL : map_by_name(tenant, name);
+
+	if (map == NULL)
+		return answer_refuse(answer, REFUSED_UNKNOWN_ID,
+		    "name must be that of a map of this tenant");
+	map->attached++;
+	*mapp = map;
+	return KERN_SUCCESS;
+}
+
+/* ---- Account
+ * ------------------------------------------------------------------ */
+
+/* Room for what one operation may add. */
+static int
+map_afford(struct map *map, vm_size_t length, struct answer *answer)
+{
+	struct quota *quota = &map->tenant->quota;
+
+	if (quota->limit[QUOTA_ENTRIES] - MAP_ENTRIES_PER_OP <
+		quota->used[QUOTA_ENTRIES] ||
+	    quota->limit[QUOTA_ENTRIES] < MAP_ENTRIES_PER_OP)
+		return answer_refuse_quota(answer, quota, QUOTA_ENTRIES,
+		    MAP_ENTRIES_PER_OP);
+	if (map->bytes.quota != NULL) {
+		vm_size_t before = map->bytes.amount;
+
+		if (quota_recharge(&map->bytes, before + length) < 0)
+			return answer_refuse_quota(answer, quota,
+			    QUOTA_BASE_BYTES, length);
+		(void)quota_recharge(&map->bytes, before); /* only a probe */
+	}
+	return KERN_SUCCESS;
+}
+
+/* Bring the account up to what the map now holds. */
+static void
+map_settle(struct map *map)
+{
+	int r;
+
+	r = quota_recharge(&map->entries, vm_map_nentries(map->vm));
+	if (r == 0 && map->bytes.quota != NULL)
+		r = quota_recharge(&map->bytes, vm_map_size(map->vm));
+	KASSERT(r == 0, "map_afford() made sure of it");
+}
+
+/* ---- Entering
+ * ------------------------------------------------------------------- */
+
+/* An entry over superpages shows whole frames, or could not be mapped. */
+static int
+map_check_super(struct map *map, const struct vm_insert_args *args,
+    struct object *object, bool exact, struct answer *answer)
+{
+	vm_size_t frame;
+
+	if (object == NULL || object->type != OBJT_SUPER)
+		return KERN_SUCCESS;
+	frame = object->pool->frame_size;
+	if (!map->host)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "object must be one of base pages: the map is of another "
+		    "machine than the pool");
+	if (args->offset % frame != 0 || args->length % frame != 0)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "offset and length must be multiples of the frame size "
+		    "(0x%llx) for an object of superpages",
+		    (unsigned long long)frame);
+	if (exact && args->start % frame != 0)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "start must be congruent to the object's superpages, a "
+		    "multiple of 0x%llx; it is 0x%llx: ask vm_map_find with "
+		    "VMFS_SUPER_SPACE for an address that is",
+		    (unsigned long long)frame, (unsigned long long)args->start);
+	return KERN_SUCCESS;
+}
+
+/* Only some searches give congruent addresses. */
+static int
+map_check_super_find(struct map *map, const struct vm_insert_args *args,
+    struct object *object, struct answer *answer)
+{
+	bool exact = args->find_space == VMFS_NO_SPACE;
+	int rv = map_check_super(map, args, object, exact, answer);
+
+	if (rv != KERN_SUCCESS || object == NULL || object->type != OBJT_SUPER)
+		return rv;
+	if (args->find_space == VMFS_ANY_SPACE)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "find_space must be VMFS_SUPER_SPACE for an object of "
+		    "superpages: any other address is not congruent to it");
+	return rv;
+}
+
+static int
+map_refuse_insert(int rv, const struct vm_insert_args *args,
+    struct answer *answer)
+{
+	if (rv == KERN_NO_SPACE && args->find_space != VMFS_NO_SPACE)
+		return answer_refuse(answer, rv,
+		    "no free range of 0x%llx bytes lies at or above 0x%llx",
+		    (unsigned long long)args->length,
+		    (unsigned long long)args->start);
+	if (rv == KERN_NO_SPACE)
+		return answer_refuse(answer, rv,
+		    "something is in [0x%llx, 0x%llx) already",
+		    (unsigned long long)args->start,
+		    (unsigned long long)(args->start + args->length));
+	return answer_refuse_kern(answer, rv, "vm_map_insert");
+}
+
+int
+map_insert(struct map *map, const struct vm_insert_args *args,
+    struct object *object, struct answer *answer)
+{
+	struct vm_refusal why;
+	int rv;
+
+	rv = vm_strict_insert(map->vm, args, &why);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_strict(answer, rv, &why);
+	rv = map_check_super(map, args, object, true, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	rv = map_afford(map, args->length, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	vm_object_reference(args->object);
+	vm_map_lock(map->vm);
+	rv = vm_map_insert(map->vm, args->object, args->offset, args->start,
+	    args->start + args->length, args->prot, args->max, args->cow);
+	vm_map_unlock(map->vm);
+	if (rv != KERN_SUCCESS) {
+		vm_object_deallocate(args->object);
+		return map_refuse_insert(rv, args, answer);
+	}
+	map_settle(map);
+	return rv;
+}
+
+int
+map_find(struct map *map, const struct vm_insert_args *args,
+    struct object *object, vm_offset_t *addrp, struct answer *answer)
+{
+	vm_offset_t addr = args->start;
+	struct vm_refusal why;
+	int rv;
+
+	rv = vm_strict_find(map->vm, args, &why);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_strict(answer, rv, &why);
+	rv = map_check_super_find(map, args, object, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	rv = map_afford(map, args->length, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	vm_object_reference(args->object);
+	rv = vm_map_find(map->vm, args->object, args->offset, &addr,
+	    args->length, args->max_addr, args->find_space, args->prot,
+	    args->max, args->cow);
+	if (rv != KERN_SUCCESS) {
+		vm_object_deallocate(args->object);
+		return map_refuse_insert(rv, args, answer);
+	}
+	if (object != NULL && object->type == OBJT_SUPER &&
+	    addr % object->pool->frame_size != 0) {
+		/* VMFS_OPTIMAL_SPACE fell back to any address. */
+		rv = vm_map_remove(map->vm, addr, addr + args->length);
+		MPASS(rv == KERN_SUCCESS);
+		return answer_refuse(answer, KERN_NO_SPACE,
+		    "no free range of 0x%llx bytes is congruent to the object; "
+		    "VMFS_SUPER_SPACE looks for no other",
+		    (unsigned long long)args->length);
+	}
+	map_settle(map);
+	*addrp = addr;
+	return rv;
+}
+
+int
+map_findspace(struct map *map, vm_offset_t start, vm_size_t length,
+    vm_offset_t *addrp, struct answer *answer)
+{
+	struct vm_refusal why;
+	int rv;
+
+	rv = vm_strict_findspace(map->vm, start, length, &why);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_strict(answer, rv, &why);
+	vm_map_lock_read(map->vm);
+	rv = vm_map_findspace(map->vm, start, length, addrp);
+	vm_map_unlock_read(map->vm);
+	if (rv != 0)
+		return answer_refuse(answer, KERN_NO_SPACE,
+		    "no free range of 0x%llx bytes lies at or above 0x%llx",
+		    (unsigned long long)length, (unsigned long long)start);
+	return KERN_SUCCESS;
+}
+
+/* ---- Deleting
+ * ------------------------------------------------------------------- */
+
+/* A cut through a superpage entry would leave one that cannot be mapped. */
+static int
+map_check_cut(struct map *map, vm_offset_t at, const char *arg,
+    struct answer *answer)
+{
+	struct vm_map_entry_info info;
+	vm_map_entry_t entry;
+	struct object *object = NULL;
+	vm_size_t frame;
+
+	vm_map_lock_read(map->vm);
+	if (vm_map_lookup_entry(map->vm, at, &entry)) {
+		vm_map_entry_info(entry, &info);
+		object = object_of(info.object);
+	}
+	vm_map_unlock_read(map->vm);
+	if (object == NULL || object->type != OBJT_SUPER)
+		return KERN_SUCCESS;
+	frame = object->pool->frame_size;
+	if (at % frame == 0)
+		return KERN_SUCCESS;
+	return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+	    "%s must not cut a superpage, a multiple of 0x%llx; it is 0x%llx",
+	    arg, (unsigned long long)frame, (unsigned long long)at);
+}
+
+int
+map_delete_check(struct map *map, vm_offset_t start, vm_offset_t end,
+    struct answer *answer)
+{
+	struct vm_refusal why;
+	int rv;
+
+	rv = vm_strict_range(map->vm, start, end, &why);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_strict(answer, rv, &why);
+	rv = map_check_cut(map, start, "start", answer);
+	if (rv == KERN_SUCCESS)
+		rv = map_check_cut(map, end, "end", answer);
+	if (rv == KERN_SUCCESS)
+		rv = map_afford(map, 0, answer);
+	return rv;
+}
+
+bool
+map_delete_is_large(const struct map *map, vm_offset_t start, vm_offset_t end)
+{
+	return map->base_fd >= 0 && end - start > MAP_PUNCH_INLINE;
+}
+
+void
+map_punch(const struct map *map, vm_offset_t start, vm_offset_t end)
+{
+	if (map->base_fd < 0)
+		return;
+	if (fallocate(map->base_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		(off_t)(start - map->min), (off_t)(end - start)) < 0)
+		log_error("map_punch", "tenant=%s errno=%d", map->tenant->name,
+		    errno);
+}
+
+int
+map_delete(struct map *map, vm_offset_t start, vm_offset_t end,
+    struct answer *answer)
+{
+	int rv;
+
+	rv = vm_map_remove(map->vm, start, end);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_kern(answer, rv, "vm_map_remove");
+	map_settle(map);
+	return rv;
+}
+
+/* ---- Looking
+ * -------------------------------------------------------------------- */
+
+int
+map_lookup(struct map *map, vm_offset_t addr, vm_prot_t fault_type,
+    struct map_lookup *lookupp, struct answer *answer)
+{
+	vm_map_t vm = map->vm;
+	struct vm_refusal why;
+	vm_map_entry_t entry;
+	vm_object_t object;
+	int rv;
+
+	rv = vm_strict_lookup(vm, addr, fault_type, &why);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_strict(answer, rv, &why);
+	rv = vm_map_lookup(&vm, addr, fault_type, &entry, &object,
+	    &lookupp->pindex, &lookupp->prot, &lookupp->wired);
+	if (rv == KERN_INVALID_ADDRESS)
+		return answer_refuse(answer, rv, "nothing is at 0x%llx",
+		    (unsigned long long)addr);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_kern(answer, rv, "vm_map_lookup");
+	vm_map_entry_info(entry, &lookupp->info);
+	vm_map_lookup_done(vm, entry);
+	return rv;
+}
+
+static int
+map_base_fd(struct map *map, struct answer *answer)
+{
+	struct quota *quota = &map->tenant->quota;
+	vm_size_t bytes = vm_map_size(map->vm);
+	int r;
+
+	if (map->base_fd >= 0)
+		return KERN_SUCCESS;
+	if (quota_charge(&map->bytes, quota, QUOTA_BASE_BYTES, bytes) < 0)
+		return answer_refuse_quota(answer, quota, QUOTA_BASE_BYTES,
+		    bytes);
+	if (quota_charge(&map->fd, quota, QUOTA_FDS, 1) < 0) {
+		quota_discharge(&map->bytes);
+		return answer_refuse_quota(answer, quota, QUOTA_FDS, 1);
+	}
+	r = map->arch.ops->base_file(map->arch.ctx, map->max - map->min,
+	    &map->base_fd);
+	if (r < 0) {
+		map->base_fd = -1;
+		quota_discharge(&map->bytes);
+		quota_discharge(&map->fd);
+		return answer_refuse_errno(answer, r, "file of base pages");
+	}
+	return KERN_SUCCESS;
+}
+
+int
+map_entry_fd(struct map *map, const struct vm_map_entry_info *info, int *fdp,
+    uint64_t *offsetp, struct answer *answer)
+{
+	struct object *object = object_of(info->object);
+	int r, rv;
+
+	*fdp = -1;
+	*offsetp = 0;
+	if ((info->eflags & MAP_ENTRY_GUARD) != 0 || !map->host)
+		return KERN_SUCCESS;
+	if (object == NULL) {
+		rv = map_base_fd(map, answer);
+		if (rv != KERN_SUCCESS)
+			return rv;
+		*fdp = map->base_fd;
+		*offsetp = info->start - map->min;
+		return rv;
+	}
+	r = object_fd(object, &map->arch, fdp);
+	if (r == -EDQUOT)
+		return answer_refuse_quota(answer, &map->tenant->quota,
+		    QUOTA_BASE_BYTES, object->size);
+	if (r < 0)
+		return answer_refuse_errno(answer, r, "file of base pages");
+	*offsetp = info->offset;
+	return KERN_SUCCESS;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * A vm_map of a tenant, shared by the sessions that are attached to it.
+ *
+ * Lives until it is destroyed and the last session let go, or until the last
+ * session goes.  Calls check what the core would assert, keep the tenant's
+ * account, and answer.  Anonymous entries are backed by one sparse file a map,
+ * made when somebody first wants to map them; what is deleted is punched out
+ * of it.  Loop thread only.  Design: docs/design/server.md.
+ */
+
+#include "core/vm_map.h"
+#include "proto/limits.h"
+#include "server/object.h"
+
+/* Where maps lie unless the client says otherwise; see docs/design/server.md.
+ */
+#define MAP_DEFAULT_MIN UINT64_C(0x7e8000000000)
+#define MAP_DEFAULT_MAX UINT64_C(0x7ec000000000)
+
+#define MAP_PUNCH_INLINE (UINT64_C(1) << 20) /* bytes punched on the loop */
+
+struct map {
+	TAILQ_ENTRY(map) entry; /* in the tenant's list, if it has a name */
+	struct tenant *tenant;
+	char name[HOLDFAST_NAME_MAX + 1]; /* "": none */
+	vm_map_t vm;                      /* NULL: destroyed */
+	struct pmap pmap;
+	struct arch arch; /* the server's, with the map's machine */
+	bool host;        /* its machine is this one: it can be mirrored */
+	vm_offset_t min, max;
+	unsigned attached; /* ids that name it, plus calls under way */
+	unsigned punching; /* workers that use base_fd */
+	int base_fd;       /* of anonymous entries, or -1 */
+	struct quota_charge charge, entries, bytes, fd;
+};
+
+struct map_params {
+	const char *name; /* "": none; borrowed */
+	vm_offset_t min, max;
+	const char *machine; /* "": the host's */
+	vm_size_t page_size; /* 0: the machine's smallest */
+};
+
+/* Create with one attachment. */
+int map_create(struct tenant *tenant, const struct arch *arch,
+    const struct map_params *params, struct map **mapp, struct answer *answer);
+/* One more attachment.  REFUSED_UNKNOWN_ID. */
+int map_attach(struct tenant *tenant, const char *name, struct map **mapp,
+    struct answer *answer);
+/* One less; the last removes it. */
+void map_detach(struct map *map);
+/* Remove entries and name now; ids of it stay until they are detached. */
+void map_destroy(struct map *map);
+
+/* `object` (NULL: none) stays the caller's. */
+int map_insert(struct map *map, const struct vm_insert_args *args,
+    struct object *object, struct answer *answer);
+int map_find(struct map *map, const struct vm_insert_args *args,
+    struct object *object, vm_offset_t *addrp, struct answer *answer);
+int map_findspace(struct map *map, vm_offset_t start, vm_size_t length,
+    vm_offset_t *addrp, struct answer *answer);
+
+/* What a deletion needs before it is carried out. */
+int map_delete_check(struct map *map, vm_offset_t start, vm_offset_t end,
+    struct answer *answer);
+/* true: so much lies in the file that a worker should punch it first. */
+bool map_delete_is_large(const struct map *map, vm_offset_t start,
+    vm_offset_t end);
+/* Any thread.  Give [start, end) of the anonymous file back to the kernel. */
+void map_punch(const struct map *map, vm_offset_t start, vm_offset_t end);
+int map_delete(struct map *map, vm_offset_t start, vm_offset_t end,
+    struct answer *answer);
+
+struct map_lookup {
+	struct vm_map_entry_info info;
+	vm_pindex_t pindex;
+	vm_prot_t prot;
+	bool wired;
+};
+int map_lookup(struct map *map, vm_offset_t addr, vm_prot_t fault_type,
+    struct map_lookup *lookupp, struct answer *answer);
+
+/*
+ * The descriptor and file offset of what an entry shows.  *fdp is -1 where
+ * there is nothing to map (a guard, invented memory).
+ */
+int map_entry_fd(struct map *map, const struct vm_map_entry_info *info,
+    int *fdp, uint64_t *offsetp, struct answer *answer);

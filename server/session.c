@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/kassert.h"
+#include "server/cleanup.h"
+#include "server/contig.h"
+#include "server/dispatch.h"
+#include "server/log.h"
+#include "server/session.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+/* Descriptors that may be on their way before we ask whether any arrived. */
+#define SENT_FDS_CHECK 64
+
+/* ---- Ending
+ * ------------------------------------------------------------------- */
+
+void
+session_doom(struct session *session, const char *why)
+{
+	struct server *server = session->server;
+
+	if (session->doomed)
+		return;
+	session->doomed = true;
+	log_info("session_end", "session=%u tenant=%s pid=%d why=%s",
+	    session->serial, session->tenant->name, (int)session->pid, why);
+	(void)event_del(session->readable);
+	(void)event_del(session->writable);
+	(void)event_del(session->timer);
+	if (session->peer != NULL)
+		(void)event_del(session->peer);
+	TAILQ_REMOVE(&server->sessions, session, entry);
+	TAILQ_INSERT_TAIL(&server->doomed, session, entry);
+	event_active(server->reaper, EV_TIMEOUT, 0);
+}
+
+static void
+session_drop_objects(struct session *session)
+{
+	struct call *call;
+	uint64_t id;
+	void *object;
+
+	while ((call = TAILQ_FIRST(&session->calls)) != NULL)
+		call->cancel(call);
+	id = 0;
+	while (idtable_next(&session->ids, ID_MAP, id, &id, &object)) {
+		idtable_remove(&session->ids, id);
+		map_detach(object);
+	}
+	id = 0;
+	while (idtable_next(&session->ids, ID_OBJECT, id, &id, &object)) {
+		idtable_remove(&session->ids, id);
+		object_drop(object);
+	}
+	id = 0;
+	while (idtable_next(&session->ids, ID_BUFFER, id, &id, &object)) {
+		idtable_remove(&session->ids, id);
+		contig_free(object);
+	}
+}
+
+static void
+event_freep(struct event **eventp)
+{
+	if (*eventp != NULL)
+		event_free(take_ptr(*eventp));
+}
+
+void
+session_free(struct session *session)
+{
+	if (session == NULL)
+		return;
+	session_drop_objects(session);
+	transport_fini(&session->transport);
+	/* Events before the descriptors that they watch. */
+	event_freep(&session->readable);
+	event_freep(&session->writable);
+	event_freep(&session->peer);
+	event_freep(&session->timer);
+	fd_closep(&session->fd);
+	fd_closep(&session->pidfd);
+	quota_discharge(&session->charge);
+	quota_discharge(&session->fds);
+	quota_discharge(&session->queued_fds);
+	quota_discharge(&session->queued_bytes);
+	quota_discharge(&session->sent_fds);
+	idtable_fini(&session->ids);
+	free(session);
+}
+
+static void
+session_freep(struct session **sessionp)
+{
+	session_free(*sessionp);
+}
+
+/* ---- Sending
+ * -------------------------------------------------------------------- */
+
+static void
+session_arm(struct session *session, unsigned ms)
+{
+	struct timeval tv = {
+	    .tv_sec = ms / 1000,
+	    .tv_usec = (suseconds_t)(ms % 1000) * 1000,
+	};
+
+	if (evtimer_add(session->timer, &tv) < 0)
+		session_doom(session, "timer");
+}
+
+/* Pay for what is queued; read nothing more until it is gone. */
+static void
+session_blocked(struct session *session)
+{
+	const struct transport *transport = &session->transport;
+
+	if (quota_recharge(&session->queued_bytes, transport->queued_bytes) <
+		0 ||
+	    quota_recharge(&session->queued_fds, transport->queued_fds) < 0) {
+		session_doom(session, "unread_replies");
+		return;
+	}
+	if (event_pending(session->writable, EV_WRITE, NULL))
+		return;
+	(void)event_del(session->readable);
+	if (event_add(session->writable, NULL) < 0) {
+		session_doom(session, "event");
+		return;
+	}
+	session_arm(session, session->server->options.stall_timeout_ms);
+}
+
+/* Descriptors in the peer's queue are ours to answer for until it reads. */
+static void
+session_count_sent(struct session *session, size_t nfds)
+{
+	uint64_t sent = session->sent_fds.amount + nfds;
+
+	if (sent >= SENT_FDS_CHECK && transport_is_drained(&session->transport))
+		sent = 0;
+	if (quota_recharge(&session->sent_fds, sent) < 0)
+		session_doom(session, "unread_descriptors");
+}
+
+static void
+session_send(struct session *session, const struct wire_out *packet,
+    const struct fdlist *fds)
+{
+	int r;
+
+	if (session->doomed)
+		return;
+	r = transport_send(&session->transport, packet->buf, packet->len, fds);
+	if (r == -ENOBUFS) {
+		session_doom(session, "slow_reader");
+		return;
+	}
+	if (r < 0) {
+		session_doom(session, "send");
+		return;
+	}
+	if (fds->n > 0)
+		session_count_sent(session, fds->n);
+	if (transport_is_blocked(&session->transport) && !session->doomed)
+		session_blocked(session);
+}
+
+void
+session_flush(struct session *session)
+{
+	if (session->packet.n > 0)
+		session_send(session, &session->packet, &session->packet_fds);
+	wire_out_init(&session->packet, session->server->send_buf,
+	    HOLDFAST_PACKET_MAX);
+	fdlist_init(&session->packet_fds);
+}
+
+/* false: it does not fit behind what is there. */
+static bool
+session_append(struct session *session, const Holdfast__V1__Reply *reply,
+    const struct fdlist *fds)
+{
+	if (fds->n > HOLDFAST_FDS_MAX - session->packet_fds.n)
+		return false;
+	if (wire_append_reply(&session->packet, reply) < 0)
+		return false;
+	(void)fdlist_append(&session->packet_fds, fds); /* room was seen */
+	return true;
+}
+
+void
+session_reply(struct session *session, Holdfast__V1__Reply *reply,
+    const struct fdlist *fds)
+{
+	if (session->doomed)
+		return;
+	reply->nfds = (uint32_t)fds->n;
+	if (!session_append(session, reply, fds)) {
+		session_flush(session);
+		if (!session_append(session, reply, fds)) {
+			session_doom(session, "reply_too_large");
+			return;
+		}
+	}
+	if (!session->packet_open)
+		session_flush(session);
+}
+
+/* ---- Events
+ * ---------------------------------------------------------------------- */
+
+static void
+session_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *session = arg;
+	struct server *server = session->server;
+	Holdfast__V1__ClientPacket *packet;
+	size_t len = 0;
+
+	(void)fd;
+	(void)what;
+	switch (transport_recv(&session->transport, server->recv_buf,
+	    HOLDFAST_PACKET_MAX + 1, &len)) {
+	case TRANSPORT_AGAIN:
+		return;
+	case TRANSPORT_END:
+		session_doom(session, "hangup");
+		return;
+	case TRANSPORT_BROKEN:
+		session_doom(session, "broken_framing");
+		return;
+	case TRANSPORT_PACKET:
+		break;
+	}
+	wire_arena_reset(&server->in);
+	packet = wire_unpack_client(&server->in, server->recv_buf, len);
+	if (packet == NULL) {
+		session_doom(session, "malformed_packet");
+		return;
+	}
+	dispatch_packet(session, packet);
+}
+
+static void
+session_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *session = arg;
+	size_t before = session->transport.queued_bytes;
+
+	(void)fd;
+	(void)what;
+	if (transport_flush(&session->transport) < 0) {
+		session_doom(session, "send");
+		return;
+	}
+	/* Shrinking never fails. */
+	(void)quota_recharge(&session->queued_bytes,
+	    session->transport.queued_bytes);
+	(void)quota_recharge(&session->queued_fds,
+	    session->transport.queued_fds);
+	if (transport_is_blocked(&session->transport)) {
+		if (session->transport.queued_bytes < before)
+			session_arm(session,
+			    session->server->options.stall_timeout_ms);
+		return;
+	}
+	(void)event_del(session->writable);
+	(void)event_del(session->timer);
+	if (event_add(session->readable, NULL) < 0)
+		session_doom(session, "event");
+}
+
+static void
+session_peer_gone(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	session_doom(arg, "process_gone");
+}
+
+static void
+session_expired(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *session = arg;
+
+	(void)fd;
+	(void)what;
+	session_doom(session,
+	    transport_is_blocked(&session->transport) ? "stalled" : "no_hello");
+}
+
+/* ---- Beginning
+ * ------------------------------------------------------------------- */
+
+/* A pidfd of the process that connected, or -1 where the kernel has none. */
+static int
+peer_pidfd(int fd, pid_t pid)
+{
+	int pidfd = -1;
+	socklen_t len = sizeof(pidfd);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) == 0)
+		return pidfd;
+	/* Before Linux 6.5: a process that took over the number meanwhile
+	 * would be watched instead, and the hang-up still ends the session. */
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static int
+session_charge(struct session *session)
+{
+	struct quota *quota = &session->tenant->quota;
+	int r;
+
+	r = quota_charge(&session->charge, quota, QUOTA_SESSIONS, 1);
+	if (r == 0)
+		r = quota_charge(&session->fds, quota, QUOTA_FDS, 2);
+	if (r == 0)
+		r = quota_charge(&session->queued_bytes, quota, QUOTA_QUEUED,
+		    0);
+	if (r == 0)
+		r = quota_charge(&session->queued_fds, quota, QUOTA_FDS, 0);
+	if (r == 0)
+		r = quota_charge(&session->sent_fds, quota, QUOTA_FDS, 0);
+	return r;
+}
+
+static int
+session_watch(struct session *session, int fd)
+{
+	struct event_base *base = session->server->base;
+
+	session->readable = event_new(base, fd, EV_READ | EV_PERSIST,
+	    session_readable, session);
+	session->writable = event_new(base, fd, EV_WRITE | EV_PERSIST,
+	    session_writable, session);
+	session->timer = evtimer_new(base, session_expired, session);
+	if (session->readable == NULL || session->writable == NULL ||
+	    session->timer == NULL)
+		return error_origin(-ENOMEM);
+	if (session->pidfd >= 0) {
+		session->peer = event_new(base, session->pidfd, EV_READ,
+		    session_peer_gone, session);
+		if (session->peer == NULL || event_add(session->peer, NULL) < 0)
+			return error_origin(-ENOMEM);
+	}
+	if (event_add(session->readable, NULL) < 0)
+		return error_origin(-ENOMEM);
+	return 0;
+}
+
+int
+session_new(struct session **sessionp, struct server *server, int fd)
+{
+	_cleanup_(session_freep) struct session *session = NULL;
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	int r;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return error_origin(-errno);
+	session = calloc(1, sizeof(*session));
+	if (session == NULL)
+		return error_origin(-ENOMEM);
+	session->fd = -1;
+	session->pidfd = -1;
+	session->server = server;
+	session->serial = ++server->last_serial;
+	session->pid = cred.pid;
+	TAILQ_INIT(&session->calls);
+	transport_init(&session->transport, fd);
+	idtable_init(&session->ids, session->serial);
+	wire_out_init(&session->packet, server->send_buf, HOLDFAST_PACKET_MAX);
+	fdlist_init(&session->packet_fds);
+	session->tenant = server_tenant(server, cred.uid);
+	if (session->tenant == NULL)
+		return error_origin(-ENOMEM);
+	r = session_charge(session);
+	if (r < 0)
+		return r;
+	session->pidfd = peer_pidfd(fd, cred.pid);
+	r = session_watch(session, fd);
+	if (r < 0)
+		return r;
+	session->fd = fd; /* ours from here on */
+	TAILQ_INSERT_TAIL(&server->sessions, session, entry);
+	session_arm(session, server->options.hello_timeout_ms);
+	log_info("session_start", "session=%u tenant=%s pid=%d",
+	    session->serial, session->tenant->name, (int)session->pid);
+	*sessionp = take_ptr(session);
+	return 0;
+}

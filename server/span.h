@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * A span in the daemon: whole frames that belong to one tenant.
+ *
+ *	ASSEMBLING --> LIVE --> RECYCLING --> gone
+ *	     |                   |     ^
+ *	     +--> gone (failed)  v     |
+ *	                         LIMBO-+
+ *
+ * Its addresses are known from the start, so it can be put into the tenant's
+ * arena and allocated from while a worker still assembles it; what needs the
+ * memfd waits.  It lives as long as it has users, and pays for its bytes and
+ * its descriptor until its frames are back in the pool.  Loop thread only.
+ * Design: docs/design/server.md.
+ */
+
+#include <stdbool.h>
+
+#include "server/pool.h"
+#include "server/tenant.h"
+#include "server/worker.h"
+
+enum span_state { SPAN_ASSEMBLING, SPAN_LIVE, SPAN_RECYCLING, SPAN_LIMBO };
+
+struct span_waiter {
+	TAILQ_ENTRY(span_waiter) entry;
+	/* r: 0, or what span_assemble() answered; then the span is gone. */
+	void (*ready)(struct span_waiter *waiter, int r);
+	bool waiting;
+};
+
+struct span {
+	TAILQ_ENTRY(span) entry; /* in limbo */
+	struct pool *pool;
+	struct tenant *tenant;
+	enum span_state state;
+	uint64_t id; /* within the tenant */
+	vm_paddr_t start, end;
+	int domain;
+	unsigned users;
+	bool in_arena; /* its runs are in the tenant's arena */
+	bool tainted;  /* the holder changed its frames: no new buffers */
+	bool shown;    /* its memfd was given to a client */
+	vm_paddr_t dirty_start, dirty_end; /* may hold a buffer's old bytes */
+	struct arch_span *frames;          /* NULL while assembling */
+	struct arch_span_info info;        /* once live */
+	struct quota_charge bytes, fd;
+	TAILQ_HEAD(span_waiter_list, span_waiter) waiters;
+	struct job job;
+	int r;       /* of the job */
+	size_t nbad; /* of the job: frames that were not where they were */
+};
+
+/*
+ * Take the frames for `req` and start assembling.  One user: the caller.
+ * With `in_arena` its run is in the tenant's arena, all of it free.
+ * REFUSED_QUOTA, REFUSED_NO_POOL, KERN_NO_SPACE, KERN_RESOURCE_SHORTAGE: see
+ * the sentence.
+ */
+int span_new(struct span **spanp, struct pool *pool, struct tenant *tenant,
+    const struct contig_req *req, bool in_arena, struct answer *answer);
+
+/*
+ * true: frames or quota may come back by themselves, so that a request that
+ * span_new() refused is worth another try.
+ */
+bool span_may_come(const struct pool *pool, const struct tenant *tenant);
+
+void span_use(struct span *span);
+/* The last one sends the frames back to the pool. */
+void span_unuse(struct span *span);
+
+/* Wait until an assembling span is live, or has failed. */
+void span_wait(struct span *span, struct span_waiter *waiter);
+void span_unwait(struct span *span, struct span_waiter *waiter);
+
+/* No new buffers in it: its holder punched or moved its frames. */
+void span_taint(struct span *span);
+/* A buffer [start, end) of it was freed and keeps its bytes. */
+void span_soil(struct span *span, vm_paddr_t start, vm_paddr_t end);
+bool span_is_dirty(const struct span *span, vm_paddr_t start, vm_paddr_t end);
+
+/* Try again to get back what was withheld. */
+void span_retry_limbo(struct pool *pool);
+/* At the end: forget spans in limbo and what they are charged for. */
+void span_abandon_limbo(struct pool *pool);

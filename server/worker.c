@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+#include "core/kassert.h"
+#include "server/cleanup.h"
+#include "server/log.h"
+#include "server/worker.h"
+
+TAILQ_HEAD(job_list, job);
+
+struct worker {
+	struct workers *workers;
+	pthread_t thread;
+	bool only_small;
+};
+
+struct workers {
+	pthread_mutex_t lock; /* over the three lists, job states and `stop` */
+	pthread_cond_t wake;
+	struct job_list small, large, ran;
+	bool stop;
+	int eventfd;
+	struct event *event;
+	size_t pending; /* loop thread only */
+	size_t n;       /* threads that run */
+	struct worker worker[];
+};
+
+/* The next job that this worker may take, or NULL.  Locked. */
+static struct job *
+worker_next(struct worker *worker)
+{
+	struct workers *workers = worker->workers;
+	struct job *job = TAILQ_FIRST(&workers->small);
+
+	if (job != NULL) {
+		TAILQ_REMOVE(&workers->small, job, entry);
+		return job;
+	}
+	job = TAILQ_FIRST(&workers->large);
+	if (job == NULL || worker->only_small)
+		return NULL;
+	TAILQ_REMOVE(&workers->large, job, entry);
+	return job;
+}
+
+static void
+workers_notify(struct workers *workers)
+{
+	uint64_t one = 1;
+
+	/* Only a full counter makes this fail, and that wakes the loop too. */
+	if (write(workers->eventfd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void *
+worker_main(void *arg)
+{
+	struct worker *worker = arg;
+	struct workers *workers = worker->workers;
+	struct job *job;
+
+	(void)pthread_mutex_lock(&workers->lock);
+	while (!workers->stop) {
+		job = worker_next(worker);
+		if (job == NULL) {
+			(void)pthread_cond_wait(&workers->wake, &workers->lock);
+			continue;
+		}
+		job->state = JOB_RUNNING;
+		(void)pthread_mutex_unlock(&workers->lock);
+		job->run(job);
+		(void)pthread_mutex_lock(&workers->lock);
+		job->state = JOB_RAN;
+		TAILQ_INSERT_TAIL(&workers->ran, job, entry);
+		workers_notify(workers);
+	}
+	(void)pthread_mutex_unlock(&workers->lock);
+	return NULL;
+}
+
+/* The loop side: call `done` for every job that ran. */
+static void
+workers_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct workers *workers = arg;
+	struct job_list ran = TAILQ_HEAD_INITIALIZER(ran);
+	struct job *job;
+	uint64_t count;
+
+	(void)what;
+	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		log_error("worker_eventfd", "errno=%d", errno);
+	(void)pthread_mutex_lock(&workers->lock);
+	TAILQ_CONCAT(&ran, &workers->ran, entry);
+	(void)pthread_mutex_unlock(&workers->lock);
+	while ((job = TAILQ_FIRST(&ran)) != NULL) {
+		TAILQ_REMOVE(&ran, job, entry);
+		job->state = JOB_IDLE;
+		MPASS(workers->pending > 0);
+		workers->pending--;
+		job->done(job);
+	}
+}
+
+/* Threads take no signals: those are the loop's. */
+static int
+worker_start(struct worker *worker)
+{
+	sigset_t all, before;
+	int r;
+
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&worker->thread, NULL, worker_main, worker);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -r;
+}
+
+void
+workers_free(struct workers *workers)
+{
+	if (workers == NULL)
+		return;
+	(void)pthread_mutex_lock(&workers->lock);
+	workers->stop = true;
+	(void)pthread_cond_broadcast(&workers->wake);
+	(void)pthread_mutex_unlock(&workers->lock);
+	for (size_t i = 0; i < workers->n; i++)
+		(void)pthread_join(workers->worker[i].thread, NULL);
+	if (workers->event != NULL)
+		event_free(workers->event);
+	if (workers->eventfd >= 0)
+		(void)close(workers->eventfd);
+	(void)pthread_cond_destroy(&workers->wake);
+	(void)pthread_mutex_destroy(&workers->lock);
+	free(workers);
+}
+
+static void
+workers_freep(struct workers **workersp)
+{
+	workers_free(*workersp);
+}
+
+int
+workers_new(struct workers **workersp, struct event_base *base, size_t n)
+{
+	_cleanup_(workers_freep) struct workers *workers = NULL;
+	int r;
+
+	MPASS(n > 0);
+	workers = calloc(1, sizeof(*workers) + n * sizeof(workers->worker[0]));
+	if (workers == NULL)
+		return error_origin(-ENOMEM);
+	(void)pthread_mutex_init(&workers->lock, NULL);
+	(void)pthread_cond_init(&workers->wake, NULL);
+	TAILQ_INIT(&workers->small);
+	TAILQ_INIT(&workers->large);
+	TAILQ_INIT(&workers->ran);
+	workers->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (workers->eventfd < 0)
+		return error_origin(-errno);
+	workers->event = event_new(base, workers->eventfd, EV_READ | EV_PERSIST,
+	    workers_readable, workers);
+	if (workers->event == NULL || event_add(workers->event, NULL) < 0)
+		return error_origin(-ENOMEM);
+	for (size_t i = 0; i < n; i++) {
+		workers->worker[i].workers = workers;
+		workers->worker[i].only_small = i == 0 && n > 1;
+		r = worker_start(&workers->worker[i]);
+		if (r < 0)
+			return error_origin(r);
+		workers->n++;
+	}
+	*workersp = take_ptr(workers);
+	return 0;
+}
+
+void
+workers_submit(struct workers *workers, struct job *job)
+{
+	(void)pthread_mutex_lock(&workers->lock);
+	MPASS(job->state == JOB_IDLE);
+	job->state = JOB_QUEUED;
+	if (job->small)
+		TAILQ_INSERT_TAIL(&workers->small, job, entry);
+	else
+		TAILQ_INSERT_TAIL(&workers->large, job, entry);
+	/* All of them: the one woken might not be allowed to take it. */
+	(void)pthread_cond_broadcast(&workers->wake);
+	(void)pthread_mutex_unlock(&workers->lock);
+	workers->pending++;
+}
+
+bool
+workers_cancel(struct workers *workers, struct job *job)
+{
+	bool cancelled;
+
+	(void)pthread_mutex_lock(&workers->lock);
+	cancelled = job->state == JOB_QUEUED;
+	if (cancelled) {
+		if (job->small)
+			TAILQ_REMOVE(&workers->small, job, entry);
+		else
+			TAILQ_REMOVE(&workers->large, job, entry);
+		job->state = JOB_IDLE;
+	}
+	(void)pthread_mutex_unlock(&workers->lock);
+	if (cancelled)
+		workers->pending--;
+	return cancelled;
+}
+
+size_t
+workers_pending(const struct workers *workers)
+{
+	return workers->pending;
+}
