@@ -2,7 +2,7 @@
 
 #include "core/vm_strict.h"
 
-#include "core/vm_object.h"
+#include "core/vm_object_int.h"
 
 /*
  * What a caller may put into the `cow` word.  Left out is what speaks for the
@@ -151,6 +151,39 @@ check_cow(const struct arch_machine *machine, const struct vm_insert_args *args,
 	return KERN_SUCCESS;
 }
 
+/* A superpage object shows whole superpages: its addresses must agree. */
+static int
+check_congruent(vm_map_t map, const struct vm_insert_args *args,
+    struct vm_refusal *whyp)
+{
+	const struct arch_machine *machine = machine_of(map);
+	vm_size_t super = machine->super[machine->nsuper - 1];
+
+	if (args->object == NULL || vm_object_type(args->object) != OBJT_SUPER)
+		return KERN_SUCCESS;
+	if ((args->start - vm_object_phase(args->object, args->offset)) %
+		super !=
+	    0)
+		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, "start",
+		    "be congruent to the superpages of the object, as "
+		    "VMFS_SUPER_SPACE finds it",
+		    args->start, super);
+	return KERN_SUCCESS;
+}
+
+/* Exactly there, and fit for the object. */
+static int
+check_place(vm_map_t map, const struct vm_insert_args *args,
+    struct vm_refusal *whyp)
+{
+	int rv;
+
+	rv = check_exact(map, args->start, args->length, whyp);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	return check_congruent(map, args, whyp);
+}
+
 /* What insert, find and fixed are given alike; not where it goes. */
 static int
 check_insert_args(vm_map_t map, const struct vm_insert_args *args,
@@ -205,7 +238,7 @@ vm_strict_insert(vm_map_t map, const struct vm_insert_args *args,
 	rv = check_insert_args(map, args, whyp);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	return check_exact(map, args->start, args->length, whyp);
+	return check_place(map, args, whyp);
 }
 
 int
@@ -256,7 +289,7 @@ vm_strict_find(vm_map_t map, const struct vm_insert_args *args,
 		    (uint32_t)args->cow);
 	if (search)
 		return KERN_SUCCESS;
-	return check_exact(map, args->start, args->length, whyp);
+	return check_place(map, args, whyp);
 }
 
 int
