@@ -8,12 +8,11 @@
 
 #include "arch/sim/sim.h"
 #include "fuzz/map_mirror.h"
+#include "fuzz/ops.h"
 #include "fuzz/target.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define BIT(op) (UINT64_C(1) << (op))
 
 enum seen {
 	SEEN_SHORTAGE, /* an injected failure ended an operation */
@@ -43,21 +42,21 @@ note_rare(struct run *run, struct hf_runner *r, const struct hf_call *call,
 	for (unsigned i = 0; i < HF_MAPS; i++)
 		nmaps += r->maps[i].live;
 	if (failed && res->status == KERN_RESOURCE_SHORTAGE)
-		*seen |= BIT(SEEN_SHORTAGE);
+		*seen |= FUZZ_BIT(SEEN_SHORTAGE);
 	if (nmaps > 1)
-		*seen |= BIT(SEEN_TWO_MAPS);
+		*seen |= FUZZ_BIT(SEEN_TWO_MAPS);
 	if (res->status == KERN_NO_SPACE)
-		*seen |= BIT(SEEN_NO_SPACE);
+		*seen |= FUZZ_BIT(SEEN_NO_SPACE);
 	if (res->status == KERN_PROTECTION_FAILURE)
-		*seen |= BIT(SEEN_PROTECTION);
+		*seen |= FUZZ_BIT(SEEN_PROTECTION);
 	if (hf_field(call->op, HF_F_MAP) != NULL &&
 	    r->maps[call->v[HF_F_MAP] % HF_MAPS].live &&
 	    vm_map_nentries(run->core.maps[call->v[HF_F_MAP] % HF_MAPS]) > 32)
-		*seen |= BIT(SEEN_MANY);
+		*seen |= FUZZ_BIT(SEEN_MANY);
 	if (call->v[HF_F_OBJ] % HF_OBJS != 0 &&
 	    run->core.objs[call->v[HF_F_OBJ] % HF_OBJS] != NULL &&
 	    vm_object_refs(run->core.objs[call->v[HF_F_OBJ] % HF_OBJS]) > 2)
-		*seen |= BIT(SEEN_SHARED);
+		*seen |= FUZZ_BIT(SEEN_SHARED);
 }
 
 static bool
@@ -66,7 +65,10 @@ before(void *arg, struct hf_runner *r, const struct hf_call *call)
 	struct run *run = arg;
 
 	(void)r;
-	(void)call;
+	/* find_min may fail once and then succeed elsewhere, as it should;
+	   the model cannot tell which of its two passes was hit. */
+	if (call->op == HF_FIND_MIN)
+		sim_fail_never(run->core.arch);
 	run->nfailed = run->core.arch != NULL ? sim_nfailed(run->core.arch) : 0;
 	return true;
 }
@@ -127,13 +129,6 @@ run_map(const uint8_t *data, size_t size, struct fuzz_report *rep)
 }
 
 const struct fuzz_target fuzz_target = {.name = "fuzz_map",
-    .ops = BIT(HF_MAP) | BIT(HF_DESTROY) | BIT(HF_OBJECT) | BIT(HF_DEREF) |
-	   BIT(HF_INSERT) | BIT(HF_FIND) | BIT(HF_FIND_MIN) | BIT(HF_FIXED) |
-	   BIT(HF_FINDSPACE) | BIT(HF_DELETE) | BIT(HF_REMOVE) |
-	   BIT(HF_LOOKUP) | BIT(HF_ENTRY) | BIT(HF_CHECK) | BIT(HF_STAT) |
-	   BIT(HF_PROTECT) | BIT(HF_INHERIT) | BIT(HF_MADVISE) | BIT(HF_WIRE) |
-	   BIT(HF_UNWIRE) | BIT(HF_SYNC) | BIT(HF_STACK) | BIT(HF_GROWSTACK) |
-	   BIT(HF_CHECK_PROTECTION) | BIT(HF_FORK) | BIT(HF_LIMIT) |
-	   BIT(HF_FLAGS) | BIT(HF_INJECT),
+    .ops = FUZZ_OPS_MAP,
     .run = run_map,
     .sometimes = sometimes};

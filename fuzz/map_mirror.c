@@ -15,6 +15,16 @@ map_of(struct map_mirror *m, const uint64_t *v)
 	return m->maps[v[HF_F_MAP]];
 }
 
+/* Whatever limits the core has. */
+static void
+copy_limits(struct map_mirror *m, const uint64_t *v)
+{
+	struct vm_map_limits limits;
+
+	vm_map_get_limits(m->core->maps[v[HF_F_MAP]], &limits);
+	model_map_set_limits(map_of(m, v), &limits);
+}
+
 /* ---- Maps and objects -----------------------------------------------------
  */
 
@@ -23,6 +33,7 @@ do_map(struct map_mirror *m, const uint64_t *v, struct hf_result *res)
 {
 	m->maps[v[HF_F_MAP]] =
 	    model_map_create(m->core->arch->machine, v[HF_F_A], v[HF_F_B]);
+	copy_limits(m, v);
 	hf_result_set(res, KERN_SUCCESS);
 }
 
@@ -214,11 +225,7 @@ do_check_protection(struct map_mirror *m, const uint64_t *v,
 static void
 do_limit(struct map_mirror *m, const uint64_t *v, struct hf_result *res)
 {
-	struct vm_map_limits limits;
-
-	/* The core has them already. */
-	vm_map_get_limits(m->core->maps[v[HF_F_MAP]], &limits);
-	model_map_set_limits(map_of(m, v), &limits);
+	copy_limits(m, v);
 	hf_result_set(res, KERN_SUCCESS);
 }
 

@@ -4,6 +4,8 @@
 
 #include "fuzz/prog/prog.h"
 
+#include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,4 +46,83 @@ fuzz_print(const struct fuzz_report *rep, const uint8_t *data, size_t size)
 	    "---- program ----\n%s-----------------\n",
 	    fuzz_target.name, rep->oracle, rep->op, rep->at, rep->text, text.p);
 	hf_buf_free(&text);
+}
+
+void
+fuzz_save(const char *folder, const char *prefix, const uint8_t *data,
+    size_t size)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	char path[4096];
+	FILE *out;
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ data[i]) * UINT64_C(0x100000001b3);
+	(void)snprintf(path, sizeof(path), "%s/%s-%016" PRIx64, folder, prefix,
+	    hash);
+	out = fopen(path, "wb");
+	if (out == NULL || fwrite(data, 1, size, out) != size)
+		perror(path);
+	else
+		fprintf(stderr, "written to %s\n", path);
+	if (out != NULL)
+		(void)fclose(out); /* a failure showed above */
+}
+
+/* ---- Watching -------------------------------------------------------------
+ */
+
+static struct {
+	const uint8_t *data; /* NULL: nothing runs */
+	size_t size;
+	const char *folder;
+	struct fuzz_report *rep;
+} watched;
+
+/* The abort is the program's own, so this is not asynchronous to anything. */
+static void
+tell_program(void)
+{
+	const uint8_t *data = watched.data;
+
+	if (data == NULL)
+		return;
+	watched.data = NULL;
+	(void)fuzz_found(watched.rep, "abort", "unknown",
+	    "the process aborted");
+	fuzz_print(watched.rep, data, watched.size);
+	if (watched.folder != NULL)
+		fuzz_save(watched.folder, "abort", data, watched.size);
+}
+
+static void
+on_abort(int sig)
+{
+	tell_program();
+	(void)signal(sig, SIG_DFL);
+	(void)raise(sig);
+}
+
+/* Sanitizers call this back; plain builds have no such thing. */
+void __sanitizer_set_death_callback(void (*callback)(void))
+    __attribute__((weak));
+
+void
+fuzz_run_watched(const uint8_t *data, size_t size, const char *folder,
+    struct fuzz_report *rep)
+{
+	static bool ready;
+
+	if (!ready) {
+		ready = true;
+		(void)signal(SIGABRT, on_abort);
+		if (__sanitizer_set_death_callback != NULL)
+			__sanitizer_set_death_callback(tell_program);
+	}
+	watched.folder = folder;
+	watched.rep = rep;
+	watched.size = size;
+	watched.data = data;
+	fuzz_target.run(data, size, rep);
+	watched.data = NULL;
 }

@@ -41,6 +41,18 @@ extern const struct fuzz_target fuzz_target;
 bool fuzz_found(struct fuzz_report *rep, const char *oracle, const char *op,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/*
+ * Run the target on a program; when the process aborts meanwhile (an
+ * assertion, a sanitizer), print the program and keep it in `folder` (NULL:
+ * do not).  For front ends that no engine watches.
+ */
+void fuzz_run_watched(const uint8_t *data, size_t size, const char *folder,
+    struct fuzz_report *rep);
+
+/* Write a program to FOLDER/PREFIX-HASH. */
+void fuzz_save(const char *folder, const char *prefix, const uint8_t *data,
+    size_t size);
+
 /* Mix a number into the report's hash. */
 void fuzz_hash(struct fuzz_report *rep, uint64_t v);
 

@@ -32,6 +32,11 @@ static const struct hf_preset presets[] = {
     {"high", "x86_64", 0, K(4), UINT64_C(1) << 47,
 	{{G(4) - M(4), G(4) + M(4), 0},
 	    {(UINT64_C(1) << 42) - M(8), (UINT64_C(1) << 42) - M(1), 0}}},
+    /* Little physical memory, for exhaustive comparison. */
+    {"phys-one", "x86_64", 0, K(64), M(1), {{K(64), K(320), 0}}},
+    {"phys-two", "x86_64", 0, K(64), M(1),
+	{{0, K(128), 0}, {K(144), K(400), 1}, {K(512), K(540), 0}}},
+    {"phys-super", "x86_64", 0, K(64), M(1), {{M(3), M(9) + K(4), 0}}},
 };
 
 const struct hf_preset *

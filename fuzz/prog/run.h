@@ -44,7 +44,14 @@ struct hf_call {
 	uint64_t v[HF_NFIELDS];
 };
 
-enum hf_out_kind { HF_O_ADDR, HF_O_NUM, HF_O_PROT, HF_O_BOOL, HF_O_OBJECT, HF_O_BUF };
+enum hf_out_kind {
+	HF_O_ADDR,
+	HF_O_NUM,
+	HF_O_PROT,
+	HF_O_BOOL,
+	HF_O_OBJECT,
+	HF_O_BUF
+};
 
 struct hf_out {
 	const char *name; /* static */

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * contigmalloc and vm_phys against one record a page: success exactly where
+ * some run is feasible, every run within its constraints, free runs and
+ * segments the same, statistics in whole pages, nothing left at the end.
+ * Which feasible run is taken is not contractual.
+ */
+
+#include "arch/sim/sim.h"
+#include "core/vm_phys.h"
+#include "fuzz/ops.h"
+#include "fuzz/prog/backend_core.h"
+#include "fuzz/target.h"
+#include "tests/model/model_phys.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define WINDOW_MAX 4400 /* pages that the model looks at one by one */
+
+enum seen {
+	SEEN_SHORTAGE,
+	SEEN_NO_SPACE,  /* infeasible, and the model agrees */
+	SEEN_BOUNDARY,  /* a run that had a boundary to respect */
+	SEEN_DOMAIN,    /* from a domain that was asked for */
+	SEEN_SEG_LEFT,  /* a segment was removed */
+	SEEN_FRAGMENTS, /* more than 16 free runs */
+};
+static const char *const sometimes[] = {"shortage", "no-space", "boundary",
+    "domain", "segment-removed", "fragments", NULL};
+
+struct run {
+	struct core_backend core;
+	struct model_phys *model;
+	struct fuzz_report *rep;
+	vm_paddr_t low, high; /* the model's window */
+	uint64_t nfailed;
+	vm_size_t in_use; /* bytes of live buffers, whole pages */
+};
+
+static vm_size_t
+page_size(const struct run *run)
+{
+	return run->core.arch->machine->page_size;
+}
+
+/* The pages of the preset's segments, and some around them. */
+static bool
+set_window(struct run *run, const struct hf_preset *preset)
+{
+	vm_size_t page = preset->page_size != 0 ? preset->page_size : 4096;
+	vm_paddr_t low = UINT64_MAX, high = 0;
+
+	for (size_t i = 0; i < nitems(preset->segs); i++) {
+		if (preset->segs[i].end == 0)
+			break;
+		low = MIN(low, preset->segs[i].start);
+		high = MAX(high, preset->segs[i].end);
+	}
+	run->low = low > 64 * page ? low - 64 * page : 0;
+	run->high = high + 64 * page;
+	if (low >= high || (run->high - run->low) / page > WINDOW_MAX)
+		return false;
+	run->model =
+	    model_phys_create(run->low, (run->high - run->low) / page, page);
+	return true;
+}
+
+static bool
+before(void *arg, struct hf_runner *r, const struct hf_call *call)
+{
+	struct run *run = arg;
+
+	(void)r;
+	run->nfailed = run->core.arch != NULL ? sim_nfailed(run->core.arch) : 0;
+	return call->op != HF_SEG ||
+	       (call->v[HF_F_A] >= run->low && call->v[HF_F_B] <= run->high);
+}
+
+static struct contig_req
+request(const struct run *run, const uint64_t *v)
+{
+	return (struct contig_req){.size = v[HF_F_LEN],
+	    .low = v[HF_F_A],
+	    .high = v[HF_F_B] != 0 ? v[HF_F_B] : UINT64_MAX,
+	    .alignment = v[HF_F_ALIGN] != 0 ? v[HF_F_ALIGN] : page_size(run),
+	    .boundary = v[HF_F_BOUNDARY],
+	    .domain = (int)MIN((int64_t)v[HF_F_DOMAIN], 99)};
+}
+
+static bool
+follow_contig(struct run *run, const uint64_t *v, const struct hf_result *res)
+{
+	struct contig_req req = request(run, v);
+	vm_size_t size = roundup2(req.size, page_size(run));
+	uint64_t pa = 0;
+
+	if (res->status != KERN_SUCCESS) {
+		run->rep->seen |= FUZZ_BIT(SEEN_NO_SPACE);
+		return !model_phys_feasible(run->model, &req) ||
+		       fuzz_found(run->rep, "infeasible", "contig",
+			   "%s, but there is a run",
+			   hf_status_name(res->status));
+	}
+	(void)hf_result_get(res, "pa", &pa);
+	if (req.boundary != 0)
+		run->rep->seen |= FUZZ_BIT(SEEN_BOUNDARY);
+	if (req.domain >= 0)
+		run->rep->seen |= FUZZ_BIT(SEEN_DOMAIN);
+	if (!model_phys_fits(run->model, &req, pa))
+		return fuzz_found(run->rep, "constraint", "contig",
+		    "0x%" PRIx64 " is not free or breaks a constraint", pa);
+	if (model_phys_take(run->model, pa, pa + size) != KERN_SUCCESS)
+		return fuzz_found(run->rep, "constraint", "contig",
+		    "the model cannot take 0x%" PRIx64, pa);
+	run->in_use += size;
+	return true;
+}
+
+/* The buffer is still known to the runner, which forgets it afterwards. */
+static bool
+follow_free(struct run *run, struct hf_runner *r, const uint64_t *v)
+{
+	const struct hf_buffer *buf = &r->bufs[v[HF_F_BUF]];
+	vm_size_t size = roundup2(buf->size, page_size(run));
+
+	run->in_use -= size;
+	return model_phys_free(run->model, buf->pa, buf->pa + size) ==
+		   KERN_SUCCESS ||
+	       fuzz_found(run->rep, "code", "contigfree",
+		   "the model cannot free 0x%" PRIx64, buf->pa);
+}
+
+static bool
+follow(struct run *run, struct hf_runner *r, const struct hf_call *call,
+    const struct hf_result *res)
+{
+	const uint64_t *v = call->v;
+	int rv;
+
+	switch (call->op) {
+	case HF_SEG:
+		rv = model_phys_add_seg(run->model, v[HF_F_A], v[HF_F_B],
+		    (int)MIN(v[HF_F_DOMAIN], 99), NULL);
+		break;
+	case HF_UNSEG:
+		rv = model_phys_remove_seg(run->model, v[HF_F_A], v[HF_F_B]);
+		if (rv == KERN_SUCCESS)
+			run->rep->seen |= FUZZ_BIT(SEEN_SEG_LEFT);
+		break;
+	case HF_TAKE:
+		rv = model_phys_take(run->model, v[HF_F_A], v[HF_F_B]);
+		break;
+	case HF_GIVE:
+		rv = model_phys_free(run->model, v[HF_F_A], v[HF_F_B]);
+		break;
+	case HF_CONTIG:
+		return follow_contig(run, v, res);
+	case HF_CONTIGFREE:
+		return follow_free(run, r, v);
+	default:
+		rv = KERN_SUCCESS;
+		break;
+	}
+	return rv == res->status ||
+	       fuzz_found(run->rep, "code", hf_ops[call->op].name,
+		   "%s, the model says %s", hf_status_name(res->status),
+		   hf_status_name(rv));
+}
+
+static bool
+same_run(const struct vm_phys_run *a, const struct vm_phys_run *b)
+{
+	return a->start == b->start && a->end == b->end &&
+	       a->domain == b->domain;
+}
+
+/* Walk free runs, or segments, of both side by side. */
+static bool
+compare_runs(struct run *run, const char *op, bool segs)
+{
+	struct vm_phys_run real = {0}, model = {0};
+	struct vm_phys *phys = run->core.phys;
+	vm_paddr_t pa = 0;
+	bool r, m;
+
+	for (unsigned n = 0;; n++) {
+		r = segs ? vm_phys_next_seg(phys, pa, &real)
+			 : vm_phys_next_free(phys, pa, &real);
+		m = segs ? model_phys_next_seg(run->model, pa, &model)
+			 : model_phys_next_free(run->model, pa, &model);
+		if (n > 16 && !segs)
+			run->rep->seen |= FUZZ_BIT(SEEN_FRAGMENTS);
+		if (!r && !m)
+			return true;
+		if (r != m || !same_run(&real, &model))
+			return fuzz_found(run->rep, "state", op,
+			    "%s at 0x%" PRIx64 ": [0x%" PRIx64 ", 0x%" PRIx64
+			    ") %d, the model has [0x%" PRIx64 ", 0x%" PRIx64
+			    ") %d",
+			    segs ? "segment" : "free run", pa, real.start,
+			    real.end, real.domain, model.start, model.end,
+			    model.domain);
+		pa = real.end;
+	}
+}
+
+static bool
+compare(struct run *run, const char *op)
+{
+	const struct malloc_type_stats *stats = &run->core.type.ks_stats;
+	const char *broken = vm_phys_check(run->core.phys);
+
+	run->rep->nchecks++;
+	if (broken != NULL)
+		return fuzz_found(run->rep, "check", op, "%s", broken);
+	if (stats->mts_memalloced - stats->mts_memfreed != run->in_use)
+		return fuzz_found(run->rep, "statistics", op,
+		    "0x%" PRIx64 " bytes in use, not 0x%" PRIx64,
+		    stats->mts_memalloced - stats->mts_memfreed, run->in_use);
+	return compare_runs(run, op, false) && compare_runs(run, op, true);
+}
+
+static bool
+called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
+    const struct hf_call *call, const struct hf_result *res)
+{
+	struct run *run = arg;
+	const char *op = hf_ops[call->op].name;
+	bool failed;
+
+	if (inst != NULL)
+		run->rep->nops++;
+	fuzz_hash(run->rep, (uint64_t)call->op << 32 | (uint64_t)res->status);
+	for (unsigned i = 0; i < res->nouts; i++)
+		fuzz_hash(run->rep, res->out[i].value);
+	if (res->refused || call->op == HF_INJECT || call->op == HF_WORLD)
+		return true;
+	failed = sim_nfailed(run->core.arch) != run->nfailed;
+	if (failed && res->status == KERN_RESOURCE_SHORTAGE) {
+		run->rep->seen |= FUZZ_BIT(SEEN_SHORTAGE);
+		return compare(run, op);
+	}
+	if (!follow(run, r, call, res))
+		return false;
+	if (r->header.cadence == 0xff || r->nops % r->header.cadence != 0)
+		return true;
+	return compare(run, op);
+}
+
+static void
+run_contig(const uint8_t *data, size_t size, struct fuzz_report *rep)
+{
+	static struct hf_runner runner;
+	static struct run run;
+	struct hf_options options = {.loose = true,
+	    .nops_max = FUZZ_OPS_MAX,
+	    .ops = fuzz_target.ops};
+	struct hf_observer observer = {.before = before,
+	    .called = called,
+	    .arg = &run};
+	struct hf_header header;
+	const char *left;
+
+	memset(rep, 0, sizeof(*rep));
+	memset(&run, 0, sizeof(run));
+	hf_header_read(data, size, &header);
+	if (!set_window(&run, hf_preset(header.preset)))
+		return;
+	core_backend_init(&run.core);
+	run.rep = rep;
+	hf_runner_init(&runner, &run.core.base, &options, &observer, data,
+	    size);
+	hf_run(&runner, data, size);
+	if (!rep->found)
+		(void)compare(&run, "end");
+	model_phys_destroy(run.model);
+	if (rep->found)
+		return; /* what holds the rest is broken: leave it */
+	left = core_backend_clear(&run.core);
+	if (left != NULL)
+		(void)fuzz_found(rep, "leak", "end", "%s", left);
+}
+
+const struct fuzz_target fuzz_target = {.name = "fuzz_contig",
+    .ops = FUZZ_OPS_CONTIG,
+    .run = run_contig,
+    .sometimes = sometimes};

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+#include "fuzz/gen.h"
+
+#include <string.h>
+
+#define RECORD HF_RECORD_SIZE
+#define HEADER HF_HEADER_SIZE
+
+uint64_t
+gen_random(uint64_t *state)
+{
+	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+static unsigned
+below(uint64_t *state, unsigned n)
+{
+	return (unsigned)((gen_random(state) >> 11) % n);
+}
+
+/* ---- Operands -------------------------------------------------------------
+ */
+
+/* Near an entry, near the edge, an old result; rarely far out. */
+static uint64_t
+gen_addr(uint64_t *state)
+{
+	static const uint8_t modes[16] = {0, 0, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5,
+	    5, 6, 7};
+	uint64_t mode = modes[below(state, 16)];
+	uint64_t r = gen_random(state);
+	uint64_t near = (r >> 32) % 3 - 1; /* -1, 0, 1 */
+
+	switch (mode) {
+	case 0:
+	case 1:
+		r %= (r >> 40) % 4 == 0 ? 8192 : 64;
+		break;
+	case 2:
+	case 3:
+	case 5:
+		r = (r & 0xff) << 5 |
+		    ((r >> 20) % 4 == 0 ? (r >> 8 & 0x1f) : (near & 0x1f));
+		break;
+	case 4:
+		r = (r & 3) << 9 | ((near * 4) & 0x1ff);
+		break;
+	case 6:
+		r = (r & 0xf) << 9 |
+		    ((r >> 20) % 2 == 0 ? (near & 0x1f) << 4 : 0) |
+		    ((r >> 24) % 8 == 0 ? (r >> 8 & 0xf) : 0);
+		break;
+	default:
+		r = (r & 7) << 3 | ((r >> 20) % 2 == 0 ? (r >> 8 & 7) : 0);
+		break;
+	}
+	return mode << 13 | r;
+}
+
+/* In and around the first segments. */
+static uint64_t
+gen_paddr(uint64_t *state)
+{
+	static const uint8_t modes[16] = {0, 0, 1, 2, 2, 3, 3, 4, 4, 4, 5, 5, 6,
+	    7, 4, 5};
+	uint64_t mode = modes[below(state, 16)];
+	uint64_t r = gen_random(state);
+
+	if (mode == 0)
+		r %= (r >> 40) % 4 == 0 ? 8192 : 256;
+	else if (mode >= 2 && mode <= 5)
+		r = (r & 0xff) << 5 | (r >> 8 & 0x1f);
+	return mode << 13 | (r & 0x1fff);
+}
+
+static uint64_t
+gen_len(uint64_t *state)
+{
+	unsigned kind = below(state, 16);
+
+	return kind < 10   ? 1 + below(state, 8)
+	       : kind < 12 ? below(state, 160)
+	       : kind < 14 ? 160 + below(state, 12)
+			   : 160 + below(state, 96);
+}
+
+/* The bits of one operand, as the schema stores them before flipping. */
+static uint64_t
+gen_operand(uint64_t *state, const struct hf_fielddef *def)
+{
+	uint64_t r = gen_random(state), mask = (UINT64_C(1) << def->width) - 1;
+
+	switch (def->type) {
+	case HF_T_ADDR:
+		return gen_addr(state);
+	case HF_T_PADDR:
+		return gen_paddr(state);
+	case HF_T_LEN:
+		return gen_len(state);
+	case HF_T_MAP:
+		return (r >> 8) % 4 != 0 ? 0 : r & mask;
+	case HF_T_OBJ:
+		return (r >> 8) % 2 == 0 ? def->flip : r & 7;
+	case HF_T_OFF:
+	case HF_T_LIM:
+	case HF_T_COW:
+	case HF_T_DOMAIN:
+	case HF_T_CFLAGS:
+		return (r >> 8) % 4 != 0 ? def->flip : r & mask;
+	case HF_T_ALIGN:
+		return (r >> 8) % 3 != 0 ? def->flip : r & mask;
+	case HF_T_PROT: /* mostly the defaults: rw of rwx */
+		return (r >> 8) % 3 != 0 ? def->flip : r & mask;
+	case HF_T_SPACE:
+		return (r >> 8) % 2 != 0 ? def->flip : r & mask;
+	case HF_T_INT:
+		return def->field == HF_F_NTH ? 1 + r % 12 : r & mask;
+	case HF_T_BOOL:
+		return (r >> 8) % 4 == 0;
+	default:
+		return r & mask;
+	}
+}
+
+static uint64_t
+gen_operands(uint64_t *state, unsigned op)
+{
+	const struct hf_opdef *def = &hf_ops[op];
+	uint64_t rec = op;
+
+	for (unsigned i = 0; i < def->nfields; i++)
+		rec = hf_set_bits(&def->fields[i], rec,
+		    def->fields[i].width > 0
+			? gen_operand(state, &def->fields[i])
+			: 0);
+	return rec;
+}
+
+/* The nth operation of a mask that is not empty. */
+static unsigned
+pick_op(uint64_t ops, unsigned n)
+{
+	n %= (unsigned)__builtin_popcountll(ops);
+	while (n-- > 0)
+		ops &= ops - 1;
+	return (unsigned)__builtin_ctzll(ops);
+}
+
+uint64_t
+gen_record(uint64_t *state, uint64_t ops)
+{
+	return gen_operands(state,
+	    pick_op(ops, (unsigned)(gen_random(state) >> 33)));
+}
+
+/* ---- Programs -------------------------------------------------------------
+ */
+
+/* The presets that suit: physical targets look at every page. */
+static unsigned
+gen_preset(uint64_t *state, uint64_t ops)
+{
+	static const uint8_t small[] = {1, 7, 8, 10, 11, 12};
+	static const uint8_t maps[] = {0, 1, 1, 2, 3, 4, 5, 6, 7, 7, 9};
+
+	if ((ops >> HF_CONTIG & 1) != 0)
+		return small[below(state, sizeof(small))];
+	return maps[below(state, sizeof(maps))];
+}
+
+static void
+gen_header(uint64_t *state, uint64_t ops, uint8_t *data)
+{
+	uint64_t word[2] = {0, 0};
+	uint64_t raw[9] = {1, 0, 0, 0, 0, 0, 0, 0, 0};
+	unsigned fault = below(state, 8);
+
+	raw[1] = gen_preset(state, ops);
+	raw[3] = below(state, 4);
+	raw[5] = below(state, 3) == 0;
+	raw[6] = fault < 4 ? 0 : fault - 4;
+	raw[7] = raw[6] != 0 ? 1 + below(state, 24) : 0;
+	for (unsigned i = 0; i < hf_header_def.nfields; i++) {
+		const struct hf_fielddef *f = &hf_header_def.fields[i];
+
+		word[f->bit / 64] = hf_set_bits(f, word[f->bit / 64], raw[i]);
+	}
+	hf_store(data, word[0]);
+	hf_store(data + 8, word[1]);
+}
+
+size_t
+gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
+{
+	uint64_t state = seed, subset = 0;
+	size_t nrecords, off = HEADER;
+	unsigned deck[64], ndeck = 0;
+
+	/* Swarm: leave operations out, give the rest uneven weights. */
+	for (uint64_t m = ops; m != 0; m &= m - 1)
+		if (below(&state, 3) != 0)
+			subset |= m & -m;
+	subset = subset != 0 ? subset : ops;
+	for (uint64_t m = subset; m != 0 && ndeck < 56; m &= m - 1)
+		for (unsigned w = 1 + below(&state, 4); w > 0 && ndeck < 64;
+		     w--)
+			deck[ndeck++] = (unsigned)__builtin_ctzll(m);
+	if (max < HEADER)
+		return 0;
+	gen_header(&state, ops, data);
+	nrecords = 4 + below(&state, below(&state, 4) == 0 ? 240 : 60);
+	for (; nrecords > 0 && off + RECORD <= max; nrecords--, off += RECORD)
+		hf_store(data + off,
+		    gen_operands(&state, deck[below(&state, ndeck)]));
+	return off;
+}
+
+/* ---- Mutation -------------------------------------------------------------
+ */
+
+static size_t
+insert_records(uint64_t *state, uint64_t ops, uint8_t *data, size_t n,
+    size_t max)
+{
+	size_t count = 1 + below(state, 3), at = below(state, (unsigned)n + 1);
+
+	for (; count > 0 && (n + 1) * RECORD <= max; count--, n++) {
+		memmove(data + (at + 1) * RECORD, data + at * RECORD,
+		    (n - at) * RECORD);
+		hf_store(data + at * RECORD, gen_record(state, ops));
+	}
+	return n;
+}
+
+static size_t
+delete_records(uint64_t *state, uint8_t *data, size_t n)
+{
+	size_t at, count;
+
+	if (n == 0)
+		return n;
+	at = below(state, (unsigned)n);
+	count = 1 + below(state, below(state, 4) == 0 ? 16 : 2);
+	count = count < n - at ? count : n - at;
+	memmove(data + at * RECORD, data + (at + count) * RECORD,
+	    (n - at - count) * RECORD);
+	return n - count;
+}
+
+/* A block of records once more, somewhere. */
+static size_t
+copy_records(uint64_t *state, uint8_t *data, size_t n, size_t max)
+{
+	uint8_t block[8 * RECORD];
+	size_t from, to, count;
+
+	if (n == 0)
+		return n;
+	from = below(state, (unsigned)n);
+	to = below(state, (unsigned)n + 1);
+	count = 1 + below(state, 8);
+	count = count < n - from ? count : n - from;
+	if ((n + count) * RECORD > max)
+		return n;
+	memcpy(block, data + from * RECORD, count * RECORD);
+	memmove(data + (to + count) * RECORD, data + to * RECORD,
+	    (n - to) * RECORD);
+	memcpy(data + to * RECORD, block, count * RECORD);
+	return n + count;
+}
+
+/* Change one operand: anew, by one, or a random bit of the record. */
+static void
+change_operand(uint64_t *state, uint8_t *p)
+{
+	uint64_t rec = hf_load(p);
+	const struct hf_opdef *def = &hf_ops[(rec & 0xff) % HF_NOPS];
+	const struct hf_fielddef *f;
+	uint64_t v;
+
+	if (def->nfields == 0 || below(state, 16) == 0) {
+		hf_store(p, rec ^ UINT64_C(1) << (8 + below(state, 56)));
+		return;
+	}
+	f = &def->fields[below(state, def->nfields)];
+	if (f->width == 0)
+		return;
+	v = hf_bits(f, rec);
+	switch (below(state, 4)) {
+	case 0:
+		v++;
+		break;
+	case 1:
+		v--;
+		break;
+	default:
+		v = gen_operand(state, f);
+		break;
+	}
+	hf_store(p, hf_set_bits(f, rec, v));
+}
+
+static void
+swap_records(uint64_t *state, uint8_t *data, size_t n)
+{
+	size_t a = below(state, (unsigned)n), b = below(state, (unsigned)n);
+	uint64_t t = hf_load(data + a * RECORD);
+
+	hf_store(data + a * RECORD, hf_load(data + b * RECORD));
+	hf_store(data + b * RECORD, t);
+}
+
+/* The opcode changes, the operands stay. */
+static void
+change_op(uint64_t *state, uint64_t ops, uint8_t *p)
+{
+	p[0] = (uint8_t)pick_op(ops, (unsigned)(gen_random(state) >> 33));
+}
+
+static size_t
+mutate_once(uint64_t *state, uint64_t ops, uint8_t *data, size_t n, size_t max)
+{
+	uint8_t *p;
+
+	switch (below(state, 16)) {
+	case 0:
+	case 1:
+	case 2:
+	case 3:
+		return insert_records(state, ops, data, n, max);
+	case 4:
+	case 5:
+		return delete_records(state, data, n);
+	case 6:
+	case 7:
+		return copy_records(state, data, n, max);
+	default:
+		break;
+	}
+	if (n == 0)
+		return n;
+	p = data + below(state, (unsigned)n) * RECORD;
+	switch (below(state, 8)) {
+	case 0:
+		change_op(state, ops, p);
+		break;
+	case 1:
+		swap_records(state, data, n);
+		break;
+	case 2:
+		hf_store(p, gen_record(state, ops));
+		break;
+	default:
+		change_operand(state, p);
+		break;
+	}
+	return n;
+}
+
+size_t
+gen_mutate(uint64_t seed, uint64_t ops, uint8_t *data, size_t size, size_t max)
+{
+	uint64_t state = seed;
+	size_t n;
+
+	if (max < HEADER)
+		return 0;
+	if (size < HEADER) {
+		gen_header(&state, ops, data);
+		size = HEADER;
+	}
+	if (below(&state, 32) == 0)
+		gen_header(&state, ops, data);
+	n = (size - HEADER) / RECORD;
+	for (unsigned i = 1 + below(&state, 4); i > 0; i--)
+		n = mutate_once(&state, ops, data + HEADER, n, max - HEADER);
+	return HEADER + n * RECORD;
+}
+
+size_t
+gen_crossover(uint64_t seed, const uint8_t *a, size_t asize, const uint8_t *b,
+    size_t bsize, uint8_t *out, size_t max)
+{
+	uint64_t state = seed;
+	size_t na, nb, head, tail;
+
+	if (asize < HEADER || bsize < HEADER || max < HEADER)
+		return 0;
+	na = (asize - HEADER) / RECORD;
+	nb = (bsize - HEADER) / RECORD;
+	head = below(&state, (unsigned)na + 1);
+	tail = below(&state, (unsigned)nb + 1);
+	if (HEADER + head * RECORD > max)
+		head = (max - HEADER) / RECORD;
+	if (HEADER + (head + tail) * RECORD > max)
+		tail = (max - HEADER) / RECORD - head;
+	memcpy(out, a, HEADER + head * RECORD);
+	memcpy(out + HEADER + head * RECORD, b + HEADER + (nb - tail) * RECORD,
+	    tail * RECORD);
+	return HEADER + (head + tail) * RECORD;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The engine-free generator: swarm programs from a seed, until an oracle
+ * speaks or the budget is used up.
+ *
+ *	generate_TARGET [-s SEED] [-n PROGRAMS] [-t SECONDS] [-o FOLDER]
+ *
+ * -n: how many programs (0: no limit); -o: write what was found there.
+ * Exit: 0 nothing found, 1 a finding, 2 usage.
+ */
+
+#include "fuzz/gen.h"
+#include "fuzz/target.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SIZE_MAX_PROGRAM 2048
+
+static double
+now(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static uint64_t
+fresh_seed(void)
+{
+	return (uint64_t)(now() * 1e9) ^ (uint64_t)getpid() << 32;
+}
+
+struct budget {
+	uint64_t seed, nprograms;
+	double seconds;
+	const char *folder;
+};
+
+static int
+generate(const struct budget *b)
+{
+	static uint8_t data[SIZE_MAX_PROGRAM];
+	static struct fuzz_report rep;
+	uint64_t nops = 0, nchecks = 0, seen = 0, i;
+	double start = now(), spent;
+	size_t size;
+
+	for (i = 0; b->nprograms == 0 || i < b->nprograms; i++) {
+		if (b->seconds > 0 && i % 64 == 0 && now() - start > b->seconds)
+			break;
+		size = gen_program(b->seed + i, fuzz_target.ops, data,
+		    sizeof(data));
+		fuzz_run_watched(data, size, b->folder, &rep);
+		nops += rep.nops;
+		nchecks += rep.nchecks;
+		seen |= rep.seen;
+		if (!rep.found)
+			continue;
+		fuzz_print(&rep, data, size);
+		fprintf(stderr,
+		    "seed 0x%" PRIx64 ", program %" PRIu64 ", %.3f s\n",
+		    b->seed + i, i + 1, now() - start);
+		if (b->folder != NULL)
+			fuzz_save(b->folder, "gen", data, size);
+		return 1;
+	}
+	spent = now() - start;
+	printf("%s: %" PRIu64 " programs, %" PRIu64 " operations, %" PRIu64
+	       " comparisons in %.2f s: %.0f operations/s\n",
+	    fuzz_target.name, i, nops, nchecks, spent, (double)nops / spent);
+	for (unsigned k = 0;
+	     fuzz_target.sometimes != NULL && fuzz_target.sometimes[k] != NULL;
+	     k++)
+		if ((seen >> k & 1) == 0)
+			printf("%s: never seen: %s\n", fuzz_target.name,
+			    fuzz_target.sometimes[k]);
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct budget b = {.seed = fresh_seed(), .nprograms = 100000};
+	int c;
+
+	while ((c = getopt(argc, argv, "s:n:t:o:")) != -1) {
+		switch (c) {
+		case 's':
+			b.seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'n':
+			b.nprograms = strtoull(optarg, NULL, 0);
+			break;
+		case 't':
+			b.seconds = strtod(optarg, NULL);
+			b.nprograms = 0;
+			break;
+		case 'o':
+			b.folder = optarg;
+			break;
+		default:
+			fprintf(stderr,
+			    "usage: %s [-s SEED] [-n PROGRAMS] [-t SECONDS] "
+			    "[-o FOLDER]\n",
+			    argv[0]);
+			return 2;
+		}
+	}
+	printf("%s: seed 0x%" PRIx64 "\n", fuzz_target.name, b.seed);
+	return generate(&b);
+}
