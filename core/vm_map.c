@@ -244,8 +244,9 @@ static vm_object_t
 map_reap(vm_map_t map)
 {
 	struct vm_map_entry *entry;
-	vm_object_t dead = NULL;
+	vm_object_t dead = map->dead_objects;
 
+	map->dead_objects = NULL;
 	while ((entry = map->dead) != NULL) {
 		map->dead = entry->next_dead;
 		vm_object_drop(entry->object.vm_object, &dead);

@@ -176,11 +176,22 @@ int vm_map_wire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags);
 int vm_map_unwire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags);
 int vm_map_sync(vm_map_t map, vm_offset_t start, vm_offset_t end, bool syncio,
     bool invalidate);
+/* Read-locked by the caller, both. */
+bool vm_map_check_boundary(vm_map_t map, vm_offset_t start, vm_offset_t end);
 bool vm_map_check_protection(vm_map_t map, vm_offset_t start, vm_offset_t end,
     vm_prot_t prot);
 int vm_map_stack(vm_map_t map, vm_offset_t addrbos, vm_size_t max_ssize,
     vm_prot_t prot, vm_prot_t max, int cow);
 int vm_map_growstack(vm_map_t map, vm_offset_t addr);
+
+/*
+ * A second map over the same range, entry by entry, as inheritance says: COPY
+ * (copy on write), SHARE, ZERO, NONE.  It has its own account and the same
+ * limits.  `pmap` NULL: the parent's.  The caller owns the child.
+ * KERN_RESOURCE_SHORTAGE: memory, or what the child reserves is over the limit.
+ * KERN_INVALID_ARGUMENT: the map has a window to a submap.
+ */
+int vmspace_fork(vm_map_t map, pmap_t pmap, vm_map_t *childp);
 
 /*
  * What a fault at `addr` meets.  On success the map is read-locked until
@@ -190,6 +201,26 @@ int vm_map_lookup(vm_map_t *mapp, vm_offset_t addr, vm_prot_t fault_type,
     vm_map_entry_t *entryp, vm_object_t *objectp, vm_pindex_t *pindexp,
     vm_prot_t *protp, bool *wiredp);
 void vm_map_lookup_done(vm_map_t map, vm_map_entry_t entry);
+
+/*
+ * The same, read-locked by the caller, and changing nothing.
+ * KERN_FAILURE: it would have to change something, or there is a submap.
+ */
+int vm_map_lookup_locked(vm_map_t *mapp, vm_offset_t addr, vm_prot_t fault_type,
+    vm_map_entry_t *entryp, vm_object_t *objectp, vm_pindex_t *pindexp,
+    vm_prot_t *protp, bool *wiredp);
+
+/*
+ * Make [start, end) a window to the same addresses of `submap`, which the
+ * caller keeps for as long as the window exists.
+ * KERN_INVALID_ARGUMENT: not in one entry; it has an object or is a copy; or
+ * it is wider, and cutting it would give it an object.
+ */
+int vm_map_submap(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    vm_map_t submap);
+
+/* Merge the entry with its neighbours where they agree.  Write-locked. */
+void vm_map_simplify_entry(vm_map_t map, vm_map_entry_t entry);
 
 /*
  * Verify every invariant that docs/design/vm_map.md tags.  Returns NULL, or

@@ -70,19 +70,16 @@ static void
 check_object(struct check *check, const struct vm_map_entry *entry)
 {
 	vm_object_t object = entry->object.vm_object;
+	const char *bad;
 
 	if (object == NULL || (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
 		return;
-	expect(check, object->refs > 0,
-	    "[map.object] an entry shows a dead object");
+	bad = vm_object_check(object);
+	expect(check, bad == NULL, bad);
 	expect(check,
 	    !entry->cred || object->cred == NULL ||
 		(entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0,
 	    "[map.charge] entry and object are both charged");
-	expect(check,
-	    (object->cred == NULL) == (object->charge == 0) ||
-		object->cred != NULL,
-	    "[object.charge] a charge without account");
 }
 
 static void

@@ -90,9 +90,8 @@ vm_map_reserve_clips(vm_map_t map, vm_offset_t start, vm_offset_t end,
 
 /* Clipping. */
 
-/* Page size that the entry may only be cut at multiples of; 1: anywhere. */
-static vm_size_t
-entry_grain(vm_map_t map, const struct vm_map_entry *entry)
+vm_size_t
+vm_map_entry_grain(vm_map_t map, const struct vm_map_entry *entry)
 {
 	const struct arch_machine *machine = map->pmap->arch->machine;
 	unsigned index = (entry->eflags & MAP_ENTRY_SPLIT_BOUNDARY_MASK) >>
@@ -108,7 +107,7 @@ vm_map_clip_check(vm_map_t map, vm_offset_t addr)
 {
 	struct vm_map_entry *entry = entry_across(map, addr);
 
-	if (entry != NULL && (addr & (entry_grain(map, entry) - 1)) != 0)
+	if (entry != NULL && (addr & (vm_map_entry_grain(map, entry) - 1)) != 0)
 		return KERN_INVALID_ARGUMENT;
 	return KERN_SUCCESS;
 }
@@ -155,7 +154,7 @@ clip_charge_object(vm_map_t map, struct vm_map_entry *entry,
 	if (clip_needs_object(map, entry))
 		vm_map_entry_back(map, entry, sparep);
 	else if (entry->cred && entry->object.vm_object != NULL &&
-	    (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0)
+		 (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0)
 		vm_map_entry_charge_object(map, entry);
 }
 
@@ -166,6 +165,7 @@ entry_clone(vm_map_t map, const struct vm_map_entry *entry)
 	struct vm_map_entry *clone = uma_zalloc_reserved(&map->entries);
 
 	*clone = *entry;
+	clone->pending = false;
 	if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0)
 		vm_object_reference(clone->object.vm_object);
 	return clone;
@@ -691,8 +691,8 @@ vm_map_entry_delete(vm_map_t map, struct vm_cursor *cur)
 	vm_map_pmap_remove(map, entry->start, entry->end);
 	if (entry->object.vm_object != NULL &&
 	    (entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0)
-		vm_object_unmapped(entry->object.vm_object, entry->offset,
-		    size, &map->dead_objects);
+		vm_object_unmapped(entry->object.vm_object, entry->offset, size,
+		    &map->dead_objects);
 	vm_tree_remove(&map->tree, cur);
 	entry_retire(map, entry);
 	map->updates++;

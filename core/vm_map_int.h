@@ -53,6 +53,7 @@ struct vm_map {
 	struct vm_map_limits limits; /* (m) */
 	struct vm_account *account;  /* (c) one reference */
 	struct vm_map_entry *dead;   /* (m) left the map; freed at unlock */
+	vm_object_t dead_objects;    /* (m) collapsed; freed after unlock */
 	uint64_t updates;            /* (m) edits since vm_map_check() ran */
 	uint64_t (*random)(void *arg, uint64_t bound); /* (m) NULL: no ASLR */
 	void *random_arg;
@@ -65,14 +66,6 @@ struct vm_map_new {
 	vm_offset_t start, end;
 	vm_prot_t prot, max;
 	int cow;
-};
-
-/*
- * What clipping both ends of a range can need beside the entries: an object
- * for each entry that has none yet.
- */
-struct vm_map_spare {
-	vm_object_t object[2];
 };
 
 static inline bool
@@ -92,6 +85,15 @@ entry_system_wired(const struct vm_map_entry *entry)
 {
 	return entry->wired_count -
 	       ((entry->eflags & MAP_ENTRY_USER_WIRED) != 0 ? 1 : 0);
+}
+
+/* Somebody pays for writing to it: the entry, or the object that it shows. */
+static inline bool
+entry_is_charged(const struct vm_map_entry *entry)
+{
+	return entry->cred ||
+	       ((entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0 &&
+		   vm_object_cred(entry->object.vm_object) != NULL);
 }
 
 /* vm_map.c */
@@ -139,10 +141,15 @@ void vm_map_pmap_enter(vm_map_t map, vm_offset_t start, vm_offset_t end,
  */
 int vm_map_reserve(vm_map_t map, unsigned n, unsigned net);
 
-/* Set aside what clipping at both ends of [start, end) needs. */
+/*
+ * Set aside what clipping at both ends of [start, end) needs; objects are
+ * added to *sparep.  KERN_RESOURCE_SHORTAGE: none is.
+ */
 int vm_map_reserve_clips(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    struct vm_map_spare *spare);
-void vm_map_spare_fini(struct vm_map_spare *spare);
+    vm_object_t *sparep);
+
+/* The entry may only be cut at multiples of this; 1: anywhere. */
+vm_size_t vm_map_entry_grain(vm_map_t map, const struct vm_map_entry *entry);
 
 /*
  * May the entry that holds `addr` be cut there?  KERN_INVALID_ARGUMENT: no,
@@ -156,9 +163,16 @@ int vm_map_clip_check(vm_map_t map, vm_offset_t addr);
  * then the part from `addr` on; clip_end: the part up to `addr`.
  */
 void vm_map_clip_start(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
-    struct vm_map_spare *spare);
+    vm_object_t *sparep);
 void vm_map_clip_end(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
-    struct vm_map_spare *spare);
+    vm_object_t *sparep);
+
+/* Give an entry that has no object one of its own, and its charge to that. */
+void vm_map_entry_back(vm_map_t map, struct vm_map_entry *entry,
+    vm_object_t *sparep);
+
+/* The entry's charge becomes its object's, which is charged as a whole. */
+void vm_map_entry_charge_object(vm_map_t map, struct vm_map_entry *entry);
 
 /* M: may these neighbours be one entry? */
 bool vm_map_mergeable(const struct vm_map_entry *prev,
@@ -203,16 +217,16 @@ void vm_map_clear(vm_map_t map);
 /* The parts of vm_map_delete(): pure, and infallible after a reserve. */
 int vm_map_delete_check(vm_map_t map, vm_offset_t start, vm_offset_t end);
 int vm_map_delete_reserve(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    unsigned ninserts, struct vm_map_spare *spare);
+    unsigned ninserts, vm_object_t *sparep);
 void vm_map_delete_commit(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    struct vm_map_spare *spare);
+    vm_object_t *sparep);
 
 /*
  * Reserve the charge of `new`, counting what deleting its range first will
  * give back.  KERN_RESOURCE_SHORTAGE.
  */
-int vm_map_replace_charge(vm_map_t map, const struct vm_map_new *new,
-    bool *chargedp);
+int vm_map_replace_charge(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    const struct vm_map_new *new, bool *chargedp);
 
 /* vm_map_stack.c */
 
@@ -249,3 +263,31 @@ int vm_map_growstack_locked(vm_map_t map, vm_offset_t addr);
 /* Write-locked by the caller.  See vm_map_wire(). */
 int vm_map_wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end,
     int flags);
+
+/* vm_map_protect.c */
+
+/*
+ * Copy what a wired entry shows, now rather than at the first write.  Takes an
+ * object from the reserve if the entry needs a copy.
+ */
+void vm_map_entry_copy_wired(vm_map_t map, struct vm_map_entry *entry,
+    vm_object_t *sparep);
+
+/* vm_map_lookup.c */
+
+/*
+ * Does touching the entry change it, taking one object from the reserve; and
+ * must its size be reserved in the account before?
+ */
+bool vm_map_touch_changes(vm_map_t map, const struct vm_map_entry *entry,
+    bool write);
+bool vm_map_touch_charges(const struct vm_map_entry *entry, bool write);
+void vm_map_touch_commit(vm_map_t map, struct vm_map_entry *entry, bool write,
+    vm_object_t *sparep);
+
+/*
+ * The same for an entry that needs a copy and is about to be shared: what is
+ * behind it becomes private to the two, without a write.
+ */
+void vm_map_touch_shared(vm_map_t map, struct vm_map_entry *entry,
+    vm_object_t *sparep);

@@ -807,6 +807,21 @@ vm_tree_reserve(struct vm_tree *tree, unsigned n)
 	return rv;
 }
 
+int
+vm_tree_reserve_append(struct vm_tree *tree, uint64_t n)
+{
+	uint64_t nleaves, nnodes;
+	int rv;
+
+	/* What grows at its end leaves SPLIT_APPEND slots behind each time. */
+	nleaves = n / SPLIT_APPEND + 1;
+	nnodes = nleaves / (SPLIT_APPEND - 1) + VM_TREE_DEPTH;
+	rv = uma_zone_reserve(&tree->leaves, nleaves);
+	if (rv == KERN_SUCCESS)
+		rv = uma_zone_reserve(&tree->nodes, nnodes);
+	return rv;
+}
+
 size_t
 vm_tree_bytes(const struct vm_tree *tree)
 {

@@ -101,6 +101,9 @@ void vm_tree_fini(struct vm_tree *tree);
 /* Set aside what `n` inserts can need.  KERN_RESOURCE_SHORTAGE. */
 int vm_tree_reserve(struct vm_tree *tree, unsigned n);
 
+/* The same for `n` inserts in ascending order at the end. */
+int vm_tree_reserve_append(struct vm_tree *tree, uint64_t n);
+
 /* The last entry that starts at or below `addr`, or the header. */
 static inline void
 vm_tree_seek(const struct vm_tree *tree, vm_offset_t addr,

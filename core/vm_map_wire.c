@@ -11,13 +11,15 @@
 
 #include "core/vm_map_int.h"
 
-/* One call: what is asked, and what may go wrong on the way. */
+/* One call: what is asked, and what it has set aside on the way. */
 struct wiring {
 	vm_offset_t start, end;
 	bool outside; /* nothing is mapped where it starts, wherever clamped */
 	bool user;
 	bool holes_ok;
-	vm_prot_t need; /* rights that an entry must have */
+	vm_prot_t need;     /* rights that an entry must have */
+	vm_size_t reserved; /* bytes of swap, for copies */
+	unsigned nobjects;  /* objects, for copies and for what has none */
 };
 
 static struct wiring
@@ -57,7 +59,8 @@ wiring_begin(vm_map_t map, const struct wiring *w, struct vm_cursor *cur,
 static bool
 wiring_skips(const struct wiring *w, const struct vm_map_entry *entry)
 {
-	return (entry->protection & (VM_PROT_READ | VM_PROT_EXECUTE)) == 0 ||
+	return (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0 ||
+	       (entry->protection & (VM_PROT_READ | VM_PROT_EXECUTE)) == 0 ||
 	       (entry->protection & w->need) != w->need;
 }
 
@@ -93,13 +96,51 @@ wiring_clip_check(vm_map_t map, const struct wiring *w,
 	return rv;
 }
 
-/* All that vm_map_wire() can refuse, in the kernel's order.  Pure. */
-static int
-wire_check(vm_map_t map, const struct wiring *w)
+/* A wired page is there: wiring faults in what the entry allows. */
+static bool
+wiring_writes(const struct vm_map_entry *entry)
 {
-	vm_size_t limit = map->limits.memlock, added = 0;
+	return (entry->protection & VM_PROT_WRITE) != 0;
+}
+
+/* What wiring one entry can be refused for, but for its place. */
+static int
+wire_check_entry(vm_map_t map, struct wiring *w, vm_size_t *addedp,
+    const struct vm_map_entry *entry)
+{
+	bool was_user = (entry->eflags & MAP_ENTRY_USER_WIRED) != 0;
+	vm_size_t limit = map->limits.memlock;
+	vm_size_t bytes = wiring_overlap(w, entry);
+
+	if (wiring_skips(w, entry))
+		return w->holes_ok ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
+	if (w->user && !was_user) {
+		/* W5, and BUG-5: counted when it becomes user-wired. */
+		*addedp += bytes;
+		if (limit != 0 && map->user_wired + *addedp > limit)
+			return KERN_RESOURCE_SHORTAGE;
+	}
+	if (entry->wired_count != 0)
+		return KERN_SUCCESS;
+	w->nobjects += vm_map_touch_changes(map, entry, wiring_writes(entry));
+	if (!vm_map_touch_charges(entry, wiring_writes(entry)))
+		return KERN_SUCCESS;
+	if (!vm_map_swap_reserve(map, bytes))
+		return KERN_RESOURCE_SHORTAGE;
+	w->reserved += bytes;
+	return KERN_SUCCESS;
+}
+
+/*
+ * All that vm_map_wire() can refuse, in the kernel's order.  Swap that copies
+ * need is reserved on the way; the caller gives it back on failure.
+ */
+static int
+wire_check(vm_map_t map, struct wiring *w)
+{
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
+	vm_size_t added = 0;
 	int rv;
 
 	rv = wiring_begin(map, w, &cur, &entry);
@@ -108,18 +149,10 @@ wire_check(vm_map_t map, const struct wiring *w)
 	for (; entry != NULL && entry->start < w->end;
 	     entry = vm_map_next(map, &cur)) {
 		rv = wiring_clip_check(map, w, entry);
+		if (rv == KERN_SUCCESS)
+			rv = wire_check_entry(map, w, &added, entry);
 		if (rv != KERN_SUCCESS)
 			return rv;
-		if (wiring_skips(w, entry)) {
-			if (!w->holes_ok)
-				return KERN_INVALID_ADDRESS;
-		} else if (w->user &&
-			   (entry->eflags & MAP_ENTRY_USER_WIRED) == 0) {
-			/* W5, and BUG-5: counted once, when it becomes so. */
-			added += wiring_overlap(w, entry);
-			if (limit != 0 && map->user_wired + added > limit)
-				return KERN_RESOURCE_SHORTAGE;
-		}
 		if (!w->holes_ok && wiring_hole_behind(w, &cur))
 			return KERN_INVALID_ADDRESS;
 	}
@@ -128,15 +161,18 @@ wire_check(vm_map_t map, const struct wiring *w)
 
 /* Count one wiring of an entry that lies in the range. */
 static void
-wire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry)
+wire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry,
+    vm_object_t *sparep)
 {
 	bool was_user = (entry->eflags & MAP_ENTRY_USER_WIRED) != 0;
 
 	if (wiring_skips(w, entry) || (w->user && was_user))
 		return;
-	if (entry->wired_count == 0)
+	if (entry->wired_count == 0) {
+		vm_map_touch_commit(map, entry, wiring_writes(entry), sparep);
 		vm_map_pmap_enter(map, entry->start, entry->end,
 		    entry->protection);
+	}
 	entry->wired_count++;
 	if (w->user) {
 		entry->eflags |= MAP_ENTRY_USER_WIRED;
@@ -146,8 +182,10 @@ wire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry)
 }
 
 static void
-unwire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry)
+unwire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry,
+    vm_object_t *sparep)
 {
+	(void)sparep; /* only wiring needs objects */
 	if (w->user && (entry->eflags & MAP_ENTRY_USER_WIRED) == 0)
 		return;
 	MPASS(entry->wired_count > 0);
@@ -161,29 +199,29 @@ unwire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry)
 
 /* Cut the range out of its entries, apply, and merge what became alike. */
 static void
-wiring_commit(vm_map_t map, const struct wiring *w, struct vm_map_spare *spare,
+wiring_commit(vm_map_t map, const struct wiring *w, vm_object_t *sparep,
     void (*apply)(vm_map_t map, const struct wiring *w,
-	struct vm_map_entry *entry))
+	struct vm_map_entry *entry, vm_object_t *sparep))
 {
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
 
 	entry = vm_map_seek_next(map, w->start, &cur);
 	if (entry != NULL && entry->start < w->start)
-		vm_map_clip_start(map, &cur, w->start, spare);
+		vm_map_clip_start(map, &cur, w->start, sparep);
 	for (; entry != NULL && entry->start < w->end;
 	     entry = vm_map_next(map, &cur)) {
-		vm_map_clip_end(map, &cur, w->end, spare);
-		apply(map, w, entry);
+		vm_map_clip_end(map, &cur, w->end, sparep);
+		apply(map, w, entry, sparep);
 	}
-	vm_map_spare_fini(spare);
+	vm_object_spare_fini(sparep);
 	vm_map_merge_range(map, w->start, w->end);
 }
 
 int
 vm_map_wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 {
-	struct vm_map_spare spare;
+	vm_object_t spare = NULL;
 	struct wiring w;
 	int rv;
 
@@ -193,13 +231,19 @@ vm_map_wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 		return KERN_SUCCESS;
 	w = wiring_make(map, start, end, flags);
 	rv = wire_check(map, &w);
-	if (rv != KERN_SUCCESS || w.start == w.end)
+	if (rv == KERN_SUCCESS && w.start == w.end)
 		return rv;
-	rv = vm_map_reserve_clips(map, w.start, w.end, &spare);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	wiring_commit(map, &w, &spare, wire_entry);
-	return KERN_SUCCESS;
+	if (rv == KERN_SUCCESS)
+		rv = vm_object_spare_add(map->pmap->arch, w.nobjects, &spare);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_reserve_clips(map, w.start, w.end, &spare);
+	if (rv == KERN_SUCCESS) {
+		wiring_commit(map, &w, &spare, wire_entry);
+		return KERN_SUCCESS;
+	}
+	vm_account_release(map->account, w.reserved);
+	vm_object_spare_fini(&spare);
+	return rv;
 }
 
 int
@@ -241,7 +285,7 @@ unwire_check(vm_map_t map, const struct wiring *w)
 int
 vm_map_unwire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 {
-	struct vm_map_spare spare;
+	vm_object_t spare = NULL;
 	struct wiring w;
 	int rv;
 

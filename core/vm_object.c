@@ -1,21 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
+/*
+ * Objects: references, shadow chains, charges.
+ *
+ *	entry -> object -> backing -> backing's backing
+ *	         (a shadow: its pages hide those behind it)
+ *
+ * An object is dead when the last reference goes; then its reference to what
+ * backs it goes too.  When the last reference but one goes, and that one is a
+ * shadow's, nobody needs the border between the two: the shadow takes over
+ * what it shadows.
+ */
+
 #include "core/kassert.h"
+#include "core/lock.h"
 #include "core/uma.h"
 #include "core/vm_object_int.h"
 
-static vm_object_t
-object_create(const struct arch *arch, enum obj_type type, vm_size_t size,
-    uint32_t flags)
+static struct vm_mutex object_lock = {
+    .mtx = PTHREAD_MUTEX_INITIALIZER,
+    .rank = VM_RANK_OBJECT,
+};
+
+/* Life. */
+
+static void
+object_init(vm_object_t object, const struct arch *arch, enum obj_type type,
+    vm_size_t size, uint32_t flags)
 {
-	vm_object_t object;
 	vm_size_t pagesize = arch->machine->page_size;
 
 	MPASS((size & (pagesize - 1)) == 0);
 
-	object = uma_malloc(arch, sizeof(*object));
-	if (object == NULL)
-		return NULL;
 	*object = (struct vm_object){
 	    .arch = arch,
 	    .pagesize = pagesize,
@@ -24,83 +40,187 @@ object_create(const struct arch *arch, enum obj_type type, vm_size_t size,
 	    .flags = flags,
 	    .size = size / pagesize,
 	};
-	vm_mutex_init(&object->lock, VM_RANK_OBJECT);
-	return object;
 }
 
 vm_object_t
 vm_object_allocate(pmap_t pmap, enum obj_type type, vm_size_t size)
 {
 	uint32_t flags = type == OBJT_SWAP ? OBJ_ANON | OBJ_ONEMAPPING : 0;
+	vm_object_t object;
 
 	MPASS(type == OBJT_SWAP || type == OBJT_SUPER || type == OBJT_SG);
 	KASSERT(type != OBJT_SUPER || pmap->arch->machine->nsuper > 0,
 	    "a machine without superpages");
 
+	object = uma_malloc(pmap->arch, sizeof(*object));
+	if (object == NULL)
+		return NULL;
 	/* Superpages begin at page 0 of the object until told otherwise. */
 	if (type == OBJT_SUPER)
 		flags |= OBJ_COLORED;
-	return object_create(pmap->arch, type, size, flags);
+	object_init(object, pmap->arch, type, size, flags);
+	return object;
 }
 
-vm_object_t
-vm_object_allocate_anon(const struct arch *arch, vm_size_t size)
+int
+vm_object_spare_add(const struct arch *arch, unsigned n, vm_object_t *sparep)
 {
-	return object_create(arch, OBJT_SWAP, size, OBJ_ANON | OBJ_ONEMAPPING);
+	vm_object_t object, added = NULL;
+
+	while (n-- > 0) {
+		object = uma_malloc(arch, sizeof(*object));
+		if (object == NULL) {
+			vm_object_spare_fini(&added);
+			return KERN_RESOURCE_SHORTAGE;
+		}
+		object_init(object, arch, OBJT_SWAP, 0,
+		    OBJ_ANON | OBJ_ONEMAPPING);
+		object->spare_next = added;
+		added = object;
+	}
+	while ((object = added) != NULL) {
+		added = object->spare_next;
+		object->spare_next = *sparep;
+		*sparep = object;
+	}
+	return KERN_SUCCESS;
 }
 
 void
-vm_object_reference(vm_object_t object)
+vm_object_spare_fini(vm_object_t *sparep)
 {
-	if (object == NULL)
-		return;
-	vm_mutex_lock(&object->lock);
-	MPASS(object->refs > 0);
-	object->refs++;
-	vm_mutex_unlock(&object->lock);
+	vm_object_t object;
+
+	while ((object = *sparep) != NULL) {
+		*sparep = object->spare_next;
+		MPASS(object->refs == 1 && object->size == 0);
+		uma_free(object->arch, object, sizeof(*object));
+	}
 }
 
-/* The last reference is gone: nobody else can see the object any more. */
+vm_object_t
+vm_object_spare_take(vm_object_t *sparep, vm_size_t size)
+{
+	vm_object_t object = *sparep;
+
+	KASSERT(object != NULL, "no object was set aside");
+
+	*sparep = object->spare_next;
+	object->spare_next = NULL;
+	object->size = size / object->pagesize;
+	return object;
+}
+
+/* Chains. */
+
 static void
-object_settle(vm_object_t object)
+chain_attach(vm_object_t object, vm_object_t backing, vm_ooffset_t offset)
+{
+	MPASS(object->backing == NULL && backing->refs > 0);
+
+	object->backing = backing;
+	object->backing_offset = offset;
+	object->shadow_next = backing->shadow_first;
+	backing->shadow_first = object;
+	backing->nshadows++;
+}
+
+static vm_object_t
+chain_detach(vm_object_t object)
+{
+	vm_object_t backing = object->backing, *p;
+
+	if (backing == NULL)
+		return NULL;
+	for (p = &backing->shadow_first; *p != object; p = &(*p)->shadow_next)
+		MPASS(*p != NULL);
+	*p = object->shadow_next;
+	object->shadow_next = NULL;
+	object->backing = NULL;
+	backing->nshadows--;
+	return backing;
+}
+
+static void
+object_uncharge(vm_object_t object)
+{
+	if (object->cred == NULL)
+		return;
+	vm_account_release(object->cred, object->charge);
+	vm_account_unref(object->cred);
+	object->cred = NULL;
+	object->charge = 0;
+}
+
+/* Nobody has it any more: onto the list with it. */
+static void
+object_die(vm_object_t object, vm_object_t *deadp)
 {
 	MPASS(object->refs == 0 && object->nshadows == 0);
+	MPASS(object->backing == NULL);
 
-	if (object->cred != NULL) {
-		vm_account_release(object->cred, object->charge);
-		vm_account_unref(object->cred);
-		object->cred = NULL;
+	object_uncharge(object);
+	object->spare_next = *deadp;
+	*deadp = object;
+}
+
+static void
+collapse_locked(vm_object_t object, vm_object_t *deadp)
+{
+	vm_object_t backing, next;
+	vm_ooffset_t offset;
+
+	while ((backing = object->backing) != NULL &&
+	       (backing->flags & OBJ_ANON) != 0 && backing->refs == 1) {
+		MPASS(backing->nshadows == 1);
+		offset = object->backing_offset + backing->backing_offset;
+		(void)chain_detach(object);
+		next = chain_detach(backing);
+		if (next != NULL)
+			chain_attach(object, next, offset);
+		backing->refs = 0;
+		object_die(backing, deadp);
+	}
+}
+
+void
+vm_object_collapse(vm_object_t object, vm_object_t *deadp)
+{
+	vm_mutex_lock(&object_lock);
+	collapse_locked(object, deadp);
+	vm_mutex_unlock(&object_lock);
+}
+
+/* One reference less, and what follows from it. */
+static void
+drop_locked(vm_object_t object, vm_object_t *deadp)
+{
+	vm_object_t backing;
+
+	while (object != NULL) {
+		MPASS(object->refs > 0);
+		if (--object->refs == 0) {
+			backing = chain_detach(object);
+			object_die(object, deadp);
+			object = backing;
+			continue;
+		}
+		if (object->refs > 1 || (object->flags & OBJ_ANON) == 0)
+			return;
+		if (object->nshadows == 0)
+			object->flags |= OBJ_ONEMAPPING;
+		else
+			collapse_locked(object->shadow_first, deadp);
+		return;
 	}
 }
 
 void
 vm_object_drop(vm_object_t object, vm_object_t *deadp)
 {
-	vm_object_t backing;
-
-	for (; object != NULL; object = backing) {
-		vm_mutex_lock(&object->lock);
-		MPASS(object->refs > 0);
-		if (--object->refs > 0) {
-			if (object->refs == 1 && object->nshadows == 0 &&
-			    (object->flags & OBJ_ANON) != 0)
-				object->flags |= OBJ_ONEMAPPING;
-			vm_mutex_unlock(&object->lock);
-			return;
-		}
-		vm_mutex_unlock(&object->lock);
-
-		backing = object->backing;
-		object->backing = NULL;
-		if (backing != NULL) {
-			vm_mutex_lock(&backing->lock);
-			backing->nshadows--;
-			vm_mutex_unlock(&backing->lock);
-		}
-		object_settle(object);
-		object->dead_next = *deadp;
-		*deadp = object;
-	}
+	vm_mutex_lock(&object_lock);
+	drop_locked(object, deadp);
+	vm_mutex_unlock(&object_lock);
 }
 
 void
@@ -109,13 +229,23 @@ vm_object_bury(vm_object_t dead)
 	vm_object_t object;
 
 	while ((object = dead) != NULL) {
-		MPASS(object->refs == 0);
-		dead = object->dead_next;
+		MPASS(object->refs == 0 && object->cred == NULL);
+		dead = object->spare_next;
 		if (object->release != NULL)
 			object->release(object->handle);
-		vm_mutex_fini(&object->lock);
 		uma_free(object->arch, object, sizeof(*object));
 	}
+}
+
+void
+vm_object_reference(vm_object_t object)
+{
+	if (object == NULL)
+		return;
+	vm_mutex_lock(&object_lock);
+	MPASS(object->refs > 0);
+	object->refs++;
+	vm_mutex_unlock(&object_lock);
 }
 
 void
@@ -127,17 +257,74 @@ vm_object_deallocate(vm_object_t object)
 	vm_object_bury(dead);
 }
 
+bool
+vm_object_shadow(vm_object_t *objectp, vm_ooffset_t *offsetp, vm_size_t size,
+    vm_object_t *sparep)
+{
+	vm_object_t source = *objectp, object;
+
+	MPASS(size > 0);
+
+	if (source != NULL && (source->flags & OBJ_ANON) != 0 &&
+	    vm_object_refs(source) == 1)
+		return false;
+	object = vm_object_spare_take(sparep, size);
+	if (source != NULL) {
+		vm_mutex_lock(&object_lock);
+		chain_attach(object, source, *offsetp);
+		if ((source->flags & OBJ_COLORED) != 0) {
+			object->flags |= OBJ_COLORED;
+			object->color =
+			    source->color + *offsetp / source->pagesize;
+		}
+		vm_mutex_unlock(&object_lock);
+	}
+	*objectp = object;
+	*offsetp = 0;
+	return true;
+}
+
+void
+vm_object_split(vm_object_t *objectp, vm_ooffset_t *offsetp, vm_size_t size,
+    vm_object_t *sparep, vm_object_t *deadp)
+{
+	vm_object_t whole = *objectp, part, backing = whole->backing;
+
+	MPASS((whole->flags & OBJ_ONEMAPPING) != 0);
+
+	if (vm_object_refs(whole) <= 1)
+		return;
+	part = vm_object_spare_take(sparep, size);
+	vm_mutex_lock(&object_lock);
+	if (whole->cred != NULL) {
+		vm_account_ref(whole->cred);
+		part->cred = whole->cred;
+		part->charge = size;
+		vm_account_charge(part->cred, size);
+	}
+	if (backing != NULL) {
+		chain_attach(part, backing, whole->backing_offset + *offsetp);
+		backing->refs++;
+	}
+	drop_locked(whole, deadp);
+	vm_mutex_unlock(&object_lock);
+	*objectp = part;
+	*offsetp = 0;
+}
+
+/* What there is to know. */
+
 void
 vm_object_set_handle(vm_object_t object, void *handle,
     void (*release)(void *handle))
 {
-	vm_mutex_lock(&object->lock);
+	vm_mutex_lock(&object_lock);
 	KASSERT(object->release == NULL, "an object has one backing");
 	object->handle = handle;
 	object->release = release;
 	/* Its size is that of what backs it: the map must not extend it. */
 	object->flags &= ~(uint32_t)(OBJ_ANON | OBJ_ONEMAPPING);
-	vm_mutex_unlock(&object->lock);
+	vm_mutex_unlock(&object_lock);
 }
 
 void *
@@ -149,10 +336,10 @@ vm_object_handle(vm_object_t object)
 void
 vm_object_color(vm_object_t object, vm_pindex_t color)
 {
-	vm_mutex_lock(&object->lock);
+	vm_mutex_lock(&object_lock);
 	object->color = color;
 	object->flags |= OBJ_COLORED;
-	vm_mutex_unlock(&object->lock);
+	vm_mutex_unlock(&object_lock);
 }
 
 bool
@@ -178,23 +365,13 @@ vm_object_type(vm_object_t object)
 vm_size_t
 vm_object_size(vm_object_t object)
 {
-	vm_size_t size;
-
-	vm_mutex_lock(&object->lock);
-	size = object->size * object->pagesize;
-	vm_mutex_unlock(&object->lock);
-	return size;
+	return object->size * object->pagesize;
 }
 
 unsigned
 vm_object_refs(vm_object_t object)
 {
-	unsigned refs;
-
-	vm_mutex_lock(&object->lock);
-	refs = object->refs;
-	vm_mutex_unlock(&object->lock);
-	return refs;
+	return object->refs;
 }
 
 vm_object_t
@@ -203,27 +380,41 @@ vm_object_backing(vm_object_t object)
 	return object->backing;
 }
 
+bool
+vm_object_is_anon(vm_object_t object)
+{
+	return (object->flags & OBJ_ANON) != 0;
+}
+
+bool
+vm_object_is_onemapping(vm_object_t object)
+{
+	return (object->flags & OBJ_ONEMAPPING) != 0;
+}
+
+/* Charges. */
+
 void
 vm_object_set_charge(vm_object_t object, struct vm_account *account,
     vm_size_t bytes)
 {
-	vm_mutex_lock(&object->lock);
+	vm_mutex_lock(&object_lock);
 	KASSERT(object->cred == NULL, "an object is charged once");
 	vm_account_ref(account);
 	object->cred = account;
 	object->charge = bytes;
-	vm_mutex_unlock(&object->lock);
+	vm_mutex_unlock(&object_lock);
 }
 
 void
 vm_object_clear_charge(vm_object_t object)
 {
-	vm_mutex_lock(&object->lock);
+	vm_mutex_lock(&object_lock);
 	MPASS(object->cred != NULL);
 	vm_account_unref(object->cred);
 	object->cred = NULL;
 	object->charge = 0;
-	vm_mutex_unlock(&object->lock);
+	vm_mutex_unlock(&object_lock);
 }
 
 struct vm_account *
@@ -232,15 +423,26 @@ vm_object_cred(vm_object_t object)
 	return object == NULL ? NULL : object->cred;
 }
 
+/* Mappings. */
+
 void
 vm_object_mapped(vm_object_t object)
 {
-	vm_mutex_lock(&object->lock);
+	vm_mutex_lock(&object_lock);
 	MPASS(object->refs > 0);
 	if ((object->flags & OBJ_ANON) != 0 &&
 	    (object->refs > 1 || object->nshadows > 0))
 		object->flags &= ~(uint32_t)OBJ_ONEMAPPING;
-	vm_mutex_unlock(&object->lock);
+	vm_mutex_unlock(&object_lock);
+}
+
+void
+vm_object_clear_onemapping(vm_object_t object)
+{
+	vm_mutex_lock(&object_lock);
+	MPASS(object->refs > 0);
+	object->flags &= ~(uint32_t)OBJ_ONEMAPPING;
+	vm_mutex_unlock(&object_lock);
 }
 
 /* Cut the object to `size` pages and give back the charge of the rest. */
@@ -260,20 +462,24 @@ object_truncate(vm_object_t object, vm_pindex_t size)
 }
 
 void
-vm_object_unmapped(vm_object_t object, vm_ooffset_t offset, vm_size_t size)
+vm_object_unmapped(vm_object_t object, vm_ooffset_t offset, vm_size_t size,
+    vm_object_t *deadp)
 {
 	vm_pindex_t first = offset / object->pagesize;
 	vm_pindex_t last = first + size / object->pagesize;
 
-	vm_mutex_lock(&object->lock);
+	vm_mutex_lock(&object_lock);
 	MPASS(object->refs > 0);
 	if ((object->flags & OBJ_ANON) != 0 && object->refs != 1 &&
-	    (object->flags & OBJ_ONEMAPPING) != 0 && last >= object->size &&
-	    first < object->size)
-		object_truncate(object, first);
-	vm_mutex_unlock(&object->lock);
+	    (object->flags & OBJ_ONEMAPPING) != 0) {
+		collapse_locked(object, deadp);
+		if (last >= object->size && first < object->size)
+			object_truncate(object, first);
+	}
+	vm_mutex_unlock(&object_lock);
 }
 
+/* M4: may it become longer behind `end` pages? */
 static bool
 object_can_extend(vm_object_t object, vm_pindex_t end)
 {
@@ -283,39 +489,80 @@ object_can_extend(vm_object_t object, vm_pindex_t end)
 	       (object->flags & OBJ_ONEMAPPING) != 0;
 }
 
-bool
-vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
+/*
+ * A charged object pays for the growth.  What the caller has reserved for the
+ * range becomes its; what it paid for already goes back.
+ */
+static bool
+coalesce_pay(vm_object_t object, const struct vm_coalesce *how, vm_size_t grown,
     bool (*reserve)(void *arg, struct vm_account *cred, vm_size_t bytes),
     void *arg)
 {
-	vm_size_t pagesize, grown, overlap;
+	vm_size_t paid = MIN(grown, how->next_size);
+
+	if (object->cred == NULL)
+		return true;
+	if (how->charged) {
+		vm_account_release(object->cred, how->next_size - paid);
+		object->charge += paid;
+		return true;
+	}
+	if (grown > 0 && !reserve(arg, object->cred, grown))
+		return false;
+	object->charge += grown;
+	return true;
+}
+
+bool
+vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
+    bool (*reserve)(void *arg, struct vm_account *cred, vm_size_t bytes),
+    void *arg, vm_object_t *deadp)
+{
 	vm_pindex_t next, end;
+	vm_size_t grown;
 	bool ok = false;
 
 	if (object == NULL)
 		return true;
-	pagesize = object->pagesize;
-	next = (how->offset + how->prev_size) / pagesize;
-	end = next + how->next_size / pagesize;
+	next = (how->offset + how->prev_size) / object->pagesize;
+	end = next + how->next_size / object->pagesize;
 
-	vm_mutex_lock(&object->lock);
-	if (!object_can_extend(object, next))
-		goto out;
-	grown = end > object->size ? (end - object->size) * pagesize : 0;
-	if (object->cred != NULL && how->chargeable) {
-		if (how->charged) {
-			overlap = how->next_size - MIN(grown, how->next_size);
-			vm_account_release(object->cred, overlap);
-			object->charge += how->next_size - overlap;
-		} else {
-			if (grown > 0 && !reserve(arg, object->cred, grown))
-				goto out;
-			object->charge += grown;
-		}
+	vm_mutex_lock(&object_lock);
+	if ((object->flags & OBJ_ANON) != 0)
+		collapse_locked(object, deadp);
+	grown =
+	    end > object->size ? (end - object->size) * object->pagesize : 0;
+	if (object_can_extend(object, next) &&
+	    coalesce_pay(object, how, grown, reserve, arg)) {
+		object->size = MAX(object->size, end);
+		ok = true;
 	}
-	object->size = MAX(object->size, end);
-	ok = true;
-out:
-	vm_mutex_unlock(&object->lock);
+	vm_mutex_unlock(&object_lock);
 	return ok;
+}
+
+const char *
+vm_object_check(vm_object_t object)
+{
+	const char *bad = NULL;
+
+	vm_mutex_lock(&object_lock);
+	for (; object != NULL && bad == NULL; object = object->backing) {
+		unsigned n = 0;
+
+		for (vm_object_t s = object->shadow_first; s != NULL;
+		     s = s->shadow_next, n++)
+			if (s->backing != object)
+				bad = "[object.chain] a shadow of another";
+		if (object->refs == 0)
+			bad = "[object.refs] a dead object is shown";
+		else if (n != object->nshadows)
+			bad = "[object.chain] shadows are miscounted";
+		else if (object->refs < n)
+			bad = "[object.refs] fewer references than shadows";
+		else if (object->cred == NULL && object->charge != 0)
+			bad = "[object.charge] a charge without an account";
+	}
+	vm_mutex_unlock(&object_lock);
+	return bad;
 }

@@ -4,11 +4,12 @@
 /*
  * The object inside.
  *
- * Lock legend: (c) constant after creation, (o) the object's lock.  A shadow
- * is locked before what it shadows.
+ * Lock legend: (c) constant after creation, (g) the one lock of all objects.
+ * Shadow chains tie objects of different maps together, and what is done
+ * under the lock is a few pointers: one lock is simpler than an order among
+ * many, and costs less.
  */
 
-#include "core/lock.h"
 #include "core/vm_account_int.h"
 #include "core/vm_object.h"
 #include "core/vm_param.h"
@@ -18,35 +19,66 @@
 #define OBJ_COLORED    0x0004 /* `color` means something */
 
 struct vm_object {
-	struct vm_mutex lock;        /* rank VM_RANK_OBJECT */
 	const struct arch *arch;     /* (c) where its memory is from */
 	vm_size_t pagesize;          /* (c) bytes */
 	enum obj_type type;          /* (c) */
-	unsigned refs;               /* (o) */
-	uint32_t flags;              /* (o) OBJ_* */
-	vm_pindex_t size;            /* (o) pages */
-	vm_pindex_t color;           /* (o) pages */
-	struct vm_account *cred;     /* (o) one reference; NULL: not charged */
-	vm_size_t charge;            /* (o) bytes that cred holds for it */
-	vm_object_t backing;         /* (o) what it shadows; one reference */
-	vm_ooffset_t backing_offset; /* (o) bytes */
-	unsigned nshadows;           /* (o) objects that shadow it */
-	vm_object_t dead_next;       /* on a list of objects nobody has */
-	void *handle;                /* (o) */
-	void (*release)(void *handle); /* (o) */
+	unsigned refs;               /* (g) */
+	uint32_t flags;              /* (g) OBJ_* */
+	vm_pindex_t size;            /* (g) pages */
+	vm_pindex_t color;           /* (g) pages */
+	struct vm_account *cred;     /* (g) one reference; NULL: not charged */
+	vm_size_t charge;            /* (g) bytes that cred holds for it */
+	vm_object_t backing;         /* (g) what it shadows; one reference */
+	vm_ooffset_t backing_offset; /* (g) bytes */
+	vm_object_t shadow_first;    /* (g) an object that shadows it */
+	vm_object_t shadow_next;     /* (g) another one of the same backing */
+	unsigned nshadows;           /* (g) length of the list */
+	vm_object_t spare_next;      /* on a list of blank or dead objects */
+	void *handle;                /* (g) */
+	void (*release)(void *handle); /* (g) */
 };
+
+/*
+ * Blank objects, set aside for a commit that may need `n` of them.
+ * KERN_RESOURCE_SHORTAGE: none is added.
+ */
+int vm_object_spare_add(const struct arch *arch, unsigned n,
+    vm_object_t *sparep);
+void vm_object_spare_fini(vm_object_t *sparep);
+
+/* Make an anonymous, zero-filled object of `size` bytes out of a blank one. */
+vm_object_t vm_object_spare_take(vm_object_t *sparep, vm_size_t size);
+
+/*
+ * Put a new object in front of *objectp, for `size` bytes at *offsetp; the
+ * caller's reference becomes the new object's.  Nothing is done where nobody
+ * else can see *objectp anyway: false.
+ */
+bool vm_object_shadow(vm_object_t *objectp, vm_ooffset_t *offsetp,
+    vm_size_t size, vm_object_t *sparep);
+
+/* Take over what backs it, as far as nobody else has it. */
+void vm_object_collapse(vm_object_t object, vm_object_t *deadp);
+
+/*
+ * The part [*offsetp, + size) of an object that is shown once becomes an
+ * object of its own; the caller's reference moves to it.
+ */
+void vm_object_split(vm_object_t *objectp, vm_ooffset_t *offsetp,
+    vm_size_t size, vm_object_t *sparep, vm_object_t *deadp);
+
+/* It is shown more than once from now on. */
+void vm_object_clear_onemapping(vm_object_t object);
+bool vm_object_is_onemapping(vm_object_t object);
+bool vm_object_is_anon(vm_object_t object);
 
 /* What vm_object_coalesce() is asked. */
 struct vm_coalesce {
 	vm_ooffset_t offset; /* where the entry in front begins, bytes */
 	vm_size_t prev_size; /* what it shows, bytes */
 	vm_size_t next_size; /* what shall follow, bytes */
-	bool chargeable;     /* the new range may be charged at all */
 	bool charged;        /* the caller has reserved next_size */
 };
-
-/* Anonymous, zero filled; no charge.  NULL: no memory. */
-vm_object_t vm_object_allocate_anon(const struct arch *arch, vm_size_t size);
 
 /*
  * Charge `bytes` that are already reserved in `account` to the object, which
@@ -65,8 +97,8 @@ struct vm_account *vm_object_cred(vm_object_t object);
 void vm_object_mapped(vm_object_t object);
 
 /* An entry stops showing `size` bytes from `offset` on; it is still counted. */
-void vm_object_unmapped(vm_object_t object, vm_ooffset_t offset,
-    vm_size_t size);
+void vm_object_unmapped(vm_object_t object, vm_ooffset_t offset, vm_size_t size,
+    vm_object_t *deadp);
 
 /*
  * Extend the object behind what one entry shows of it.  `reserve` is asked
@@ -75,7 +107,7 @@ void vm_object_unmapped(vm_object_t object, vm_ooffset_t offset,
  */
 bool vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
     bool (*reserve)(void *arg, struct vm_account *cred, vm_size_t bytes),
-    void *arg);
+    void *arg, vm_object_t *deadp);
 
 /*
  * Drop a reference without calling anybody: if it was the last, the object
@@ -87,3 +119,6 @@ void vm_object_bury(vm_object_t dead);
 /* What address is congruent to it at `offset`: bytes, to be taken modulo. */
 vm_offset_t vm_object_phase(vm_object_t object, vm_ooffset_t offset);
 bool vm_object_is_colored(vm_object_t object);
+
+/* NULL, or the tag and text of what is wrong with the chain from here on. */
+const char *vm_object_check(vm_object_t object);

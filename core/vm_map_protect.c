@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Calls that change what a range may do, not where it lies: protect, inherit,
+ * madvise, submap; and those that only look: sync, check_protection.
+ */
+
+#include "core/vm_map_int.h"
+
+/* Cut [start, end) out of its entries; the result is the first one in it. */
+static struct vm_map_entry *
+clip_range(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    struct vm_cursor *cur, vm_object_t *sparep)
+{
+	struct vm_map_entry *entry, *last;
+	struct vm_cursor back;
+
+	if (end < map->tree.max) {
+		last = vm_map_seek(map, end, &back);
+		if (last != NULL && last->start < end)
+			vm_map_clip_end(map, &back, end, sparep);
+	}
+	entry = vm_map_seek_next(map, start, cur);
+	if (entry != NULL && entry->start < start)
+		vm_map_clip_start(map, cur, start, sparep);
+	return entry;
+}
+
+/* One call of vm_map_protect(). */
+struct protect {
+	vm_offset_t start, end;
+	vm_prot_t prot, max;
+	bool set_prot, set_max;
+	unsigned ncopies; /* user-wired entries to be copied */
+};
+
+/* P2: may every entry of the range have what is asked?  Pure. */
+static int
+protect_check(vm_map_t map, struct protect *p)
+{
+	vm_prot_t want = (vm_prot_t)((p->set_prot ? p->prot : 0) |
+				     (p->set_max ? p->max : 0));
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	vm_prot_t max;
+
+	for (entry = vm_map_seek_next(map, p->start, &cur);
+	     entry != NULL && entry->start < p->end;
+	     entry = vm_map_next(map, &cur)) {
+		if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
+			return KERN_INVALID_ARGUMENT;
+		max = entry->max_protection;
+		if (entry_is_guard(entry)) {
+			if ((entry->eflags & MAP_ENTRY_STACK_GAP) == 0)
+				continue;
+			max = entry->gap_max;
+		}
+		if ((want & ~max) != 0)
+			return KERN_PROTECTION_FAILURE;
+	}
+	return KERN_SUCCESS;
+}
+
+/* A user-wired entry that becomes writable is copied at once. */
+static bool
+protect_copies(const struct protect *p, const struct vm_map_entry *entry)
+{
+	uint32_t both = MAP_ENTRY_COW | MAP_ENTRY_USER_WIRED;
+
+	return p->set_prot && (p->prot & VM_PROT_WRITE) != 0 &&
+	       (entry->protection & VM_PROT_WRITE) == 0 &&
+	       (entry->eflags & both) == both;
+}
+
+/*
+ * What P4 reserves for an entry that becomes writable: for the entry, for the
+ * object that clipping will give it, or for the object that it has.
+ */
+static vm_size_t
+protect_charge(vm_map_t map, const struct protect *p,
+    const struct vm_map_entry *entry, bool *wholep)
+{
+	bool cut = entry->start < p->start || entry->end > p->end;
+	vm_object_t object = entry->object.vm_object;
+
+	*wholep = false;
+	if (!p->set_prot || (p->prot & ~entry->protection & VM_PROT_WRITE) == 0)
+		return 0;
+	if (entry_is_guard(entry) || entry_is_charged(entry))
+		return 0;
+	if (object == NULL && cut && !vm_map_is_system(map))
+		return entry_size(entry);
+	if (object == NULL || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+		return MIN(entry->end, p->end) - MAX(entry->start, p->start);
+	if (vm_object_type(object) != OBJT_SWAP)
+		return 0;
+	*wholep = true;
+	return vm_object_size(object);
+}
+
+/* Undo protect_reserve() for the entries in front of `stop`. */
+static void
+protect_unreserve(vm_map_t map, const struct protect *p,
+    const struct vm_map_entry *stop)
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	vm_size_t bytes;
+	bool whole;
+
+	for (entry = vm_map_seek_next(map, p->start, &cur); entry != stop;
+	     entry = vm_map_next(map, &cur)) {
+		if (!entry->pending)
+			continue;
+		entry->pending = false;
+		/* Charged as a whole it looks paid for; take that off first. */
+		if (entry_is_charged(entry))
+			vm_object_clear_charge(entry->object.vm_object);
+		bytes = protect_charge(map, p, entry, &whole);
+		vm_account_release(map->account, bytes);
+	}
+}
+
+/*
+ * P4: reserve swap for every entry that becomes writable, and mark it.  An
+ * object is charged at once, so that the next entry that shows it is not.
+ * BUG-7: when one reservation fails the others are given back.
+ */
+static int
+protect_reserve(vm_map_t map, const struct protect *p)
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	vm_size_t bytes;
+	bool whole;
+	int rv = KERN_SUCCESS;
+
+	for (entry = vm_map_seek_next(map, p->start, &cur);
+	     entry != NULL && entry->start < p->end;
+	     entry = vm_map_next(map, &cur)) {
+		if (entry->end > p->end)
+			rv = vm_map_clip_check(map, p->end);
+		bytes = protect_charge(map, p, entry, &whole);
+		if (rv == KERN_SUCCESS && bytes > 0 &&
+		    !vm_map_swap_reserve(map, bytes))
+			rv = KERN_RESOURCE_SHORTAGE;
+		if (rv != KERN_SUCCESS) {
+			protect_unreserve(map, p, entry);
+			return rv;
+		}
+		entry->pending = bytes > 0;
+		if (whole)
+			vm_object_set_charge(entry->object.vm_object,
+			    map->account, bytes);
+	}
+	return KERN_SUCCESS;
+}
+
+/* The entry, cut to the range, takes the charge that was reserved for it. */
+static void
+protect_take_charge(vm_map_t map, struct vm_map_entry *entry)
+{
+	vm_object_t object = entry->object.vm_object;
+
+	if (!entry->pending)
+		return;
+	entry->pending = false;
+	if (object == NULL || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+		entry->cred = true;
+	else if (vm_object_cred(object) == NULL)
+		vm_object_set_charge(object, map->account,
+		    vm_object_size(object));
+}
+
+void
+vm_map_entry_copy_wired(vm_map_t map, struct vm_map_entry *entry,
+    vm_object_t *sparep)
+{
+	vm_size_t size = entry_size(entry);
+
+	if ((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0) {
+		vm_object_drop(entry->object.vm_object, &map->dead_objects);
+		entry->object.vm_object = vm_object_spare_take(sparep, size);
+		entry->offset = 0;
+		if (entry->cred)
+			vm_object_set_charge(entry->object.vm_object,
+			    map->account, size);
+		entry->cred = false;
+	}
+	entry->eflags &= ~(uint32_t)(MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY);
+}
+
+/* P1, P3: the new rights of one entry. */
+static void
+protect_apply(vm_map_t map, const struct protect *p, struct vm_map_entry *entry,
+    vm_object_t *sparep)
+{
+	bool gap = (entry->eflags & MAP_ENTRY_STACK_GAP) != 0;
+	vm_prot_t *protp = gap ? &entry->gap_prot : &entry->protection;
+	vm_prot_t *maxp = gap ? &entry->gap_max : &entry->max_protection;
+	bool copies = protect_copies(p, entry);
+	vm_prot_t old = *protp;
+
+	if (entry_is_guard(entry) && !gap)
+		return;
+	if (p->set_max) {
+		*maxp = p->max;
+		*protp &= p->max;
+	}
+	if (p->set_prot)
+		*protp = p->prot;
+	MPASS((*protp & ~*maxp) == 0);
+	if (copies)
+		vm_map_entry_copy_wired(map, entry, sparep);
+	if (*protp != old && !gap)
+		vm_map_pmap_protect(map, entry->start, entry->end, *protp);
+}
+
+/* Objects that protect_apply() may need. */
+static unsigned
+protect_ncopies(vm_map_t map, const struct protect *p)
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	unsigned n = 0;
+
+	for (entry = vm_map_seek_next(map, p->start, &cur);
+	     entry != NULL && entry->start < p->end;
+	     entry = vm_map_next(map, &cur))
+		n += protect_copies(p, entry);
+	return n;
+}
+
+static void
+protect_commit(vm_map_t map, const struct protect *p, vm_object_t *sparep)
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+
+	for (entry = clip_range(map, p->start, p->end, &cur, sparep);
+	     entry != NULL && entry->start < p->end;
+	     entry = vm_map_next(map, &cur)) {
+		protect_take_charge(map, entry);
+		protect_apply(map, p, entry, sparep);
+	}
+	map->updates++;
+	vm_object_spare_fini(sparep);
+	vm_map_merge_range(map, p->start, p->end);
+}
+
+/* GROWSDOWN: the range begins with the gap of the stack that it begins in. */
+static vm_offset_t
+protect_start(vm_map_t map, vm_offset_t start)
+{
+	struct vm_cursor cur;
+	struct vm_map_entry *entry = vm_map_seek_next(map, start, &cur);
+	struct vm_map_entry *prev;
+
+	if (entry == NULL || (entry->eflags & MAP_ENTRY_GROWS_DOWN) == 0)
+		return start;
+	while ((entry->eflags & MAP_ENTRY_STACK_GAP) == 0 &&
+	       vm_tree_prev(&map->tree, &cur) &&
+	       (prev = vm_cursor_entry(&cur)) != NULL)
+		entry = prev;
+	return entry->start;
+}
+
+static int
+protect_locked(vm_map_t map, struct protect *p)
+{
+	vm_object_t spare = NULL;
+	int rv;
+
+	rv = protect_check(map, p);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_clip_check(map, p->start);
+	if (rv == KERN_SUCCESS)
+		rv = vm_object_spare_add(map->pmap->arch,
+		    protect_ncopies(map, p), &spare);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_reserve_clips(map, p->start, p->end, &spare);
+	if (rv == KERN_SUCCESS)
+		rv = protect_reserve(map, p);
+	if (rv == KERN_SUCCESS)
+		protect_commit(map, p, &spare);
+	vm_object_spare_fini(&spare);
+	return rv;
+}
+
+int
+vm_map_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    vm_prot_t new_prot, vm_prot_t new_maxprot, int flags)
+{
+	struct protect p = {
+	    .prot = new_prot,
+	    .max = new_maxprot,
+	    .set_prot = (flags & VM_MAP_PROTECT_SET_PROT) != 0,
+	    .set_max = (flags & VM_MAP_PROTECT_SET_MAXPROT) != 0,
+	};
+	vm_prot_t wx = VM_PROT_WRITE | VM_PROT_EXECUTE;
+	int rv = KERN_SUCCESS;
+
+	if (start == end)
+		return KERN_SUCCESS;
+	if (p.set_prot && p.set_max && (new_prot & ~new_maxprot) != 0)
+		return KERN_OUT_OF_BOUNDS;
+	vm_map_lock(map);
+	vm_map_clamp(map, &start, &end);
+	if ((map->flags & MAP_WXORX) != 0 && p.set_prot &&
+	    (new_prot & wx) == wx)
+		rv = KERN_PROTECTION_FAILURE;
+	else if (start < end) {
+		if ((flags & VM_MAP_PROTECT_GROWSDOWN) != 0)
+			start = protect_start(map, start);
+		p.start = start;
+		p.end = end;
+		rv = protect_locked(map, &p);
+	}
+	vm_map_unlock(map);
+	return rv;
+}
+
+/* H1: COPY may not split what has a split boundary.  Pure. */
+static int
+inherit_check(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    vm_inherit_t new_inheritance)
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	int rv;
+
+	rv = vm_map_clip_check(map, start);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_clip_check(map, end);
+	if (rv != KERN_SUCCESS || new_inheritance != VM_INHERIT_COPY)
+		return rv;
+	for (entry = vm_map_seek_next(map, start, &cur);
+	     entry != NULL && entry->start < end;
+	     entry = vm_map_next(map, &cur))
+		if ((entry->eflags & MAP_ENTRY_SPLIT_BOUNDARY_MASK) != 0)
+			return KERN_INVALID_ARGUMENT;
+	return KERN_SUCCESS;
+}
+
+static int
+inherit_locked(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    vm_inherit_t new_inheritance)
+{
+	struct vm_map_entry *entry;
+	vm_object_t spare = NULL;
+	struct vm_cursor cur;
+	int rv;
+
+	rv = inherit_check(map, start, end, new_inheritance);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_reserve_clips(map, start, end, &spare);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	for (entry = clip_range(map, start, end, &cur, &spare);
+	     entry != NULL && entry->start < end;
+	     entry = vm_map_next(map, &cur))
+		if (!entry_is_guard(entry) ||
+		    new_inheritance != VM_INHERIT_ZERO)
+			entry->inheritance = new_inheritance;
+	map->updates++;
+	vm_object_spare_fini(&spare);
+	vm_map_merge_range(map, start, end); /* BUG-2: the first one too */
+	return KERN_SUCCESS;
+}
+
+int
+vm_map_inherit(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    vm_inherit_t new_inheritance)
+{
+	int rv = KERN_SUCCESS;
+
+	if (new_inheritance < VM_INHERIT_SHARE ||
+	    new_inheritance > VM_INHERIT_ZERO)
+		return KERN_INVALID_ARGUMENT;
+	if (start == end)
+		return KERN_SUCCESS;
+	vm_map_lock(map);
+	vm_map_clamp(map, &start, &end);
+	if (start < end)
+		rv = inherit_locked(map, start, end, new_inheritance);
+	vm_map_unlock(map);
+	return rv;
+}
+
+/* What an advice does to the flags of an entry. */
+struct advice {
+	uint32_t clear, set; /* MAP_ENTRY_* */
+	bool flags;          /* it is one that changes flags */
+};
+
+static const struct advice advices[] = {
+    [VM_MADV_NORMAL] = {MAP_ENTRY_BEHAV_MASK, MAP_ENTRY_BEHAV_NORMAL, true},
+    [VM_MADV_RANDOM] = {MAP_ENTRY_BEHAV_MASK, MAP_ENTRY_BEHAV_RANDOM, true},
+    [VM_MADV_SEQUENTIAL] = {MAP_ENTRY_BEHAV_MASK, MAP_ENTRY_BEHAV_SEQUENTIAL,
+	true},
+    [VM_MADV_WILLNEED] = {0, 0, false},
+    [VM_MADV_DONTNEED] = {0, 0, false},
+    [VM_MADV_FREE] = {0, 0, false},
+    [VM_MADV_NOSYNC] = {0, MAP_ENTRY_NOSYNC, true},
+    [VM_MADV_AUTOSYNC] = {MAP_ENTRY_NOSYNC, 0, true},
+    [VM_MADV_NOCORE] = {0, MAP_ENTRY_NOCOREDUMP, true},
+    [VM_MADV_CORE] = {MAP_ENTRY_NOCOREDUMP, 0, true},
+};
+
+static int
+advise_flags(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    const struct advice *advice)
+{
+	struct vm_map_entry *entry;
+	vm_object_t spare = NULL;
+	struct vm_cursor cur;
+	int rv;
+
+	rv = vm_map_clip_check(map, start);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_clip_check(map, end);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_reserve_clips(map, start, end, &spare);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	for (entry = clip_range(map, start, end, &cur, &spare);
+	     entry != NULL && entry->start < end;
+	     entry = vm_map_next(map, &cur))
+		if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0)
+			entry->eflags =
+			    (entry->eflags & ~advice->clear) | advice->set;
+	map->updates++;
+	vm_object_spare_fini(&spare);
+	vm_map_merge_range(map, start, end);
+	return KERN_SUCCESS;
+}
+
+/* V1: WILLNEED maps what is resident; nothing is clipped. */
+static void
+advise_willneed(vm_map_t map, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+
+	for (entry = vm_map_seek_next(map, start, &cur);
+	     entry != NULL && entry->start < end;
+	     entry = vm_map_next(map, &cur))
+		if (!entry_is_guard(entry) && entry->wired_count == 0 &&
+		    (entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0)
+			vm_map_pmap_enter(map, MAX(start, entry->start),
+			    MIN(end, entry->end), entry->protection);
+}
+
+int
+vm_map_madvise(vm_map_t map, vm_offset_t start, vm_offset_t end, int advice)
+{
+	int rv = KERN_SUCCESS;
+
+	if (advice < 0 || (size_t)advice >= nitems(advices))
+		return KERN_INVALID_ARGUMENT; /* BUG-16: not an errno */
+	if (start == end)
+		return KERN_SUCCESS;
+	vm_map_lock(map);
+	vm_map_clamp(map, &start, &end);
+	if (start < end && advices[advice].flags)
+		rv = advise_flags(map, start, end, &advices[advice]);
+	else if (start < end && advice == VM_MADV_WILLNEED)
+		advise_willneed(map, start, end);
+	vm_map_unlock(map);
+	return rv;
+}
+
+/* Y1: what may not be synchronised.  Pure. */
+static int
+sync_check(vm_map_t map, vm_offset_t start, vm_offset_t end, bool invalidate)
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+
+	entry = vm_map_seek(map, start, &cur);
+	if (entry == NULL)
+		return KERN_INVALID_ADDRESS;
+	if (start == end) {
+		start = entry->start;
+		end = entry->end;
+	}
+	for (; entry != NULL && entry->start < end;
+	     entry = vm_map_next(map, &cur)) {
+		vm_size_t grain = vm_map_entry_grain(map, entry);
+
+		if (invalidate &&
+		    ((entry->eflags & MAP_ENTRY_USER_WIRED) != 0 ||
+			((start | end) & (grain - 1)) != 0))
+			return KERN_INVALID_ARGUMENT;
+		if (entry->end < end && entry->end < vm_cursor_gap_end(&cur))
+			return KERN_INVALID_ADDRESS;
+	}
+	return KERN_SUCCESS;
+}
+
+int
+vm_map_sync(vm_map_t map, vm_offset_t start, vm_offset_t end, bool syncio,
+    bool invalidate)
+{
+	int rv;
+
+	(void)syncio; /* no object has a pager that writes back */
+	vm_map_lock_read(map);
+	vm_map_clamp(map, &start, &end);
+	rv = sync_check(map, start, end, invalidate);
+	vm_map_unlock_read(map);
+	return rv;
+}
+
+bool
+vm_map_check_protection(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    vm_prot_t prot)
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+
+	vm_map_assert_locked(map);
+
+	if (start < map->tree.min ||
+	    (entry = vm_map_seek(map, start, &cur)) == NULL)
+		return false;
+	while (start < end) {
+		if (entry == NULL || entry->start > start ||
+		    (prot & ~entry->protection) != 0)
+			return false;
+		start = entry->end;
+		entry = vm_map_next(map, &cur);
+	}
+	return true;
+}
+
+bool
+vm_map_check_boundary(vm_map_t map, vm_offset_t start, vm_offset_t end)
+{
+	vm_map_assert_locked(map);
+
+	if (!vm_map_range_valid(map, start, end))
+		return false;
+	return start == end || (vm_map_clip_check(map, start) == KERN_SUCCESS &&
+				   vm_map_clip_check(map, end) == KERN_SUCCESS);
+}
+
+/* The one entry that holds [start, end) and may become a window. */
+static struct vm_map_entry *
+submap_entry(vm_map_t map, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+
+	entry = vm_map_seek(map, start, &cur);
+	if (entry == NULL || start == end || entry->end < end)
+		return NULL;
+	if ((entry->eflags & MAP_ENTRY_COW) != 0 ||
+	    (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0 ||
+	    entry->object.vm_object != NULL)
+		return NULL;
+	return entry;
+}
+
+static int
+submap_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, vm_map_t submap)
+{
+	struct vm_map_entry *entry;
+	vm_object_t spare = NULL;
+	struct vm_cursor cur;
+	int rv;
+
+	entry = submap_entry(map, start, end);
+	if (entry == NULL)
+		return KERN_INVALID_ARGUMENT;
+	/* Clipping makes an object, and a window has none (a user map's). */
+	if ((entry->start < start || entry->end > end) &&
+	    !vm_map_is_system(map))
+		return KERN_INVALID_ARGUMENT;
+	rv = vm_map_clip_check(map, start);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_clip_check(map, end);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_reserve_clips(map, start, end, &spare);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	entry = clip_range(map, start, end, &cur, &spare);
+	entry->eflags |= MAP_ENTRY_IS_SUB_MAP;
+	entry->object.sub_map = submap;
+	entry->offset = 0;
+	map->updates++;
+	vm_object_spare_fini(&spare);
+	return KERN_SUCCESS;
+}
+
+int
+vm_map_submap(vm_map_t map, vm_offset_t start, vm_offset_t end, vm_map_t submap)
+{
+	int rv;
+
+	MPASS(map != submap);
+
+	vm_map_lock(map);
+	vm_map_clamp(map, &start, &end);
+	rv = submap_locked(map, start, end, submap);
+	if (rv == KERN_SUCCESS)
+		submap->flags |= MAP_IS_SUB_MAP;
+	vm_map_unlock(map);
+	return rv;
+}
+
+void
+vm_map_simplify_entry(vm_map_t map, vm_map_entry_t entry)
+{
+	struct vm_cursor cur;
+
+	vm_map_assert_wlocked(map);
+
+	(void)vm_map_seek(map, entry->start, &cur);
+	MPASS(vm_cursor_entry(&cur) == entry);
+	(void)vm_map_try_merge(map, &cur);
+	if (vm_tree_next(&map->tree, &cur))
+		(void)vm_map_try_merge(map, &cur);
+}
