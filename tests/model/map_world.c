@@ -35,14 +35,16 @@ add_map(struct world *world, int i, vm_map_t real, struct model_map *model)
 	world->model[i] = model;
 }
 
-/* The generator of ASLR, the same for both sides in each operation. */
+/*
+ * The generator of ASLR: one number an operation, however often it is asked
+ * for; who asks once more than the other is not what is tested.
+ */
 static uint64_t
 next_random(void *arg, uint64_t bound)
 {
-	uint64_t *state = arg;
+	const uint64_t *nops = arg;
 
-	*state = *state * UINT64_C(6364136223846793005) + 1442695040888963407;
-	return (*state >> 33) % bound;
+	return (*nops * UINT64_C(6364136223846793005) >> 33) % bound;
 }
 
 static void
@@ -62,8 +64,8 @@ make_map(struct world *world, int i)
 	vm_map_set_limits(real, &setup->limits);
 	model_map_set_limits(model, &setup->limits);
 	if ((setup->flags & MAP_ASLR) != 0) {
-		vm_map_set_random(real, next_random, &world->random);
-		model_map_set_random(model, next_random, &world->random);
+		vm_map_set_random(real, next_random, &world->nops);
+		model_map_set_random(model, next_random, &world->nops);
 	}
 	add_map(world, i, real, model);
 }
@@ -625,7 +627,7 @@ world_apply(struct world *world, const struct map_op *op)
 		sim_fail_from(world->arch, op->fail_nth);
 	else if (op->fail_nth != 0)
 		sim_fail_nth(world->arch, op->fail_nth);
-	world->random = ++world->nops;
+	world->nops++;
 	do_real(world, op, robject, &real);
 	failed = op->fail_nth != 0 && sim_nfailed(world->arch) != 0;
 	sim_fail_never(world->arch);
@@ -643,7 +645,6 @@ world_apply(struct world *world, const struct map_op *op)
 	}
 
 	model_object_reference(mobject);
-	world->random = world->nops;
 	do_model(world, op, mobject, &model);
 	if (op->kind > OP_FIXED || model.rv != KERN_SUCCESS ||
 	    op->kind == OP_FINDSPACE)

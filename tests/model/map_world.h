@@ -74,7 +74,7 @@ struct world {
 	struct model_map *model[WORLD_MAPS];
 	vm_object_t robject[WORLD_OBJECTS];
 	struct model_object *mobject[WORLD_OBJECTS];
-	uint64_t nops, random; /* random: state of ASLR's generator */
+	uint64_t nops;   /* done so far */
 	uint64_t nshort; /* operations that ended for an injected failure */
 	uint64_t ncodes[OP_NKINDS][KERN_WOULD_BLOCK + 1];
 };
