@@ -35,7 +35,8 @@ set_quota(json_object *to, const char *key, struct holdfast_quota quota)
 	json_object *o = json_object_new_object();
 
 	cli_set_u64(o, "used", quota.used);
-	cli_set_u64(o, "limit", quota.limit);
+	if (quota.limit != UINT64_MAX)
+		cli_set_u64(o, "limit", quota.limit);
 	cli_set_u64(o, "highwater", quota.highwater);
 	(void)json_object_object_add(to, key, o);
 }
@@ -100,15 +101,20 @@ print_pool(const struct holdfast_pool_status *p)
 static void
 print_quota(const char *name, struct holdfast_quota quota, bool bytes)
 {
-	if (bytes)
-		printf("  %-9s %s of %s, at most so far %s\n", name,
-		    cli_size_text(quota.used), cli_size_text(quota.limit),
-		    cli_size_text(quota.highwater));
-	else
-		printf("  %-9s %llu of %llu, at most so far %llu\n", name,
-		    (unsigned long long)quota.used,
-		    (unsigned long long)quota.limit,
-		    (unsigned long long)quota.highwater);
+	char text[3][32];
+	uint64_t n[3] = {quota.used, quota.limit, quota.highwater};
+
+	for (int i = 0; i < 3; i++)
+		if (n[i] == UINT64_MAX)
+			(void)snprintf(text[i], sizeof(text[i]), "any number");
+		else if (bytes)
+			(void)snprintf(text[i], sizeof(text[i]), "%s",
+			    cli_size_text(n[i]));
+		else
+			(void)snprintf(text[i], sizeof(text[i]), "%llu",
+			    (unsigned long long)n[i]);
+	printf("  %-9s %s of %s, at most so far %s\n", name, text[0], text[1],
+	    text[2]);
 }
 
 static void

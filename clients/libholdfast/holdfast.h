@@ -334,7 +334,7 @@ struct holdfast_pool_status {
 	char degraded[256];
 };
 struct holdfast_quota {
-	uint64_t used, limit, highwater;
+	uint64_t used, limit, highwater; /* limit UINT64_MAX: none */
 };
 struct holdfast_tenant_status {
 	char tenant[64];

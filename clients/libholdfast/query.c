@@ -115,7 +115,10 @@ struct runs {
 	size_t n;
 };
 
-/* Append what one reply brings; ascending, as promised. */
+/*
+ * Append what one reply brings; ascending, as promised.  What reaches over the
+ * border of two replies comes in both.
+ */
 static int
 runs_append(struct holdfast *h, struct runs *runs, Holdfast__V1__Run **from,
     size_t n)
@@ -131,15 +134,25 @@ runs_append(struct holdfast *h, struct runs *runs, Holdfast__V1__Run **from,
 		return -ENOMEM;
 	runs->run = run;
 	for (size_t i = 0; i < n; i++) {
-		if (from[i]->start >= from[i]->end ||
-		    (runs->n > 0 && from[i]->start < run[runs->n - 1].end))
-			return hf_mistrust(h, "the daemon's runs are not in "
-					      "order");
-		run[runs->n++] = (struct holdfast_run){
-		    .start = from[i]->start,
-		    .end = from[i]->end,
-		    .domain = from[i]->domain,
-		};
+		struct holdfast_run last = {0}, next = {
+						    .start = from[i]->start,
+						    .end = from[i]->end,
+						    .domain = from[i]->domain,
+						};
+
+		if (runs->n > 0)
+			last = run[runs->n - 1];
+		if (i == 0 && last.start == next.start && last.end == next.end)
+			continue;
+		if (next.start >= next.end || next.start < last.end)
+			return hf_mistrust(h,
+			    "the daemon's runs are not in "
+			    "order: %#llx-%#llx behind %#llx-%#llx",
+			    (unsigned long long)next.start,
+			    (unsigned long long)next.end,
+			    (unsigned long long)last.start,
+			    (unsigned long long)last.end);
+		run[runs->n++] = next;
 	}
 	return 0;
 }
