@@ -183,10 +183,12 @@ open_pins(struct linux_pool *lp, const struct arch_linux_config *cfg)
 static void
 pool_free(struct linux_pool *lp)
 {
-	const int fds[] = {
+	int fds[] = {
 	    lp->lp_pagemap,
 	    lp->lp_kpagecount,
 	    lp->lp_zero,
+	    lp->lp_free_fd,
+	    lp->lp_nr_fd,
 	};
 
 	span_close_all(lp);
@@ -195,11 +197,10 @@ pool_free(struct linux_pool *lp)
 	for (size_t i = 0; i < nitems(fds); i++)
 		if (fds[i] >= 0)
 			(void)lp->lp_sys->close(fds[i]);
-	if (lp->lp_nr_fd >= 0)
-		(void)lp->lp_sys->close(lp->lp_nr_fd);
 	free(lp->lp_events);
 	pthread_mutex_destroy(&lp->lp_lock);
-	pthread_mutex_destroy(&lp->lp_order);
+	order_fini(&lp->lp_order);
+	pthread_mutex_destroy(&lp->lp_search);
 	pthread_mutex_destroy(&lp->lp_pins.lock);
 	free(lp);
 }
@@ -218,9 +219,10 @@ pool_new(const struct arch_linux_config *cfg)
 	lp->lp_node = cfg->node;
 	lp->lp_pin_want = cfg->pin;
 	lp->lp_standby = lp->lp_pagemap = lp->lp_kpagecount = -1;
-	lp->lp_zero = lp->lp_nr_fd = -1;
+	lp->lp_zero = lp->lp_nr_fd = lp->lp_free_fd = -1;
 	pthread_mutex_init(&lp->lp_lock, NULL);
-	pthread_mutex_init(&lp->lp_order, NULL);
+	order_init(&lp->lp_order);
+	pthread_mutex_init(&lp->lp_search, NULL);
 	pthread_mutex_init(&lp->lp_pins.lock, NULL);
 	return lp;
 }

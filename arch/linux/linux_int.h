@@ -4,10 +4,10 @@
 /*
  * What the files of arch/linux share.
  *
- * Locks: lp_order before lp_lock, never the other way round; neither is held
- * while memory is zeroed for nobody.  lp_order makes "free a frame, take it
- * elsewhere" one step, because the kernel's free list is a stack; lp_lock
- * guards the inventory and is never held over a system call that may sleep.
+ * Locks: lp_order makes "free a frame, take it elsewhere" one step, because
+ * the kernel's free list is a stack; a turn ends when the frame is taken, not
+ * when it is zeroed.  lp_lock guards the inventory and is never held over a
+ * system call.  Neither is taken while the other is held.
  */
 
 #include <pthread.h>
@@ -24,7 +24,22 @@
 /* A gigantic page, which the kernel can take apart into frames. */
 #define LINUX_GIGANTIC      (1ul << 30)
 /* Frames of others held at most while looking for our own. */
-#define LINUX_FOREIGN_MAX   64
+#define LINUX_FOREIGN_MAX   512
+
+/* Whose turn it is to free a frame and take it elsewhere: order.c. */
+enum order_state {
+	ORDER_IDLE,
+	ORDER_HELD,
+	ORDER_TAKING,
+};
+
+struct order {
+	pthread_mutex_t lock;
+	pthread_cond_t idle;
+	enum order_state state; /* (l) */
+	uint64_t turn;          /* (l) of which turn */
+	size_t until; /* (l) TAKING: over when fewer huge pages are free */
+};
 
 struct linux_pins {
 	pthread_mutex_t lock;
@@ -52,6 +67,7 @@ struct arch_span {
 	bool verified;          /* (c) once assembled */
 	size_t nout;            /* (p) frames not yet back in the standby */
 	size_t nevents;         /* (p) event records reserved for it */
+	unsigned nbusy;         /* searches that did not find all */
 	size_t nslots;          /* pin slots in use */
 	uint32_t *slots;        /* pin slots */
 	uint32_t *from;         /* by frame: the standby slot it came from */
@@ -74,10 +90,14 @@ struct linux_pool {
 	int lp_pagemap;        /* (c) /proc/self/pagemap, or -errno */
 	int lp_kpagecount;     /* (c) /proc/kpagecount, or -1 */
 	int lp_zero;           /* (c) /dev/zero */
-	int lp_nr_fd;          /* (c) nr_hugepages, read and write */
+	int lp_nr_fd;          /* (c) nr_hugepages */
+	int lp_free_fd;        /* (c) free_hugepages of the host, or -1 */
+	bool lp_may_write_nr;  /* (c) lp_nr_fd is open for writing */
 	size_t lp_raised;      /* frames nr_hugepages was raised by */
 
-	pthread_mutex_t lp_order; /* free here, take there */
+	struct order lp_order; /* free here, take there */
+	/* One search for withheld frames at a time; before the others. */
+	pthread_mutex_t lp_search;
 	pthread_mutex_t lp_lock;
 	struct inventory lp_inv;            /* (p) lp_lock */
 	struct arch_span *lp_spans;         /* (p) */
@@ -150,6 +170,8 @@ int numa_bind(const struct linux_pool *lp, int node);
 int sysfs_open(struct linux_pool *lp);
 /* How many the kernel has free, of this size and on this node. */
 int sysfs_free(const struct linux_pool *lp, size_t *np);
+/* The same without opening a file; SIZE_MAX: cannot tell. */
+size_t sysfs_nfree(const struct linux_pool *lp);
 /* Raise nr_hugepages until `nframes` are free; notes what must be undone. */
 int sysfs_raise(struct linux_pool *lp, size_t nframes);
 /*
@@ -160,6 +182,16 @@ int sysfs_raise(struct linux_pool *lp, size_t nframes);
 size_t sysfs_raise_runs(struct linux_pool *lp, size_t nframes);
 /* Undo up to `n` of what sysfs_raise() did. */
 void sysfs_lower(struct linux_pool *lp, size_t n);
+
+/* order.c */
+void order_init(struct order *order);
+void order_fini(struct order *order);
+/* Wait for a turn; from then on this thread may free frames. */
+void order_enter(struct linux_pool *lp);
+/* This thread has freed what it will; all it still does is take one frame. */
+uint64_t order_pass(struct linux_pool *lp);
+/* It has taken it, or could not. */
+void order_leave(struct linux_pool *lp, uint64_t turn);
 
 /* standby.c: frames in and out of the standby file. */
 

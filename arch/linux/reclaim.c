@@ -23,8 +23,10 @@
 /* Tries after the first round that may find nothing, for a holder who regrows
  * his file while we cut it. */
 #define RECLAIM_TRIES     8
-/* Bytes of others' frames that one search may hold. */
-#define RECLAIM_ASIDE_MAX (128ul << 20)
+/* Frames that the first search for a span holds aside; each next one twice as
+ * many, up to so many bytes. */
+#define RECLAIM_ASIDE     16
+#define RECLAIM_ASIDE_MAX (1ul << 30)
 
 struct aside {
 	size_t n;
@@ -145,11 +147,14 @@ take_one(struct linux_pool *lp, struct arch_span *span, size_t keep,
 }
 
 static struct aside
-aside_new(const struct linux_pool *lp)
+aside_new(const struct linux_pool *lp, unsigned nbusy)
 {
-	size_t max = RECLAIM_ASIDE_MAX / lp->lp_frame_size;
+	size_t max = MAX(RECLAIM_ASIDE_MAX / lp->lp_frame_size, 1);
 
-	return (struct aside){.max = MIN(MAX(max, 1), LINUX_FOREIGN_MAX)};
+	max = MIN(max, LINUX_FOREIGN_MAX);
+	return (struct aside){
+	    .max = MIN(max, (size_t)RECLAIM_ASIDE << MIN(nbusy, 16)),
+	};
 }
 
 static void
@@ -171,26 +176,50 @@ still_wanted(struct linux_pool *lp, const struct arch_span *span)
 	return n;
 }
 
+/*
+ * Look for frames that did not come back at once.  Their place on the kernel's
+ * stack may be under others', so those are held meanwhile.  A frame that is
+ * freed just before they are given back ends up under `max` of them, which is
+ * why there is one more try with the aside full, and why searches take turns.
+ */
+static void
+search(struct linux_pool *lp, struct arch_span *span, struct aside *aside)
+{
+	size_t failed = 0;
+	bool full = false;
+	int r = 0;
+
+	while (!full && failed < RECLAIM_TRIES && still_wanted(lp, span) > 0) {
+		full = aside->n == aside->max;
+		r = take_one(lp, span, 0, aside);
+		if (r < 0)
+			failed++;
+	}
+}
+
 size_t
 reclaim_span(struct linux_pool *lp, struct arch_span *span)
 {
-	struct aside aside = aside_new(lp);
-	size_t failed = 0;
+	struct aside aside = aside_new(lp, span->nbusy);
+	size_t out;
 
 	for (size_t i = span->nframes; i-- > 0;)
-		(void)take_one(lp, span, i, &aside); /* tried again below */
-	while (failed < RECLAIM_TRIES && aside.n < aside.max &&
-	       still_wanted(lp, span) > 0)
-		if (take_one(lp, span, 0, &aside) < 0)
-			failed++;
-	aside_give_back(lp, &aside);
-	return still_wanted(lp, span);
+		(void)take_one(lp, span, i, &aside); /* searched for below */
+	if (aside.n > 0 || still_wanted(lp, span) > 0) {
+		pthread_mutex_lock(&lp->lp_search);
+		search(lp, span, &aside);
+		aside_give_back(lp, &aside);
+		pthread_mutex_unlock(&lp->lp_search);
+	}
+	out = still_wanted(lp, span);
+	span->nbusy += out > 0;
+	return out;
 }
 
 int
 reclaim_missing(struct linux_pool *lp)
 {
-	struct aside aside = aside_new(lp);
+	struct aside aside = aside_new(lp, 0);
 	int came = 0;
 	int r = 0;
 

@@ -320,9 +320,9 @@ static void
 span_unpin(struct linux_pool *lp, struct arch_span *span)
 {
 	/* Unpinning frees what the holder punched: see standby.c. */
-	pthread_mutex_lock(&lp->lp_order);
+	order_enter(lp);
 	pins_drop(lp, span);
-	pthread_mutex_unlock(&lp->lp_order);
+	order_leave(lp, order_pass(lp));
 }
 
 /* Undo an assembly of which `ndone` frames had left the standby. */

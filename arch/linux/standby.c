@@ -18,19 +18,21 @@ int
 standby_move_out(struct linux_pool *lp, uint32_t slot, int domain, int fd,
     size_t index, bool *leftp)
 {
+	uint64_t turn;
 	int r;
 
 	*leftp = false;
 	r = numa_bind(lp, domain);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&lp->lp_order);
+	order_enter(lp);
 	r = memfd_punch(lp, lp->lp_standby, slot);
+	turn = order_pass(lp);
 	if (r == 0) {
 		*leftp = true;
 		r = memfd_take(lp, fd, index);
 	}
-	pthread_mutex_unlock(&lp->lp_order);
+	order_leave(lp, turn);
 	(void)numa_bind(lp, -1); /* back to the default cannot fail */
 	return r;
 }
@@ -39,17 +41,19 @@ int
 standby_move_in(struct linux_pool *lp, uint32_t slot, int domain, int fd,
     size_t keep)
 {
+	uint64_t turn;
 	int r;
 
 	r = numa_bind(lp, domain);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&lp->lp_order);
+	order_enter(lp);
 	if (fd >= 0)
 		r = memfd_cut(lp, fd, keep);
+	turn = order_pass(lp);
 	if (r == 0)
 		r = memfd_take(lp, lp->lp_standby, slot);
-	pthread_mutex_unlock(&lp->lp_order);
+	order_leave(lp, turn);
 	(void)numa_bind(lp, -1); /* back to the default cannot fail */
 	return r;
 }
@@ -91,9 +95,9 @@ standby_give_back(struct linux_pool *lp, uint32_t slot)
 {
 	int r;
 
-	pthread_mutex_lock(&lp->lp_order);
+	order_enter(lp);
 	r = memfd_punch(lp, lp->lp_standby, slot);
-	pthread_mutex_unlock(&lp->lp_order);
+	order_leave(lp, order_pass(lp));
 	if (r < 0)
 		return; /* the slot keeps a frame nobody counts on */
 	pthread_mutex_lock(&lp->lp_lock);
@@ -183,6 +187,18 @@ standby_probe(struct linux_pool *lp, bool without)
 	return r == -EPERM && without ? 0 : r;
 }
 
+/*
+ * Frames taken beyond the wanted ones where runs matter and gigantic pages are
+ * not to be had: after the kernel's scattered leftovers come whole blocks.
+ */
+static size_t
+run_spare(const struct linux_pool *lp, const struct arch_linux_config *cfg)
+{
+	bool runs = cfg->may_raise && cfg->prefer_runs;
+
+	return runs ? 2 * LINUX_GIGANTIC / lp->lp_frame_size : 0;
+}
+
 /* How many frames to take at first.  What is too many is given back. */
 static int
 standby_raise(struct linux_pool *lp, const struct arch_linux_config *cfg,
@@ -190,13 +206,14 @@ standby_raise(struct linux_pool *lp, const struct arch_linux_config *cfg,
 {
 	size_t came;
 
-	if (!cfg->may_raise)
-		return 0;
+	if (!cfg->may_raise || !lp->lp_may_write_nr)
+		return 0; /* what cannot be lowered again is not raised */
 	came = cfg->prefer_runs ? sysfs_raise_runs(lp, cfg->nframes) : 0;
 	if (came >= cfg->nframes) {
 		*wantp = came;
 		return 0;
 	}
+	*wantp += run_spare(lp, cfg);
 	return sysfs_raise(lp, *wantp);
 }
 
@@ -231,7 +248,8 @@ standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg)
 	size_t most;
 	int r;
 
-	most = MAX(want, roundup2(cfg->nframes, MAX(per, 1)));
+	most =
+	    MAX(want + run_spare(lp, cfg), roundup2(cfg->nframes, MAX(per, 1)));
 	most = MAX(most, cfg->nframes_max) + LINUX_FOREIGN_MAX;
 	r = inventory_init(&lp->lp_inv, (uint32_t)most, lp->lp_frame_size);
 	if (r == 0)

@@ -62,18 +62,27 @@ number_write(const struct linux_pool *lp, int fd, size_t number)
 	return n < 0 ? (int)n : 0;
 }
 
+static int
+open_free(const struct linux_pool *lp)
+{
+	return hugepages_file(lp, lp->lp_frame_size, "free_hugepages",
+	    O_RDONLY);
+}
+
 int
 sysfs_open(struct linux_pool *lp)
 {
 	int fd;
 
 	fd = hugepages_file(lp, lp->lp_frame_size, "nr_hugepages", O_RDWR);
+	lp->lp_may_write_nr = fd >= 0;
 	if (fd == -EACCES || fd == -EPERM || fd == -EROFS)
 		fd = hugepages_file(lp, lp->lp_frame_size, "nr_hugepages",
 		    O_RDONLY);
 	if (fd < 0)
 		return fd == -ENOENT ? -ENOTSUP : fd;
 	lp->lp_nr_fd = fd;
+	lp->lp_free_fd = open_free(lp); /* without it turns are longer */
 	return 0;
 }
 
@@ -83,12 +92,22 @@ sysfs_free(const struct linux_pool *lp, size_t *np)
 	int fd;
 	int r;
 
-	fd = hugepages_file(lp, lp->lp_frame_size, "free_hugepages", O_RDONLY);
+	fd = open_free(lp);
 	if (fd < 0)
 		return fd;
 	r = number_read(lp, fd, np);
 	(void)lp->lp_sys->close(fd);
 	return r;
+}
+
+size_t
+sysfs_nfree(const struct linux_pool *lp)
+{
+	size_t n;
+
+	if (lp->lp_free_fd < 0 || number_read(lp, lp->lp_free_fd, &n) < 0)
+		return SIZE_MAX;
+	return n;
 }
 
 int
