@@ -57,8 +57,17 @@ vm_map_findspace(vm_map_t map, vm_offset_t start, vm_size_t length,
 			     : start;
 		return 0;
 	}
-	/* Addresses need not be aligned here: shift the phase with them. */
-	if (!fit(map, start, length, map->pagesize, start, &cur, &addr))
+	if (start >= map->tree.max || length > map->tree.max - start)
+		return 1;
+	if ((start & (map->pagesize - 1)) != 0) {
+		/* Only here: what comes after it are ends of entries. */
+		if (vm_map_is_free(map, start, start + length, &cur)) {
+			*addrp = start;
+			return 0;
+		}
+		start = roundup2(start, map->pagesize);
+	}
+	if (!fit(map, start, length, map->pagesize, 0, &cur, &addr))
 		return 1;
 	*addrp = addr;
 	return 0;
