@@ -46,6 +46,13 @@ do_destroy(struct map_mirror *m, const uint64_t *v, struct hf_result *res)
 }
 
 static void
+do_fork(struct map_mirror *m, const uint64_t *v, struct hf_result *res)
+{
+	hf_result_set(res,
+	    model_map_fork(map_of(m, v), &m->maps[v[HF_F_MAP2]]));
+}
+
+static void
 do_object(struct map_mirror *m, const uint64_t *v, struct hf_result *res)
 {
 	struct model_object *object =
@@ -351,6 +358,7 @@ static handler *const handlers[HF_NOPS] = {
     [HF_CHECK_PROTECTION] = do_check_protection,
     [HF_LIMIT] = do_limit,
     [HF_FLAGS] = do_flags,
+    [HF_FORK] = do_fork,
 };
 
 /* Every out-parameter the model has; objects are compared with the state. */
@@ -375,6 +383,19 @@ same_answer(const char *op, const struct hf_result *real,
 	return true;
 }
 
+/* Has the operation's map a limit on its entries? */
+static bool
+is_limited(struct map_mirror *m, const struct hf_call *call)
+{
+	struct vm_map_limits limits;
+	vm_map_t map = m->core->maps[call->v[HF_F_MAP] % HF_MAPS];
+
+	if (hf_field(call->op, HF_F_MAP) == NULL || map == NULL)
+		return false;
+	vm_map_get_limits(map, &limits);
+	return limits.nentries != 0;
+}
+
 bool
 map_mirror_follow(struct map_mirror *m, const struct hf_call *call,
     const struct hf_result *res, bool failed, struct fuzz_report *rep)
@@ -384,6 +405,8 @@ map_mirror_follow(struct map_mirror *m, const struct hf_call *call,
 
 	if (handlers[call->op] == NULL || res->refused)
 		return true;
+	/* The limit on entries is the core's own; the model has none. */
+	failed |= is_limited(m, call);
 	if (failed && res->status == KERN_RESOURCE_SHORTAGE)
 		return map_mirror_compare(m, op, rep);
 	handlers[call->op](m, call->v, &model);

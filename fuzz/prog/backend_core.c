@@ -53,10 +53,14 @@ core_backend_clear(core *b)
 	if (b->arch == NULL)
 		return NULL;
 	sim_fail_never(b->arch);
-	for (unsigned i = 0; i < HF_MAPS; i++) {
-		vm_map_destroy(b->maps[i]);
-		b->maps[i] = NULL;
-	}
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (unsigned i = 0; i < HF_MAPS; i++) {
+			if (pass == 0 && b->is_sub[i])
+				continue; /* windows to it go first */
+			vm_map_destroy(b->maps[i]);
+			b->maps[i] = NULL;
+			b->is_sub[i] = false;
+		}
 	for (unsigned i = 0; i < HF_OBJS; i++) {
 		vm_object_deallocate(b->objs[i]);
 		b->objs[i] = NULL;
@@ -279,6 +283,10 @@ do_map(core *b, const uint64_t *v, struct hf_result *res)
 static void
 do_destroy(core *b, const uint64_t *v, struct hf_result *res)
 {
+	if (b->is_sub[v[HF_F_MAP]]) {
+		core_asserted(res, "that no window to the map is left");
+		return;
+	}
 	vm_map_destroy(core_map(b, v));
 	b->maps[v[HF_F_MAP]] = NULL;
 	hf_result_set(res, KERN_SUCCESS);
@@ -640,6 +648,8 @@ static core_handler *const handlers[HF_NOPS] = {
     [HF_CHECK_PROTECTION] = core_check_protection,
     [HF_LIMIT] = core_limit,
     [HF_FLAGS] = core_flags,
+    [HF_FORK] = core_fork,
+    [HF_SUBMAP] = core_submap,
 };
 
 static void

@@ -20,13 +20,13 @@ struct core_backend {
 	struct vm_phys *phys;
 	struct malloc_type type;
 	vm_map_t maps[HF_MAPS];
+	bool is_sub[HF_MAPS]; /* shows through a window of another */
 	vm_object_t objs[HF_OBJS];
 	struct {
 		void *addr; /* NULL: none */
 		vm_size_t size;
 	} bufs[HF_BUFS];
 	bool compat;
-	size_t baseline; /* metadata blocks of an empty world */
 };
 
 void core_backend_init(struct core_backend *b);

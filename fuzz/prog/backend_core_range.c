@@ -255,3 +255,30 @@ core_flags(struct core_backend *b, const uint64_t *v, struct hf_result *res)
 	vm_map_unlock(map);
 	hf_result_set(res, KERN_SUCCESS);
 }
+
+void
+core_fork(struct core_backend *b, const uint64_t *v, struct hf_result *res)
+{
+	hf_result_set(res,
+	    vmspace_fork(core_map(b, v), NULL, &b->maps[v[HF_F_MAP2]]));
+}
+
+/* A map that shows through a window lives until its world ends. */
+void
+core_submap(struct core_backend *b, const uint64_t *v, struct hf_result *res)
+{
+	vm_map_t map = core_map(b, v), sub = b->maps[v[HF_F_MAP2]];
+	struct vm_refusal why;
+	int rv = vm_strict_range(map, v[HF_F_A], v[HF_F_END], &why);
+
+	if (!core_may_change(b, v, rv, &why, res))
+		return;
+	if (map == sub || b->is_sub[v[HF_F_MAP]]) {
+		core_asserted(res, "that submaps do not nest");
+		return;
+	}
+	rv = vm_map_submap(map, v[HF_F_A], v[HF_F_END], sub);
+	hf_result_set(res, rv);
+	if (rv == KERN_SUCCESS)
+		b->is_sub[v[HF_F_MAP2]] = true;
+}
