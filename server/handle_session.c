@@ -269,7 +269,7 @@ handle_pool_runs(struct call *call)
 {
 	static Holdfast__V1__PoolRunsResult empty =
 	    HOLDFAST__V1__POOL_RUNS_RESULT__INIT;
-	vm_paddr_t from = call->request->pool_runs->from, end;
+	vm_paddr_t from = call->request->pool_runs->from, end, end_free;
 	Holdfast__V1__PoolRunsResult *result;
 	struct run_list *lists;
 
@@ -281,7 +281,8 @@ handle_pool_runs(struct call *call)
 		return CALL_DONE;
 	*result = empty;
 	end = run_list_fill(call, &lists[0], from, vm_phys_next_seg);
-	end = MIN(end, run_list_fill(call, &lists[1], from, vm_phys_next_free));
+	end_free = run_list_fill(call, &lists[1], from, vm_phys_next_free);
+	end = MIN(end, end_free); /* a macro: no calls inside */
 	if (from == 0)
 		run_list_fill_limbo(call, &lists[2]);
 	if (end != UINT64_MAX) {
