@@ -87,8 +87,10 @@ floor_start(struct sizes sizes, bool on_epoll)
 static void
 floor_stop(struct floor *f)
 {
-	(void)close(f->fd);
+	/* Later children hold our end too: no end of file would come. */
+	(void)kill(f->pid, SIGKILL);
 	(void)waitpid(f->pid, NULL, 0);
+	(void)close(f->fd);
 }
 
 static void
