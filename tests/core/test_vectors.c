@@ -760,12 +760,10 @@ run_line(struct bench *b)
 		line_findspace(b);
 	else if (strcmp(verb, "lookup") == 0 || strcmp(verb, "fault") == 0)
 		line_lookup(b, verb[0] == 'f');
-	else if (strcmp(verb, "growstack") == 0) {
-		vm_map_lock(b->map);
+	else if (strcmp(verb, "growstack") == 0)
 		expect(b, vm_map_growstack(b->map, number(b->words[1])));
-		vm_map_unlock(b->map);
-	} else if (strcmp(verb, "fork") == 0)
-		expect(b, vmspace_fork(b->map, &b->child));
+	else if (strcmp(verb, "fork") == 0)
+		expect(b, vmspace_fork(b->map, NULL, &b->child));
 	else if (strcmp(verb, "child") == 0) {
 		b->parent = b->map;
 		b->map = b->child;

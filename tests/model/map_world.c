@@ -244,7 +244,6 @@ struct answer {
 	void *child;
 };
 
-#ifdef MAP_COMPLETE
 static void
 real_lookup(struct world *world, const struct map_op *op, struct answer *a)
 {
@@ -262,7 +261,6 @@ real_lookup(struct world *world, const struct map_op *op, struct answer *a)
 	vm_map_lookup_done(map, entry);
 }
 
-#endif
 static void
 real_lookup_entry(vm_map_t map, const struct map_op *op, struct answer *a)
 {
@@ -284,7 +282,7 @@ static void
 do_real(struct world *world, const struct map_op *op, vm_object_t object,
     struct answer *a)
 {
-	vm_map_t map = world->real[op->map];
+	vm_map_t map = world->real[op->map], child;
 
 	a->addr = op->start;
 	switch (op->kind) {
@@ -327,43 +325,33 @@ do_real(struct world *world, const struct map_op *op, vm_object_t object,
 	case OP_LOOKUP_ENTRY:
 		real_lookup_entry(map, op, a);
 		break;
-#ifdef MAP_COMPLETE
 	case OP_CHECK_PROTECTION:
 		vm_map_lock_read(map);
 		a->rv =
 		    vm_map_check_protection(map, op->start, op->end, op->prot);
 		vm_map_unlock_read(map);
 		break;
-#endif
-#ifdef MAP_COMPLETE
 	case OP_PROTECT:
 		a->rv = vm_map_protect(map, op->start, op->end, op->prot,
 		    op->max, op->flags);
 		break;
-#endif
-#ifdef MAP_COMPLETE
 	case OP_INHERIT:
 		a->rv = vm_map_inherit(map, op->start, op->end,
 		    (vm_inherit_t)op->flags);
 		break;
-#endif
-#ifdef MAP_COMPLETE
 	case OP_MADVISE:
 		a->rv = vm_map_madvise(map, op->start, op->end, op->flags);
 		break;
-#endif
 	case OP_WIRE:
 		a->rv = vm_map_wire(map, op->start, op->end, op->flags);
 		break;
 	case OP_UNWIRE:
 		a->rv = vm_map_unwire(map, op->start, op->end, op->flags);
 		break;
-#ifdef MAP_COMPLETE
 	case OP_SYNC:
 		a->rv = vm_map_sync(map, op->start, op->end,
 		    (op->flags & 1) != 0, (op->flags & 2) != 0);
 		break;
-#endif
 	case OP_STACK:
 		a->rv = vm_map_stack(map, op->start, op->length, op->prot,
 		    op->max, op->cow);
@@ -371,11 +359,14 @@ do_real(struct world *world, const struct map_op *op, vm_object_t object,
 	case OP_GROWSTACK:
 		a->rv = vm_map_growstack(map, op->start);
 		break;
-#ifdef MAP_COMPLETE
 	case OP_LOOKUP:
 		real_lookup(world, op, a);
 		break;
-#endif
+	case OP_FORK:
+		a->rv = vmspace_fork(map, NULL, &child);
+		if (a->rv == KERN_SUCCESS)
+			a->child = child;
+		break;
 	default:
 		break;
 	}

@@ -8,8 +8,6 @@
 
 #include "tests/model/model_int.h"
 
-bool model_wire_faults;
-
 /* Clip both ends of a range. */
 static int
 clip_range(struct model_map *map, vm_offset_t start, vm_offset_t end)
@@ -91,13 +89,16 @@ protect_apply(struct model_map *map, struct model_entry *entry, vm_prot_t prot,
 		model_copy_wired(map, entry);
 }
 
-/* With GROWSDOWN the range begins at the gap below the stack. */
+/*
+ * With GROWSDOWN, a range whose first entry is a stack begins at the gap below
+ * it, or where there is none, with the first entry of the map.
+ */
 static vm_offset_t
-protect_start(const struct model_map *map, vm_offset_t start)
+protect_start(const struct model_map *map, vm_offset_t start, vm_offset_t end)
 {
-	size_t i;
+	size_t i = model_first_above(map, start);
 
-	if (!model_map_lookup_entry(map, start, &i) ||
+	if (i == map->n || map->entries[i].start >= end ||
 	    (map->entries[i].eflags & MAP_ENTRY_GROWS_DOWN) == 0)
 		return start;
 	while (i > 0 && (map->entries[i].eflags & MAP_ENTRY_STACK_GAP) == 0)
@@ -164,7 +165,7 @@ model_map_protect(struct model_map *map, vm_offset_t start, vm_offset_t end,
 	if (start == end)
 		return KERN_SUCCESS;
 	if ((flags & VM_MAP_PROTECT_GROWSDOWN) != 0)
-		start = protect_start(map, start);
+		start = protect_start(map, start, end);
 	model_begin(map);
 	return model_end(
 	    protect(map, start, end, new_prot, new_maxprot, flags));
@@ -313,7 +314,7 @@ wire_entry(struct model_map *map, struct model_entry *entry, int flags)
 			return KERN_RESOURCE_SHORTAGE;
 	}
 	entry->wired++;
-	if (entry->wired > 1 || !model_wire_faults)
+	if (entry->wired > 1)
 		return KERN_SUCCESS;
 	return model_touch(map, entry, (entry->prot & VM_PROT_WRITE) != 0);
 }

@@ -118,12 +118,6 @@ int model_map_stack(struct model_map *map, vm_offset_t addrbos,
     vm_size_t max_ssize, vm_prot_t prot, vm_prot_t max, int cow);
 int model_map_growstack(struct model_map *map, vm_offset_t addr);
 
-/*
- * Does wiring bring its pages in by faulting, which makes the object and
- * resolves copy on write?  The core has no pages yet: false.
- */
-extern bool model_wire_faults;
-
 /* What a fault meets; there is no lock to drop. */
 int model_map_lookup(struct model_map *map, vm_offset_t addr,
     vm_prot_t fault_type, size_t *ip, struct model_object **objectp,

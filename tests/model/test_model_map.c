@@ -329,9 +329,9 @@ generate_kind(struct generator *g)
 	    {OP_LOOKUP_ENTRY, 2}, {OP_OBJECT, 2}, {OP_OBJECT_DROP, 1},
 	    {OP_WIRE, 3}, {OP_UNWIRE, 3}, {OP_STACK, 2}, {OP_GROWSTACK, 2}},
 	  table3[] = {{OP_PROTECT, 6}, {OP_INHERIT, 3}, {OP_MADVISE, 3},
-	      {OP_WIRE, 4}, {OP_UNWIRE, 4}, {OP_SYNC, 1}, {OP_STACK, 2},
-	      {OP_GROWSTACK, 2}, {OP_LOOKUP, 6}, {OP_FORK, 1}, {OP_DESTROY, 1},
-	      {OP_MODFLAGS, 1}};
+	      {OP_WIRE, 1}, {OP_UNWIRE, 1}, {OP_SYNC, 1}, {OP_LOOKUP, 6},
+	      {OP_FORK, 1}, {OP_DESTROY, 1}, {OP_MODFLAGS, 1},
+	      {OP_CHECK_PROTECTION, 2}};
 	unsigned total2 = 0, total3 = 0;
 	uint64_t pick;
 
@@ -619,10 +619,15 @@ run(unsigned issue, bool inject, uint64_t otherwise)
 
 TEST_TIMEOUT(vm_map__agrees_with_the_model_for_a_first_client, 86400)
 {
-	run(2, false, 100000);
+	run(2, false, 200000);
+}
+
+TEST_TIMEOUT(vm_map__agrees_with_the_model_in_everything, 86400)
+{
+	run(3, false, 400000);
 }
 
 TEST_TIMEOUT(vm_map__changes_nothing_when_memory_runs_out, 86400)
 {
-	run(2, true, 100000);
+	run(3, true, 200000);
 }
