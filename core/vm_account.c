@@ -14,6 +14,7 @@ vm_account_create(const struct arch *arch)
 	account->arch = arch;
 	account->refs = 1;
 	account->reserved = 0;
+	account->limit = UINT64_MAX;
 	return account;
 }
 
@@ -38,9 +39,16 @@ vm_account_unref(struct vm_account *account)
 	uma_free(account->arch, account, sizeof(*account));
 }
 
-bool
-vm_account_reserve(struct vm_account *account, vm_size_t bytes, vm_size_t limit)
+void
+vm_account_set_limit(struct vm_account *account, vm_size_t limit)
 {
+	__atomic_store_n(&account->limit, limit, __ATOMIC_RELAXED);
+}
+
+bool
+vm_account_reserve(struct vm_account *account, vm_size_t bytes)
+{
+	vm_size_t limit = __atomic_load_n(&account->limit, __ATOMIC_RELAXED);
 	vm_size_t old = __atomic_load_n(&account->reserved, __ATOMIC_RELAXED);
 
 	do {

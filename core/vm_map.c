@@ -155,12 +155,21 @@ vm_map_range_valid(vm_map_t map, vm_offset_t start, vm_offset_t end)
 }
 
 void
-vm_map_set_limits(vm_map_t map, const struct vm_map_limits *limits)
+vm_map_set_limits_locked(vm_map_t map, const struct vm_map_limits *limits)
 {
+	bool strict = (limits->overcommit & 1) != 0 && limits->swap != 0;
+
 	MPASS((limits->stack_guard & (map->pagesize - 1)) == 0);
 
-	vm_map_lock(map);
 	map->limits = *limits;
+	vm_account_set_limit(map->account, strict ? limits->swap : UINT64_MAX);
+}
+
+void
+vm_map_set_limits(vm_map_t map, const struct vm_map_limits *limits)
+{
+	vm_map_lock(map);
+	vm_map_set_limits_locked(map, limits);
 	vm_map_unlock(map);
 }
 
@@ -199,14 +208,9 @@ vm_map_set_random(vm_map_t map, uint64_t (*next)(void *arg, uint64_t bound),
 bool
 vm_map_swap_reserve(vm_map_t map, vm_size_t bytes)
 {
-	bool strict = (map->limits.overcommit & 1) != 0;
-	vm_size_t limit = UINT64_MAX;
-
 	MPASS((bytes & (map->pagesize - 1)) == 0);
 
-	if (strict && map->limits.swap != 0)
-		limit = map->limits.swap;
-	return vm_account_reserve(map->account, bytes, limit);
+	return vm_account_reserve(map->account, bytes);
 }
 
 /* Locking. */
@@ -368,9 +372,6 @@ vm_map_clamp(vm_map_t map, vm_offset_t *startp, vm_offset_t *endp)
 	*startp = MAX(*startp, map->tree.min);
 	*endp = MIN(*endp, map->tree.max);
 	*startp = MIN(*startp, *endp);
-	/* What lies wholly below the map is empty, at its beginning. */
-	*startp = MAX(*startp, map->tree.min);
-	*endp = MAX(*startp, *endp);
 }
 
 bool

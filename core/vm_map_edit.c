@@ -28,9 +28,8 @@ vm_map_reserve(vm_map_t map, unsigned n, unsigned net)
 	return rv;
 }
 
-/* Will cutting this entry make an object for it? */
-static bool
-clip_needs_object(vm_map_t map, const struct vm_map_entry *entry)
+bool
+vm_map_clip_backs(vm_map_t map, const struct vm_map_entry *entry)
 {
 	return entry->object.vm_object == NULL && !entry_is_guard(entry) &&
 	       !vm_map_is_system(map);
@@ -59,8 +58,8 @@ clip_objects(vm_map_t map, vm_offset_t start, vm_offset_t end)
 
 	if (last == first)
 		last = NULL; /* the first clip makes the object for both */
-	n += first != NULL && clip_needs_object(map, first);
-	n += last != NULL && clip_needs_object(map, last);
+	n += first != NULL && vm_map_clip_backs(map, first);
+	n += last != NULL && vm_map_clip_backs(map, last);
 	return n;
 }
 
@@ -151,7 +150,7 @@ static void
 clip_charge_object(vm_map_t map, struct vm_map_entry *entry,
     vm_object_t *sparep)
 {
-	if (clip_needs_object(map, entry))
+	if (vm_map_clip_backs(map, entry))
 		vm_map_entry_back(map, entry, sparep);
 	else if (entry->cred && entry->object.vm_object != NULL &&
 		 (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0)
@@ -427,15 +426,6 @@ insert_inheritance(const struct vm_map_new *new)
 						  : VM_INHERIT_DEFAULT;
 }
 
-/* vm_object_coalesce() asks the map that pays. */
-static bool
-coalesce_reserve(void *arg, struct vm_account *cred, vm_size_t bytes)
-{
-	vm_map_t map = arg;
-
-	return cred == map->account && vm_map_swap_reserve(map, bytes);
-}
-
 /*
  * M1, M4: may a new anonymous range go on with what `prev` shows?  BUG-14:
  * gaps do not, FreeBSD extends a stale one.
@@ -483,7 +473,7 @@ coalesce_objects(vm_map_t map, struct vm_map_entry *prev,
 	};
 
 	return vm_object_coalesce(prev->object.vm_object, &how,
-	    coalesce_reserve, map, &map->dead_objects);
+	    &map->dead_objects);
 }
 
 /* Extend the entry at the cursor over the new range behind it. */
@@ -784,7 +774,7 @@ entry_releases(vm_map_t map, const struct vm_map_entry *entry,
 
 	if (entry->cred) {
 		bool moves = object == NULL
-				 ? clip_needs_object(map, entry)
+				 ? vm_map_clip_backs(map, entry)
 				 : (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0;
 
 		if (!cut || !moves)
@@ -811,12 +801,11 @@ vm_map_replace_charge(vm_map_t map, vm_offset_t start, vm_offset_t end,
 	     entry != NULL && entry->start < end;
 	     entry = vm_map_next(map, &cur))
 		back += entry_releases(map, entry, start, end);
-	back = MIN(back, bytes);
-	if (bytes > back && !vm_map_swap_reserve(map, bytes - back))
-		return KERN_RESOURCE_SHORTAGE;
+	/* Ask as if it were gone, but keep it until the commit. */
+	vm_account_release(map->account, back);
+	*chargedp = vm_map_swap_reserve(map, bytes);
 	vm_account_charge(map->account, back);
-	*chargedp = true;
-	return KERN_SUCCESS;
+	return *chargedp ? KERN_SUCCESS : KERN_RESOURCE_SHORTAGE;
 }
 
 void

@@ -92,7 +92,7 @@ child_create(vm_map_t map, pmap_t pmap)
 	child->flags = map->flags & (MAP_ASLR | MAP_ASLR_IGNSTART |
 					MAP_ASLR_STACK | MAP_WXORX);
 	child->anon_loc = map->anon_loc;
-	child->limits = map->limits;
+	vm_map_set_limits_locked(child, &map->limits);
 	child->random = map->random;
 	child->random_arg = map->random_arg;
 	child->unmerged = true;
@@ -197,8 +197,7 @@ fork_copy(struct fork *f, struct vm_map_entry *entry)
 	if (fork_copies_now(entry)) {
 		copy.object.vm_object = vm_object_spare_take(&f->spare, size);
 		copy.offset = 0;
-		copy.eflags &= ~(uint32_t)(MAP_ENTRY_VN_EXEC | MAP_ENTRY_COW |
-					   MAP_ENTRY_NEEDS_COPY);
+		copy.eflags &= ~(uint32_t)MAP_ENTRY_VN_EXEC;
 		fork_charge(f, size);
 		vm_object_set_charge(copy.object.vm_object, f->child->account,
 		    size);

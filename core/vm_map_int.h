@@ -117,8 +117,13 @@ struct vm_map_entry *vm_map_seek_next(vm_map_t map, vm_offset_t addr,
 /* Step to the next entry; NULL: the last. */
 struct vm_map_entry *vm_map_next(vm_map_t map, struct vm_cursor *cur);
 
-/* FreeBSD's clamp: cut [start, end) to the map; empty where it is not in it. */
+/*
+ * FreeBSD's clamp: cut [start, end) to the map.  What is not in it becomes
+ * empty, and may then lie below the map.
+ */
 void vm_map_clamp(vm_map_t map, vm_offset_t *startp, vm_offset_t *endp);
+
+void vm_map_set_limits_locked(vm_map_t map, const struct vm_map_limits *limits);
 
 /*
  * Reserve swap within the limits of the map.  false: it would exceed them.
@@ -156,6 +161,9 @@ vm_size_t vm_map_entry_grain(vm_map_t map, const struct vm_map_entry *entry);
  * its split boundary forbids it.  Pure.
  */
 int vm_map_clip_check(vm_map_t map, vm_offset_t addr);
+
+/* Will cutting this entry give it an object, and its charge to that? */
+bool vm_map_clip_backs(vm_map_t map, const struct vm_map_entry *entry);
 
 /*
  * Cut the entry at the cursor, if `addr` lies strictly inside it.  Entry and
@@ -255,8 +263,11 @@ void vm_map_stack_commit(vm_map_t map, const struct vm_map_stack *stack);
 int vm_map_stack_locked(vm_map_t map, vm_offset_t addrbos, vm_size_t max_ssize,
     vm_size_t growsize, vm_prot_t prot, vm_prot_t max, int cow);
 
-/* Write-locked by the caller.  See vm_map_growstack(). */
-int vm_map_growstack_locked(vm_map_t map, vm_offset_t addr);
+/*
+ * Write-locked by the caller.  See vm_map_growstack().  *nomemp: whether it
+ * failed for want of metadata.
+ */
+int vm_map_growstack_locked(vm_map_t map, vm_offset_t addr, bool *nomemp);
 
 /* vm_map_wire.c */
 
@@ -277,11 +288,13 @@ void vm_map_entry_copy_wired(vm_map_t map, struct vm_map_entry *entry,
 
 /*
  * Does touching the entry change it, taking one object from the reserve; and
- * must its size be reserved in the account before?
+ * must its size be reserved in the account before?  `backed`: a clip will
+ * first give its charge to an object.
  */
 bool vm_map_touch_changes(vm_map_t map, const struct vm_map_entry *entry,
     bool write);
-bool vm_map_touch_charges(const struct vm_map_entry *entry, bool write);
+bool vm_map_touch_charges(const struct vm_map_entry *entry, bool write,
+    bool backed);
 void vm_map_touch_commit(vm_map_t map, struct vm_map_entry *entry, bool write,
     vm_object_t *sparep);
 

@@ -25,9 +25,9 @@ vm_map_touch_changes(vm_map_t map, const struct vm_map_entry *entry, bool write)
 }
 
 bool
-vm_map_touch_charges(const struct vm_map_entry *entry, bool write)
+vm_map_touch_charges(const struct vm_map_entry *entry, bool write, bool backed)
 {
-	return touch_copies(entry, write) && !entry->cred;
+	return touch_copies(entry, write) && (!entry->cred || backed);
 }
 
 /* The first write to an entry that needs a copy; its charge is reserved. */
@@ -85,26 +85,6 @@ vm_map_touch_shared(vm_map_t map, struct vm_map_entry *entry,
 	map->updates++;
 }
 
-/* Reserve and commit. */
-static int
-touch(vm_map_t map, struct vm_map_entry *entry, bool write)
-{
-	bool charges = vm_map_touch_charges(entry, write);
-	vm_object_t spare = NULL;
-	int rv;
-
-	rv = vm_object_spare_add(map->pmap->arch, 1, &spare);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	if (charges && !vm_map_swap_reserve(map, entry_size(entry))) {
-		vm_object_spare_fini(&spare);
-		return KERN_RESOURCE_SHORTAGE;
-	}
-	vm_map_touch_commit(map, entry, write, &spare);
-	vm_object_spare_fini(&spare);
-	return KERN_SUCCESS;
-}
-
 /* The result of a lookup. */
 struct lookup {
 	struct vm_map_entry *entry;
@@ -122,39 +102,74 @@ hits_stack_gap(const struct vm_map_entry *entry, vm_prot_t fault_type)
 	       (entry->eflags & MAP_ENTRY_STACK_GAP) != 0;
 }
 
+/* Whether rights like these allow the access. */
+static bool
+access_allowed(vm_prot_t prot, vm_prot_t max, uint32_t eflags,
+    vm_prot_t fault_type)
+{
+	vm_prot_t want = fault_type & VM_PROT_ALL;
+
+	if ((want & ~prot) != 0 || prot == VM_PROT_NONE)
+		return false;
+	return (fault_type & VM_PROT_COPY) == 0 || (max & VM_PROT_WRITE) != 0 ||
+	       (eflags & MAP_ENTRY_COW) != 0;
+}
+
 /* Whether the access is allowed, and what it does.  Pure. */
 static int
 lookup_decide(vm_map_t map, struct vm_map_entry *entry, vm_prot_t fault_type,
     struct lookup *lookup)
 {
 	vm_prot_t want = fault_type & VM_PROT_ALL;
-	bool copy = (fault_type & VM_PROT_COPY) != 0;
 
-	if ((want & ~entry->protection) != 0 ||
-	    entry->protection == VM_PROT_NONE)
-		return KERN_PROTECTION_FAILURE;
-	if (copy && (entry->max_protection & VM_PROT_WRITE) == 0 &&
-	    (entry->eflags & MAP_ENTRY_COW) == 0)
+	if (!access_allowed(entry->protection, entry->max_protection,
+		entry->eflags, fault_type))
 		return KERN_PROTECTION_FAILURE;
 	if (entry->wired_count != 0)
 		want = entry->protection;
 
 	lookup->entry = entry;
 	lookup->prot = entry->protection;
-	lookup->write = copy || (want & VM_PROT_WRITE) != 0;
+	lookup->write =
+	    (fault_type & VM_PROT_COPY) != 0 || (want & VM_PROT_WRITE) != 0;
 	lookup->changes = vm_map_touch_changes(map, entry, lookup->write);
 	if (!lookup->write && (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
 		lookup->prot &= (vm_prot_t)~VM_PROT_WRITE;
 	return KERN_SUCCESS;
 }
 
+/* Touch with an object that is set aside. */
+static int
+touch(vm_map_t map, struct vm_map_entry *entry, bool write, vm_object_t *sparep)
+{
+	if (vm_map_touch_charges(entry, write, false) &&
+	    !vm_map_swap_reserve(map, entry_size(entry)))
+		return KERN_RESOURCE_SHORTAGE;
+	vm_map_touch_commit(map, entry, write, sparep);
+	return KERN_SUCCESS;
+}
+
+/* Grow a stack, if the access is one that what grows will allow. */
+static int
+lookup_grow(vm_map_t map, vm_offset_t addr, vm_prot_t fault_type,
+    const struct vm_map_entry *gap)
+{
+	bool nomem;
+
+	if (!access_allowed(gap->gap_prot, gap->gap_max, 0, fault_type))
+		return KERN_PROTECTION_FAILURE;
+	if (vm_map_growstack_locked(map, addr, &nomem) == KERN_SUCCESS)
+		return KERN_SUCCESS;
+	return nomem ? KERN_RESOURCE_SHORTAGE : KERN_PROTECTION_FAILURE;
+}
+
 /*
- * One try under the map's read lock, or, where something must change, under
- * its write lock.  KERN_RESTART: the write lock is needed.
+ * One try under the map's read lock (no `sparep`), or, where something must
+ * change, under its write lock.  KERN_RESTART: the write lock is needed.
  */
 static int
-lookup_try(vm_map_t map, vm_offset_t addr, vm_prot_t fault_type, bool locked,
-    struct lookup *lookup)
+lookup_try(vm_map_t map, vm_offset_t addr, vm_prot_t fault_type,
+    vm_object_t *sparep, struct lookup *lookup)
 {
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
@@ -170,18 +185,40 @@ lookup_try(vm_map_t map, vm_offset_t addr, vm_prot_t fault_type, bool locked,
 		return KERN_SUCCESS;
 	}
 	if (hits_stack_gap(entry, fault_type)) {
-		if (!locked)
+		if (sparep == NULL)
 			return KERN_RESTART;
-		if (vm_map_growstack_locked(map, addr) != KERN_SUCCESS)
-			return KERN_PROTECTION_FAILURE;
-		return lookup_try(map, addr,
-		    fault_type & (vm_prot_t)~VM_PROT_FAULT_LOOKUP, locked,
-		    lookup);
+		rv = lookup_grow(map, addr, fault_type, entry);
+		if (rv != KERN_SUCCESS)
+			return rv;
+		entry = vm_map_seek(map, addr, &cur);
+		MPASS(entry != NULL && !entry_is_guard(entry));
 	}
 	rv = lookup_decide(map, entry, fault_type, lookup);
 	if (rv != KERN_SUCCESS || !lookup->changes)
 		return rv;
-	return locked ? touch(map, entry, lookup->write) : KERN_RESTART;
+	return sparep == NULL ? KERN_RESTART
+			      : touch(map, entry, lookup->write, sparep);
+}
+
+/* The second try, under the write lock; on success it is a read lock. */
+static int
+lookup_write(vm_map_t map, vm_offset_t addr, vm_prot_t fault_type,
+    struct lookup *lookup)
+{
+	vm_object_t spare = NULL;
+	int rv;
+
+	rv = vm_object_spare_add(map->pmap->arch, 1, &spare);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	vm_map_lock(map);
+	rv = lookup_try(map, addr, fault_type, &spare, lookup);
+	if (rv == KERN_SUCCESS)
+		vm_map_lock_downgrade(map);
+	else
+		vm_map_unlock(map);
+	vm_object_spare_fini(&spare);
+	return rv;
 }
 
 /* Both tries; on success the map is read-locked. */
@@ -192,20 +229,12 @@ lookup_in(vm_map_t map, vm_offset_t addr, vm_prot_t fault_type,
 	int rv;
 
 	vm_map_lock_read(map);
-	rv = lookup_try(map, addr, fault_type, false, lookup);
+	rv = lookup_try(map, addr, fault_type, NULL, lookup);
 	if (rv == KERN_SUCCESS)
 		return rv;
 	vm_map_unlock_read(map);
-	if (rv != KERN_RESTART)
-		return rv;
-
-	vm_map_lock(map);
-	rv = lookup_try(map, addr, fault_type, true, lookup);
-	if (rv == KERN_SUCCESS)
-		vm_map_lock_downgrade(map);
-	else
-		vm_map_unlock(map);
-	return rv;
+	return rv != KERN_RESTART ? rv
+				  : lookup_write(map, addr, fault_type, lookup);
 }
 
 int
@@ -250,7 +279,7 @@ vm_map_lookup_locked(vm_map_t *mapp, vm_offset_t addr, vm_prot_t fault_type,
 
 	vm_map_assert_locked(map);
 
-	rv = lookup_try(map, addr, fault_type, false, &lookup);
+	rv = lookup_try(map, addr, fault_type, NULL, &lookup);
 	if (rv != KERN_SUCCESS)
 		return rv == KERN_RESTART ? KERN_FAILURE : rv;
 	entry = lookup.entry;

@@ -73,29 +73,40 @@ protect_copies(const struct protect *p, const struct vm_map_entry *entry)
 }
 
 /*
- * What P4 reserves for an entry that becomes writable: for the entry, for the
- * object that clipping will give it, or for the object that it has.
+ * What P4 reserves for an entry that becomes writable: for the entry as it
+ * will be after the clip, for the object that the clip will give it, or for
+ * the object that it has.
  */
 static vm_size_t
 protect_charge(vm_map_t map, const struct protect *p,
-    const struct vm_map_entry *entry, bool *wholep)
+    const struct vm_map_entry *entry)
 {
 	bool cut = entry->start < p->start || entry->end > p->end;
+	bool backs = cut && vm_map_clip_backs(map, entry);
 	vm_object_t object = entry->object.vm_object;
+	vm_size_t overlap;
 
-	*wholep = false;
-	if (!p->set_prot || (p->prot & ~entry->protection & VM_PROT_WRITE) == 0)
+	if (!p->set_prot || entry_is_guard(entry) ||
+	    (p->prot & ~entry->protection & VM_PROT_WRITE) == 0)
 		return 0;
-	if (entry_is_guard(entry) || entry_is_charged(entry))
+	overlap = MIN(entry->end, p->end) - MAX(entry->start, p->start);
+	if ((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+		return entry->cred && !backs ? 0 : overlap;
+	if (entry_is_charged(entry))
 		return 0;
-	if (object == NULL && cut && !vm_map_is_system(map))
+	if (backs)
 		return entry_size(entry);
-	if (object == NULL || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
-		return MIN(entry->end, p->end) - MAX(entry->start, p->start);
-	if (vm_object_type(object) != OBJT_SWAP)
-		return 0;
-	*wholep = true;
-	return vm_object_size(object);
+	if (object == NULL)
+		return overlap;
+	return vm_object_type(object) == OBJT_SWAP ? vm_object_size(object) : 0;
+}
+
+/* Is it the object, as it is now, that pays for the entry? */
+static bool
+protect_charges_object(const struct vm_map_entry *entry)
+{
+	return entry->object.vm_object != NULL &&
+	       (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0;
 }
 
 /* Undo protect_reserve() for the entries in front of `stop`. */
@@ -106,7 +117,6 @@ protect_unreserve(vm_map_t map, const struct protect *p,
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
 	vm_size_t bytes;
-	bool whole;
 
 	for (entry = vm_map_seek_next(map, p->start, &cur); entry != stop;
 	     entry = vm_map_next(map, &cur)) {
@@ -114,9 +124,9 @@ protect_unreserve(vm_map_t map, const struct protect *p,
 			continue;
 		entry->pending = false;
 		/* Charged as a whole it looks paid for; take that off first. */
-		if (entry_is_charged(entry))
+		if (protect_charges_object(entry))
 			vm_object_clear_charge(entry->object.vm_object);
-		bytes = protect_charge(map, p, entry, &whole);
+		bytes = protect_charge(map, p, entry);
 		vm_account_release(map->account, bytes);
 	}
 }
@@ -132,7 +142,6 @@ protect_reserve(vm_map_t map, const struct protect *p)
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
 	vm_size_t bytes;
-	bool whole;
 	int rv = KERN_SUCCESS;
 
 	for (entry = vm_map_seek_next(map, p->start, &cur);
@@ -140,7 +149,7 @@ protect_reserve(vm_map_t map, const struct protect *p)
 	     entry = vm_map_next(map, &cur)) {
 		if (entry->end > p->end)
 			rv = vm_map_clip_check(map, p->end);
-		bytes = protect_charge(map, p, entry, &whole);
+		bytes = protect_charge(map, p, entry);
 		if (rv == KERN_SUCCESS && bytes > 0 &&
 		    !vm_map_swap_reserve(map, bytes))
 			rv = KERN_RESOURCE_SHORTAGE;
@@ -149,7 +158,7 @@ protect_reserve(vm_map_t map, const struct protect *p)
 			return rv;
 		}
 		entry->pending = bytes > 0;
-		if (whole)
+		if (entry->pending && protect_charges_object(entry))
 			vm_object_set_charge(entry->object.vm_object,
 			    map->account, bytes);
 	}
@@ -250,13 +259,14 @@ protect_commit(vm_map_t map, const struct protect *p, vm_object_t *sparep)
 
 /* GROWSDOWN: the range begins with the gap of the stack that it begins in. */
 static vm_offset_t
-protect_start(vm_map_t map, vm_offset_t start)
+protect_start(vm_map_t map, vm_offset_t start, vm_offset_t end)
 {
 	struct vm_cursor cur;
-	struct vm_map_entry *entry = vm_map_seek_next(map, start, &cur);
+	struct vm_map_entry *entry = vm_map_seek(map, start, &cur);
 	struct vm_map_entry *prev;
 
-	if (entry == NULL || (entry->eflags & MAP_ENTRY_GROWS_DOWN) == 0)
+	if (entry == NULL || entry->start >= end ||
+	    (entry->eflags & MAP_ENTRY_GROWS_DOWN) == 0)
 		return start;
 	while ((entry->eflags & MAP_ENTRY_STACK_GAP) == 0 &&
 	       vm_tree_prev(&map->tree, &cur) &&
@@ -311,7 +321,7 @@ vm_map_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
 		rv = KERN_PROTECTION_FAILURE;
 	else if (start < end) {
 		if ((flags & VM_MAP_PROTECT_GROWSDOWN) != 0)
-			start = protect_start(map, start);
+			start = protect_start(map, start, end);
 		p.start = start;
 		p.end = end;
 		rv = protect_locked(map, &p);
@@ -477,7 +487,7 @@ sync_check(vm_map_t map, vm_offset_t start, vm_offset_t end, bool invalidate)
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
 
-	entry = vm_map_seek(map, start, &cur);
+	entry = start < map->tree.min ? NULL : vm_map_seek(map, start, &cur);
 	if (entry == NULL)
 		return KERN_INVALID_ADDRESS;
 	if (start == end) {
@@ -505,6 +515,8 @@ vm_map_sync(vm_map_t map, vm_offset_t start, vm_offset_t end, bool syncio,
 	int rv;
 
 	(void)syncio; /* no object has a pager that writes back */
+	if (end < map->tree.min)
+		return KERN_INVALID_ADDRESS; /* nothing is mapped there */
 	vm_map_lock_read(map);
 	vm_map_clamp(map, &start, &end);
 	rv = sync_check(map, start, end, invalidate);
@@ -552,8 +564,10 @@ submap_entry(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
 
+	if (start == end)
+		return NULL;
 	entry = vm_map_seek(map, start, &cur);
-	if (entry == NULL || start == end || entry->end < end)
+	if (entry == NULL || entry->end < end)
 		return NULL;
 	if ((entry->eflags & MAP_ENTRY_COW) != 0 ||
 	    (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0 ||

@@ -183,7 +183,7 @@ growth(vm_map_t map, struct vm_cursor cur, vm_offset_t addr, vm_size_t *growp)
 
 /* Move the border between the gap at the cursor and its stack. */
 static int
-grow_into_gap(vm_map_t map, struct vm_cursor *cur, vm_size_t grow)
+grow_into_gap(vm_map_t map, struct vm_cursor *cur, vm_size_t grow, bool *nomemp)
 {
 	struct vm_map_entry *gap = vm_cursor_entry(cur);
 	struct vm_map_new new = {
@@ -197,8 +197,10 @@ grow_into_gap(vm_map_t map, struct vm_cursor *cur, vm_size_t grow)
 	int rv;
 
 	rv = vm_map_insert_check(map, &new);
-	if (rv == KERN_SUCCESS)
-		rv = vm_map_reserve(map, 1, grow == entry_size(gap) ? 0 : 1);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	rv = vm_map_reserve(map, 1, grow == entry_size(gap) ? 0 : 1);
+	*nomemp = rv != KERN_SUCCESS;
 	if (rv == KERN_SUCCESS)
 		rv = vm_map_insert_charge(map, &new, &charged);
 	if (rv != KERN_SUCCESS)
@@ -215,7 +217,7 @@ grow_into_gap(vm_map_t map, struct vm_cursor *cur, vm_size_t grow)
 }
 
 int
-vm_map_growstack_locked(vm_map_t map, vm_offset_t addr)
+vm_map_growstack_locked(vm_map_t map, vm_offset_t addr, bool *nomemp)
 {
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
@@ -224,6 +226,7 @@ vm_map_growstack_locked(vm_map_t map, vm_offset_t addr)
 
 	vm_map_assert_wlocked(map);
 
+	*nomemp = false;
 	if (addr < map->tree.min || addr >= map->tree.max)
 		return KERN_FAILURE;
 	entry = vm_map_seek(map, addr, &cur);
@@ -234,16 +237,17 @@ vm_map_growstack_locked(vm_map_t map, vm_offset_t addr)
 	if ((entry->eflags & MAP_ENTRY_STACK_GAP) == 0)
 		return KERN_FAILURE;
 	rv = growth(map, cur, addr, &grow);
-	return rv != KERN_SUCCESS ? rv : grow_into_gap(map, &cur, grow);
+	return rv != KERN_SUCCESS ? rv : grow_into_gap(map, &cur, grow, nomemp);
 }
 
 int
 vm_map_growstack(vm_map_t map, vm_offset_t addr)
 {
+	bool nomem;
 	int rv;
 
 	vm_map_lock(map);
-	rv = vm_map_growstack_locked(map, addr);
+	rv = vm_map_growstack_locked(map, addr, &nomem);
 	vm_map_unlock(map);
 	return rv;
 }

@@ -25,13 +25,11 @@ struct wiring {
 static struct wiring
 wiring_make(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 {
-	bool below = end < map->tree.min;
-
 	vm_map_clamp(map, &start, &end);
 	return (struct wiring){
 	    .start = start,
 	    .end = end,
-	    .outside = below || start == map->tree.max,
+	    .outside = start < map->tree.min || start == map->tree.max,
 	    .user = (flags & VM_MAP_WIRE_USER) != 0,
 	    .holes_ok = (flags & VM_MAP_WIRE_HOLESOK) != 0,
 	    .need = (flags & VM_MAP_WIRE_WRITE) != 0 ? VM_PROT_WRITE : 0,
@@ -111,6 +109,7 @@ wire_check_entry(vm_map_t map, struct wiring *w, vm_size_t *addedp,
 	bool was_user = (entry->eflags & MAP_ENTRY_USER_WIRED) != 0;
 	vm_size_t limit = map->limits.memlock;
 	vm_size_t bytes = wiring_overlap(w, entry);
+	bool cut;
 
 	if (wiring_skips(w, entry))
 		return w->holes_ok ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
@@ -122,8 +121,10 @@ wire_check_entry(vm_map_t map, struct wiring *w, vm_size_t *addedp,
 	}
 	if (entry->wired_count != 0)
 		return KERN_SUCCESS;
+	cut = bytes < entry_size(entry);
 	w->nobjects += vm_map_touch_changes(map, entry, wiring_writes(entry));
-	if (!vm_map_touch_charges(entry, wiring_writes(entry)))
+	if (!vm_map_touch_charges(entry, wiring_writes(entry),
+		cut && vm_map_clip_backs(map, entry)))
 		return KERN_SUCCESS;
 	if (!vm_map_swap_reserve(map, bytes))
 		return KERN_RESOURCE_SHORTAGE;

@@ -494,9 +494,7 @@ object_can_extend(vm_object_t object, vm_pindex_t end)
  * range becomes its; what it paid for already goes back.
  */
 static bool
-coalesce_pay(vm_object_t object, const struct vm_coalesce *how, vm_size_t grown,
-    bool (*reserve)(void *arg, struct vm_account *cred, vm_size_t bytes),
-    void *arg)
+coalesce_pay(vm_object_t object, const struct vm_coalesce *how, vm_size_t grown)
 {
 	vm_size_t paid = MIN(grown, how->next_size);
 
@@ -507,7 +505,7 @@ coalesce_pay(vm_object_t object, const struct vm_coalesce *how, vm_size_t grown,
 		object->charge += paid;
 		return true;
 	}
-	if (grown > 0 && !reserve(arg, object->cred, grown))
+	if (grown > 0 && !vm_account_reserve(object->cred, grown))
 		return false;
 	object->charge += grown;
 	return true;
@@ -515,8 +513,7 @@ coalesce_pay(vm_object_t object, const struct vm_coalesce *how, vm_size_t grown,
 
 bool
 vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
-    bool (*reserve)(void *arg, struct vm_account *cred, vm_size_t bytes),
-    void *arg, vm_object_t *deadp)
+    vm_object_t *deadp)
 {
 	vm_pindex_t next, end;
 	vm_size_t grown;
@@ -533,7 +530,7 @@ vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
 	grown =
 	    end > object->size ? (end - object->size) * object->pagesize : 0;
 	if (object_can_extend(object, next) &&
-	    coalesce_pay(object, how, grown, reserve, arg)) {
+	    coalesce_pay(object, how, grown)) {
 		object->size = MAX(object->size, end);
 		ok = true;
 	}

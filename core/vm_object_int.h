@@ -101,13 +101,12 @@ void vm_object_unmapped(vm_object_t object, vm_ooffset_t offset, vm_size_t size,
     vm_object_t *deadp);
 
 /*
- * Extend the object behind what one entry shows of it.  `reserve` is asked
- * for bytes if growth has to be paid for.  false: it cannot be extended, and
+ * Extend the object behind what one entry shows of it.  Its account
+ * pays for growth.  false: it cannot be extended, and
  * is as it was.
  */
 bool vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
-    bool (*reserve)(void *arg, struct vm_account *cred, vm_size_t bytes),
-    void *arg, vm_object_t *deadp);
+    vm_object_t *deadp);
 
 /*
  * Drop a reference without calling anybody: if it was the last, the object
