@@ -528,7 +528,8 @@ domain_find(struct vm_phys *phys, int d, unsigned zone,
 	struct phys_domain *domain = phys->domains[d];
 
 	if (domain == NULL || (domain->used >> zone & 1) == 0 ||
-	    !rt_find(&domain->rt[zone], &phys->store, query, &run->path, pap))
+	    !rt_find(&domain->rt[zone], &phys->store, query,
+		phys_zone_top(zone), &run->path, pap))
 		return false;
 	run->domain = domain;
 	run->zone = zone;
@@ -706,6 +707,6 @@ vm_phys_stats(struct vm_phys *phys, struct vm_phys_stats *statsp)
 			continue;
 		for (unsigned z = 0; z < PHYS_NZONES; z++)
 			statsp->largest_run = MAX(statsp->largest_run,
-			    rt_largest(&phys->store, &domain->rt[z]));
+			    rt_largest(&domain->rt[z]));
 	}
 }

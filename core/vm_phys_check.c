@@ -4,6 +4,8 @@
  * vm_phys_check(): every invariant of docs/design/vm_phys.md.  Linear.
  */
 
+#include <string.h>
+
 #include "core/kassert.h"
 #include "core/vm_phys_int.h"
 
@@ -22,6 +24,36 @@ tree_broken(struct tree_walk *walk, const char *text)
 		walk->broken = text;
 }
 
+/* Add one run to a summary, the slow way. */
+static void
+sum_run(struct rt_sum *sum, const struct rt_store *store, vm_paddr_t start,
+    vm_paddr_t end)
+{
+	vm_paddr_t from = start >> store->page_shift;
+	vm_paddr_t upto = end >> store->page_shift;
+
+	sum->classes |= UINT64_C(1) << rt_class(upto - from);
+	for (unsigned l = 0; l < RT_LEVELS; l++) {
+		int16_t npages = 0;
+
+		from = roundup2(from, UINT64_C(1) << l);
+		if (from < upto)
+			npages = (int16_t)MIN(upto - from, RT_MAX);
+		if (npages > rt_sum_max(sum, l))
+			sum->max[l / 8][l % 8] = npages;
+	}
+}
+
+static void
+check_measures(struct tree_walk *walk, const struct rt_leaf *leaf, unsigned i)
+{
+	struct rt_leaf fresh = *leaf;
+
+	rt_leaf_measure(&fresh, i, walk->store->page_shift);
+	if (memcmp(&fresh, leaf, sizeof(fresh)) != 0)
+		tree_broken(walk, "[phys.measure] of a run");
+}
+
 static struct rt_sum
 check_leaf(struct tree_walk *walk, const struct rt_leaf *leaf)
 {
@@ -29,8 +61,10 @@ check_leaf(struct tree_walk *walk, const struct rt_leaf *leaf)
 
 	for (unsigned i = 0; i < RT_LEAF; i++) {
 		if (i >= leaf->n) {
-			if (leaf->start[i] != UINT64_MAX)
-				tree_broken(walk, "[phys.fill] unused key");
+			if (leaf->start[i] != UINT64_MAX ||
+			    leaf->class[i] != RT_NCLASS ||
+			    leaf->length[i / 8][i % 8] != 0)
+				tree_broken(walk, "[phys.fill] unused place");
 			continue;
 		}
 		if (leaf->start[i] < walk->last ||
@@ -39,7 +73,8 @@ check_leaf(struct tree_walk *walk, const struct rt_leaf *leaf)
 			return sum;
 		}
 		walk->last = leaf->end[i];
-		rt_sum_run(&sum, walk->store, leaf->start[i], leaf->end[i]);
+		sum_run(&sum, walk->store, leaf->start[i], leaf->end[i]);
+		check_measures(walk, leaf, i);
 	}
 	walk->nleaves++;
 	walk->nruns += leaf->n;
@@ -51,15 +86,24 @@ sum_add(struct rt_sum *sum, const struct rt_sum *more)
 {
 	sum->classes |= more->classes;
 	for (unsigned l = 0; l < RT_LEVELS; l++)
-		sum->max[l] = MAX(sum->max[l], more->max[l]);
+		if (rt_sum_max(more, l) > rt_sum_max(sum, l))
+			sum->max[l / 8][l % 8] = rt_sum_max(more, l);
 }
 
 static bool
-sum_is(const struct rt_sum *a, uint64_t classes, uint32_t max0, uint32_t max1,
-    uint32_t max2)
+sum_is(const struct rt_sum *a, const struct rt_sum *b)
 {
-	return a->classes == classes && a->max[0] == max0 &&
-	       a->max[1] == max1 && a->max[2] == max2;
+	return a->classes == b->classes &&
+	       memcmp(a->max, b->max, sizeof(a->max)) == 0;
+}
+
+static struct rt_sum
+slot_sum(const struct rt_inner *inner, unsigned i)
+{
+	struct rt_sum sum = {.classes = inner->classes[i]};
+
+	memcpy(sum.max, inner->max[i], sizeof(sum.max));
+	return sum;
 }
 
 /* The lowest start: the first field of either kind of node. */
@@ -90,7 +134,7 @@ check_node(struct tree_walk *walk, const void *node, unsigned height)
 	walk->ninners++;
 	for (unsigned i = 0; i < inner->n; i++) {
 		const void *child = inner->child[i];
-		struct rt_sum below;
+		struct rt_sum below, known;
 		unsigned half = height == 2 ? RT_LEAF / 2 : RT_FAN / 2;
 
 		if (node_n(child, height - 1) < half)
@@ -100,14 +144,15 @@ check_node(struct tree_walk *walk, const void *node, unsigned height)
 			tree_broken(walk,
 			    "[phys.first] key is not the child's");
 		below = check_node(walk, child, height - 1);
-		if (!sum_is(&below, inner->classes[i], inner->max[0][i],
-			inner->max[1][i], inner->max[2][i]))
+		known = slot_sum(inner, i);
+		if (!sum_is(&below, &known))
 			tree_broken(walk, "[phys.sum] summary of a child");
 		sum_add(&sum, &below);
 	}
 	for (unsigned i = inner->n; i < RT_FAN; i++)
-		if (inner->first[i] != UINT64_MAX)
-			tree_broken(walk, "[phys.fill] unused key");
+		if (inner->first[i] != UINT64_MAX || inner->classes[i] != 0 ||
+		    inner->max[i][0][0] != 0)
+			tree_broken(walk, "[phys.fill] unused slot");
 	return sum;
 }
 
@@ -125,8 +170,7 @@ rt_check(const struct rt_store *store, const struct rt *rt, uint64_t *nrunsp,
 	if (node_n(rt->root, rt->height) < (rt->height == 1 ? 1 : 2))
 		return "[phys.fill] root with too few";
 	sum = check_node(&walk, rt->root, rt->height);
-	if (!sum_is(&sum, rt->sum.classes, rt->sum.max[0], rt->sum.max[1],
-		rt->sum.max[2]))
+	if (!sum_is(&sum, &rt->sum))
 		tree_broken(&walk, "[phys.sum] summary of a tree");
 	*nrunsp += walk.nruns;
 	*nleavesp += walk.nleaves;

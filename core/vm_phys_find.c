@@ -14,12 +14,12 @@
  * two edges of the window.
  */
 
+#include <string.h>
+
 #include "core/kassert.h"
 #include "core/vm_phys_int.h"
 
 #define CLASS_TRIES 3 /* runs looked at in stage 1 */
-
-static const unsigned level_shift[RT_LEVELS] = RT_LEVEL_SHIFTS;
 
 /* [pa, pa + size) has no multiple of the boundary inside. */
 static bool
@@ -105,34 +105,71 @@ contig_fit(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
 /* One descent. */
 struct hunt {
 	const struct phys_query *query;
-	const struct rt_store *store;
-	uint64_t classes; /* only runs of these */
-	unsigned level;   /* and with max[level] */
-	uint32_t want;    /* of at least so many pages */
-	unsigned tries;   /* runs that may still be looked at */
+	unsigned class; /* only runs of this; RT_NCLASS: of any */
+	unsigned level; /* only runs with max[level] */
+	int16_t want;   /* of at least so many pages */
+	unsigned tries; /* runs that may still be looked at */
 	unsigned height;
+	bool bounded; /* the window cuts the tree */
 	struct rt_path *path;
 	vm_paddr_t pa; /* the place found */
 };
+
+/*
+ * Bit i: lane i is not 0.  The lanes are all ones or all zeroes; each keeps a
+ * bit of its own, and the four 16-bit parts of a word fold into one.
+ */
+static unsigned
+lanes_mask(rt_lanes lanes)
+{
+	static const rt_lanes bits = {1, 2, 4, 8, 16, 32, 64, 128};
+	uint64_t words[2];
+
+	lanes &= bits;
+	memcpy(words, &lanes, sizeof(words));
+	words[0] |= words[1];
+	words[0] |= words[0] >> 32;
+	return (unsigned)(words[0] | words[0] >> 16) & 0xff;
+}
+
+/*
+ * The runs of a leaf that have what the summaries promise.  This is the same
+ * for a run whatever leaf it is in, so the choice does not depend on how runs
+ * are spread over leaves.
+ */
+static uint32_t
+leaf_mask(const struct hunt *h, const struct rt_leaf *leaf)
+{
+	int16_t unit = (int16_t)((1 << h->level) - 1);
+	uint32_t mask = 0;
+
+	static_assert(RT_LEAF == 32, "a bit for each run");
+	if (h->class < RT_NCLASS) {
+		for (unsigned i = 0; i < RT_LEAF; i++)
+			mask |= (uint32_t)(leaf->class[i] == h->class) << i;
+		return mask;
+	}
+	for (unsigned v = 0; v < RT_LEAF / 8; v++)
+		mask |= lanes_mask(leaf->length[v] - (leaf->offset[v] & unit) >=
+				   h->want)
+			<< (8 * v);
+	return mask;
+}
 
 static bool
 leaf_hunt(struct hunt *h, struct rt_leaf *leaf)
 {
 	const struct phys_query *query = h->query;
+	uint32_t mask = leaf_mask(h, leaf);
 
-	for (unsigned i = leaf->n; i-- > 0;) {
-		struct rt_sum sum = {0};
+	while (mask != 0) {
+		unsigned i = 31 - (unsigned)__builtin_clz(mask);
 
+		mask &= ~(UINT32_C(1) << i);
 		if (leaf->start[i] >= query->high)
 			continue;
 		if (leaf->end[i] <= query->low)
 			return false;
-		if (leaf->end[i] - leaf->start[i] < query->size)
-			continue;
-		rt_sum_run(&sum, h->store, leaf->start[i], leaf->end[i]);
-		if ((sum.classes & h->classes) == 0 ||
-		    sum.max[h->level] < h->want)
-			continue;
 		if (contig_fit(query, leaf->start[i], leaf->end[i], &h->pa)) {
 			h->path->leaf = leaf;
 			h->path->pos = i;
@@ -144,105 +181,141 @@ leaf_hunt(struct hunt *h, struct rt_leaf *leaf)
 	return false;
 }
 
+/* The children with max[level] of at least `want`. */
+static unsigned
+level_mask(const struct rt_inner *inner, unsigned level, int16_t want)
+{
+	const int16_t *max = (const int16_t *)&inner->max[0][0] + level;
+	unsigned mask = 0;
+
+	static_assert(RT_FAN <= 32, "a bit for each child");
+	for (unsigned i = 0; i < RT_FAN; i++)
+		mask |= (unsigned)(max[8 * RT_ROW * i] >= want) << i;
+	return mask;
+}
+
+static unsigned
+class_mask(const uint64_t *classes, unsigned class)
+{
+	unsigned mask = 0;
+
+	for (unsigned i = 0; i < RT_FAN; i++)
+		mask |= (unsigned)(classes[i] >> class & 1) << i;
+	return mask;
+}
+
+/* The children that may have runs in [low, high). */
+static unsigned
+window_mask(const struct rt_inner *inner, const struct phys_query *query)
+{
+	unsigned mask = 0;
+
+	for (unsigned i = 0; i < inner->n; i++) {
+		/* Runs of a child end where the next begins, or below. */
+		bool below =
+		    i + 1 < inner->n && inner->first[i + 1] <= query->low;
+
+		mask |= (unsigned)(inner->first[i] < query->high && !below)
+			<< i;
+	}
+	return mask;
+}
+
+static unsigned
+node_mask(const struct hunt *h, const struct rt_inner *inner)
+{
+	unsigned mask = h->class < RT_NCLASS
+			    ? class_mask(inner->classes, h->class)
+			    : level_mask(inner, h->level, h->want);
+
+	if (h->bounded && mask != 0)
+		mask &= window_mask(inner, h->query);
+	return mask;
+}
+
 /* From the right; the tree is at most RT_HEIGHT high, so is the recursion. */
 static bool
 node_hunt(struct hunt *h, void *node, unsigned depth)
 {
-	const struct phys_query *query = h->query;
 	struct rt_inner *inner = node;
+	unsigned mask;
 
 	if (depth + 1 == h->height)
 		return leaf_hunt(h, node);
 	h->path->inner[depth] = inner;
-	for (unsigned i = inner->n; i-- > 0;) {
-		if (inner->max[h->level][i] < h->want ||
-		    (inner->classes[i] & h->classes) == 0 ||
-		    inner->first[i] >= query->high)
-			continue;
-		/* Runs of a child end where the next child begins, or below. */
-		if (i + 1 < inner->n && inner->first[i + 1] <= query->low)
-			return false;
+	mask = node_mask(h, inner);
+	while (mask != 0) {
+		unsigned i = 31 - (unsigned)__builtin_clz(mask);
+
 		h->path->at[depth] = i;
 		if (node_hunt(h, inner->child[i], depth + 1))
 			return true;
 		if (h->tries == 0)
 			return false;
+		mask &= ~(1u << i);
 	}
 	return false;
 }
 
-static bool
-rt_hunt(struct rt *rt, struct hunt *h, uint64_t classes, unsigned level,
-    uint32_t want, unsigned tries)
-{
-	if (rt->sum.max[level] < want || (rt->sum.classes & classes) == 0)
-		return false;
-	h->classes = classes;
-	h->level = level;
-	h->want = want;
-	h->tries = tries;
-	return node_hunt(h, rt->root, 0);
-}
-
+/* Stage 1: the smallest classes, one run of each. */
 static bool
 hunt_classes(struct rt *rt, struct hunt *h, uint64_t npages)
 {
 	uint64_t classes = rt->sum.classes & -(UINT64_C(1) << rt_class(npages));
 
 	for (unsigned i = 0; i < CLASS_TRIES && classes != 0; i++) {
-		if (rt_hunt(rt, h, classes & -classes, 0, 0, 1))
+		h->class = (unsigned)__builtin_ctzll(classes);
+		h->tries = 1;
+		if (node_hunt(h, rt->root, 0))
 			return true;
 		classes &= classes - 1;
 	}
 	return false;
 }
 
-/* The last level that is no stricter than the alignment. */
-static unsigned
-level_needed(const struct phys_query *query, unsigned page_shift)
+/* Stages 2 and 3: any run with max[level] of at least `npages`. */
+static bool
+hunt_level(struct rt *rt, struct hunt *h, unsigned level, uint64_t npages)
 {
-	unsigned l = 0;
-
-	while (l + 1 < RT_LEVELS &&
-	       query->alignment >= UINT64_C(1)
-				       << (page_shift + level_shift[l + 1]))
-		l++;
-	return l;
+	h->class = RT_NCLASS;
+	h->level = level;
+	h->want = (int16_t)MIN(npages, RT_MAX);
+	h->tries = UINT32_MAX;
+	return rt_sum_max(&rt->sum, level) >= h->want &&
+	       node_hunt(h, rt->root, 0);
 }
 
 bool
 rt_find(struct rt *rt, const struct rt_store *store,
-    const struct phys_query *query, struct rt_path *path, vm_paddr_t *pap)
+    const struct phys_query *query, vm_paddr_t top, struct rt_path *path,
+    vm_paddr_t *pap)
 {
-	struct hunt h = {.query = query, .store = store, .path = path};
+	struct hunt h = {
+	    .query = query,
+	    .height = rt->height,
+	    .path = path,
+	};
 	uint64_t npages = query->size >> store->page_shift;
-	unsigned needed = level_needed(query, store->page_shift);
-	vm_paddr_t unit = UINT64_C(1)
-			  << (store->page_shift + level_shift[needed]);
-	uint64_t enough = npages;
-	unsigned sure = needed;
+	uint64_t align = query->alignment >> store->page_shift;
+	unsigned log, level;
 	bool found;
 
-	MPASS(query->size > 0 && query->low < query->high);
+	MPASS(query->size > 0 && query->low < query->high && align > 0);
 
-	h.height = rt->height;
-	if (rt->height == 0 || rt->sum.max[needed] < MIN(npages, UINT32_MAX) ||
+	log = (unsigned)__builtin_ctzll(align);
+	level = MIN(log, RT_LEVELS - 1u);
+	if (rt->height == 0 ||
+	    rt_sum_max(&rt->sum, level) < (int16_t)MIN(npages, RT_MAX) ||
 	    rt_first(rt) >= query->high)
 		return false;
-	if (query->alignment > unit)
-		sure++;
+	h.bounded = query->low > rt_first(rt) || query->high < top;
+	found = align == 1 && hunt_classes(rt, &h, npages);
 	/* Of two halves that a boundary parts, one is long enough. */
-	if (query->boundary > query->alignment)
-		enough *= 2;
-	found = query->alignment <= UINT64_C(1) << store->page_shift &&
-		hunt_classes(rt, &h, npages);
-	if (!found && sure < RT_LEVELS && enough < UINT32_MAX &&
-	    (sure != needed || enough != npages))
-		found = rt_hunt(rt, &h, ~UINT64_C(0), sure, (uint32_t)enough,
-		    UINT32_MAX);
+	if (!found && query->boundary > query->alignment && log == level &&
+	    2 * npages < RT_MAX)
+		found = hunt_level(rt, &h, level, 2 * npages);
 	if (!found)
-		found = rt_hunt(rt, &h, ~UINT64_C(0), needed,
-		    (uint32_t)MIN(npages, UINT32_MAX), UINT32_MAX);
+		found = hunt_level(rt, &h, level, npages);
 	if (found)
 		*pap = h.pa;
 	return found;

@@ -21,31 +21,41 @@
 #define RT_LEAF   32 /* runs in a leaf at most; half of it at least */
 #define RT_FAN    16 /* children of an inner node at most; half at least */
 #define RT_HEIGHT 16 /* levels at most: 8^15 leaves are more than there are */
-#define RT_LEVELS 3  /* alignments for which the longest run is kept */
+#define RT_LEVELS 10 /* alignments of 2^0 to 2^9 pages: 4 KiB to 2 MiB */
 #define RT_NCLASS 64 /* classes of lengths */
 
-/* log2 of the alignment of each level, in pages: 4 KiB, 64 KiB, 2 MiB. */
-#define RT_LEVEL_SHIFTS                                                        \
-	{                                                                      \
-		0, 4, 9                                                        \
-	}
+/*
+ * Longest measure, in pages: what is longer counts as this.  A length clamped
+ * to INT16_MAX, less what any level's alignment can cost, is at least this.
+ */
+#define RT_MAX (INT16_MAX - ((1 << (RT_LEVELS - 1)) - 1))
+
+/* Eight measures, handled at once where the machine can. */
+typedef int16_t rt_lanes __attribute__((vector_size(16)));
+#define RT_ROW 2 /* rt_lanes that hold RT_LEVELS measures; the rest are 0 */
 
 /* What is known of all runs below a child. */
 struct rt_sum {
-	uint64_t classes;        /* bit c: it has a run of class c */
-	uint32_t max[RT_LEVELS]; /* longest from an aligned start, pages */
+	uint64_t classes; /* bit c: it has a run of class c */
+	/* Lane l: pages of the longest run counted from its first page that
+	 * is a multiple of 2^l; at most RT_MAX. */
+	rt_lanes max[RT_ROW];
 };
 
+/* What the last three hold follows from the first two; unused ones are 0. */
 struct rt_leaf {
 	vm_paddr_t start[RT_LEAF]; /* [n, RT_LEAF): all ones */
 	vm_paddr_t end[RT_LEAF];
+	rt_lanes length[RT_LEAF / 8]; /* pages, clamped to INT16_MAX */
+	rt_lanes offset[RT_LEAF / 8]; /* pages to the next multiple of 512 */
+	uint8_t class[RT_LEAF];       /* [n, RT_LEAF): RT_NCLASS */
 	unsigned n;
 };
 
 struct rt_inner {
-	vm_paddr_t first[RT_FAN]; /* lowest start; [n, RT_FAN): all ones */
-	uint64_t classes[RT_FAN];
-	uint32_t max[RT_LEVELS][RT_FAN];
+	vm_paddr_t first[RT_FAN];     /* lowest start; [n, RT_FAN): all ones */
+	uint64_t classes[RT_FAN];     /* [n, RT_FAN): 0 */
+	rt_lanes max[RT_FAN][RT_ROW]; /* [n, RT_FAN): 0 */
 	void *child[RT_FAN]; /* rt_inner, or rt_leaf on the lowest level */
 	unsigned n;
 };
@@ -135,11 +145,19 @@ void rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,
     vm_paddr_t start, vm_paddr_t end);
 
 /* Bytes in the longest run; 0: empty. */
-vm_size_t rt_largest(const struct rt_store *store, const struct rt *rt);
+vm_size_t rt_largest(const struct rt *rt);
 
 unsigned rt_class(uint64_t npages);
-void rt_sum_run(struct rt_sum *sum, const struct rt_store *store,
-    vm_paddr_t start, vm_paddr_t end);
+uint64_t rt_class_min(unsigned class); /* pages; of RT_NCLASS: no length */
+/* Fill in what follows from start and end of run `i` of a leaf. */
+void rt_leaf_measure(struct rt_leaf *leaf, unsigned i, unsigned page_shift);
+
+static inline int16_t
+rt_sum_max(const struct rt_sum *sum, unsigned level)
+{
+	return sum->max[level / 8][level % 8];
+}
+
 const char *rt_check(const struct rt_store *store, const struct rt *rt,
     uint64_t *nrunsp, uint64_t *nleavesp, uint64_t *ninnersp);
 
@@ -157,9 +175,10 @@ bool contig_fit_low(const struct phys_query *query, vm_paddr_t start,
 bool contig_fit(const struct phys_query *query, vm_paddr_t start,
     vm_paddr_t end, vm_paddr_t *pap);
 
-/* Search one tree. */
+/* Search one tree, no run of which ends above `top`. */
 bool rt_find(struct rt *rt, const struct rt_store *store,
-    const struct phys_query *query, struct rt_path *path, vm_paddr_t *pap);
+    const struct phys_query *query, vm_paddr_t top, struct rt_path *path,
+    vm_paddr_t *pap);
 
 /* Segments: core/vm_phys_seg.c. */
 
@@ -185,4 +204,13 @@ phys_zone(vm_paddr_t last)
 	if (last >> PHYS_ZONE_SHIFT == 0)
 		return 0;
 	return 64 - PHYS_ZONE_SHIFT - (unsigned)__builtin_clzll(last);
+}
+
+/* Where a zone ends; of the last, its last byte. */
+static inline vm_paddr_t
+phys_zone_top(unsigned zone)
+{
+	return zone + 1 == PHYS_NZONES
+		   ? UINT64_MAX
+		   : UINT64_C(1) << (PHYS_ZONE_SHIFT + zone);
 }

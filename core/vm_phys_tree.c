@@ -22,8 +22,6 @@
 
 #define NO_START UINT64_MAX
 
-static const unsigned level_shift[RT_LEVELS] = RT_LEVEL_SHIFTS;
-
 static_assert(RT_LEAF % 2 == 0 && RT_FAN % 2 == 0, "nodes split in half");
 
 /*
@@ -43,6 +41,22 @@ rt_class(uint64_t npages)
 	if (log >= 17)
 		return RT_NCLASS - 1;
 	return 4 * (log - 2) + (unsigned)((npages >> (log - 2)) & 3) + 3;
+}
+
+/* The shortest length of a class. */
+uint64_t
+rt_class_min(unsigned class)
+{
+	unsigned log;
+
+	MPASS(class <= RT_NCLASS);
+
+	if (class < 3)
+		return class + 1;
+	if (class == RT_NCLASS)
+		return UINT64_MAX;
+	log = (class - 3) / 4;
+	return (4 + (uint64_t)((class - 3) % 4)) << log;
 }
 
 /* Reserve. */
@@ -123,8 +137,9 @@ leaf_new(struct rt_store *store)
 {
 	struct rt_leaf *leaf = uma_zalloc_reserved(&store->leaves);
 
+	memset(leaf, 0, sizeof(*leaf));
 	memset(leaf->start, 0xff, sizeof(leaf->start));
-	leaf->n = 0;
+	memset(leaf->class, RT_NCLASS, sizeof(leaf->class));
 	return leaf;
 }
 
@@ -133,49 +148,76 @@ inner_new(struct rt_store *store)
 {
 	struct rt_inner *inner = uma_zalloc_reserved(&store->inners);
 
+	memset(inner, 0, sizeof(*inner));
 	memset(inner->first, 0xff, sizeof(inner->first));
-	inner->n = 0;
 	return inner;
 }
 
 /* Summaries. */
 
-static uint32_t
-pages_clamped(vm_size_t bytes, unsigned page_shift)
+/* Element i of what is stored as lanes. */
+static int16_t *
+lane(rt_lanes *lanes, unsigned i)
 {
-	return (uint32_t)MIN(bytes >> page_shift, UINT32_MAX);
+	return (int16_t *)lanes + i;
 }
 
-/* Add one run to a summary. */
 void
-rt_sum_run(struct rt_sum *sum, const struct rt_store *store, vm_paddr_t start,
-    vm_paddr_t end)
+rt_leaf_measure(struct rt_leaf *leaf, unsigned i, unsigned page_shift)
 {
-	MPASS(start < end);
+	uint64_t from = leaf->start[i] >> page_shift;
+	uint64_t npages = (leaf->end[i] >> page_shift) - from;
 
-	sum->classes |= UINT64_C(1)
-			<< rt_class((end - start) >> store->page_shift);
+	MPASS(leaf->start[i] < leaf->end[i]);
+
+	*lane(leaf->length, i) = (int16_t)MIN(npages, INT16_MAX);
+	*lane(leaf->offset, i) =
+	    (int16_t)(-from & ((1u << (RT_LEVELS - 1)) - 1));
+	leaf->class[i] = (uint8_t)rt_class(npages);
+}
+
+static rt_lanes
+lanes_max(rt_lanes a, rt_lanes b)
+{
+	rt_lanes more = a > b;
+
+	return (a & more) | (b & ~more);
+}
+
+static int16_t
+lanes_longest(rt_lanes lanes)
+{
+	int16_t max = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		max = MAX(max, lanes[i]);
+	return max;
+}
+
+/* Longest run of a leaf for each level, all at once. */
+static void
+leaf_sum_max(const struct rt_leaf *leaf, struct rt_sum *sum)
+{
 	for (unsigned l = 0; l < RT_LEVELS; l++) {
-		vm_paddr_t unit = UINT64_C(1)
-				  << (store->page_shift + level_shift[l]);
-		vm_paddr_t from = roundup2(start, unit);
-		uint32_t npages;
+		int16_t unit = (int16_t)((1 << l) - 1), longest;
+		rt_lanes max = {0};
 
-		/* The second test catches wrap-around. */
-		if (from >= end || from < start)
-			break;
-		npages = pages_clamped(end - from, store->page_shift);
-		sum->max[l] = MAX(sum->max[l], npages);
+		for (unsigned i = 0; i < RT_LEAF / 8; i++)
+			max = lanes_max(max,
+			    leaf->length[i] - (leaf->offset[i] & unit));
+		longest = lanes_longest(max);
+		*lane(sum->max, l) = MIN(longest, RT_MAX);
 	}
 }
 
 static struct rt_sum
-leaf_sum(const struct rt_store *store, const struct rt_leaf *leaf)
+leaf_sum(const struct rt_leaf *leaf)
 {
 	struct rt_sum sum = {0};
 
 	for (unsigned i = 0; i < leaf->n; i++)
-		rt_sum_run(&sum, store, leaf->start[i], leaf->end[i]);
+		sum.classes |= UINT64_C(1) << leaf->class[i];
+	leaf_sum_max(leaf, &sum);
 	return sum;
 }
 
@@ -184,32 +226,12 @@ inner_sum(const struct rt_inner *inner)
 {
 	struct rt_sum sum = {0};
 
-	for (unsigned i = 0; i < inner->n; i++)
+	for (unsigned i = 0; i < RT_FAN; i++) {
 		sum.classes |= inner->classes[i];
-	for (unsigned l = 0; l < RT_LEVELS; l++)
-		for (unsigned i = 0; i < inner->n; i++)
-			sum.max[l] = MAX(sum.max[l], inner->max[l][i]);
+		for (unsigned v = 0; v < RT_ROW; v++)
+			sum.max[v] = lanes_max(sum.max[v], inner->max[i][v]);
+	}
 	return sum;
-}
-
-static struct rt_sum
-slot_sum(const struct rt_inner *inner, unsigned i)
-{
-	struct rt_sum sum = {.classes = inner->classes[i]};
-
-	for (unsigned l = 0; l < RT_LEVELS; l++)
-		sum.max[l] = inner->max[l][i];
-	return sum;
-}
-
-static bool
-sum_equal(const struct rt_sum *a, const struct rt_sum *b)
-{
-	bool equal = a->classes == b->classes;
-
-	for (unsigned l = 0; l < RT_LEVELS; l++)
-		equal &= a->max[l] == b->max[l];
-	return equal;
 }
 
 static void
@@ -219,8 +241,16 @@ slot_set(struct rt_inner *inner, unsigned i, void *child, vm_paddr_t first,
 	inner->child[i] = child;
 	inner->first[i] = first;
 	inner->classes[i] = sum->classes;
-	for (unsigned l = 0; l < RT_LEVELS; l++)
-		inner->max[l][i] = sum->max[l];
+	for (unsigned v = 0; v < RT_ROW; v++)
+		inner->max[i][v] = sum->max[v];
+}
+
+static bool
+slot_is(const struct rt_inner *inner, unsigned i, vm_paddr_t first,
+    const struct rt_sum *sum)
+{
+	return inner->first[i] == first && inner->classes[i] == sum->classes &&
+	       memcmp(inner->max[i], sum->max, sizeof(sum->max)) == 0;
 }
 
 /* Nodes: moving runs and slots about. */
@@ -231,13 +261,21 @@ leaf_move(struct rt_leaf *to, unsigned ti, struct rt_leaf *from, unsigned fi,
 {
 	memmove(&to->start[ti], &from->start[fi], n * sizeof(to->start[0]));
 	memmove(&to->end[ti], &from->end[fi], n * sizeof(to->end[0]));
+	memmove(lane(to->length, ti), lane(from->length, fi),
+	    n * sizeof(int16_t));
+	memmove(lane(to->offset, ti), lane(from->offset, fi),
+	    n * sizeof(int16_t));
+	memmove(&to->class[ti], &from -> class[fi], n);
 }
 
 static void
 leaf_set_n(struct rt_leaf *leaf, unsigned n)
 {
-	for (unsigned i = n; i < leaf->n; i++)
+	for (unsigned i = n; i < leaf->n; i++) {
 		leaf->start[i] = NO_START;
+		*lane(leaf->length, i) = *lane(leaf->offset, i) = 0;
+		leaf->class[i] = RT_NCLASS;
+	}
 	leaf->n = n;
 }
 
@@ -248,17 +286,17 @@ inner_move(struct rt_inner *to, unsigned ti, struct rt_inner *from, unsigned fi,
 	memmove(&to->first[ti], &from->first[fi], n * sizeof(to->first[0]));
 	memmove(&to->classes[ti], &from->classes[fi],
 	    n * sizeof(to->classes[0]));
-	for (unsigned l = 0; l < RT_LEVELS; l++)
-		memmove(&to->max[l][ti], &from->max[l][fi],
-		    n * sizeof(to->max[l][0]));
+	memmove(&to->max[ti], &from->max[fi], n * sizeof(to->max[0]));
 	memmove(&to->child[ti], &from->child[fi], n * sizeof(to->child[0]));
 }
 
 static void
 inner_set_n(struct rt_inner *inner, unsigned n)
 {
+	static const struct rt_sum nothing;
+
 	for (unsigned i = n; i < inner->n; i++)
-		inner->first[i] = NO_START;
+		slot_set(inner, i, NULL, NO_START, &nothing);
 	inner->n = n;
 }
 
@@ -346,19 +384,17 @@ rt_seek(struct rt *rt, vm_paddr_t pa, struct rt_path *path)
 	return rt_next(rt, path);
 }
 
-/* Carry the change of a leaf upward until nobody notices. */
+/* Carry a changed summary of a leaf upward until nobody notices. */
 static void
-rt_refresh(struct rt_store *store, struct rt *rt, struct rt_path *path)
+rt_refresh(struct rt *rt, struct rt_path *path, struct rt_sum sum)
 {
-	struct rt_sum sum = leaf_sum(store, path->leaf);
 	vm_paddr_t first = path->leaf->start[0];
 
 	for (unsigned depth = rt->height - 1; depth-- > 0;) {
 		struct rt_inner *inner = path->inner[depth];
 		unsigned at = path->at[depth];
-		struct rt_sum old = slot_sum(inner, at);
 
-		if (inner->first[at] == first && sum_equal(&old, &sum))
+		if (slot_is(inner, at, first, &sum))
 			return;
 		slot_set(inner, at, inner->child[at], first, &sum);
 		first = inner->first[0];
@@ -367,12 +403,41 @@ rt_refresh(struct rt_store *store, struct rt *rt, struct rt_path *path)
 	rt->sum = sum;
 }
 
+/* What the parent knows of the leaf, and of its classes with all bits set. */
+static uint64_t
+leaf_classes(const struct rt *rt, const struct rt_path *path)
+{
+	unsigned depth = rt->height - 1;
+
+	return depth == 0
+		   ? rt->sum.classes
+		   : path->inner[depth - 1]->classes[path->at[depth - 1]];
+}
+
+/* The leaf's summary when a run of class `gone` went and one of `come` came. */
+static struct rt_sum
+leaf_resum(const struct rt *rt, const struct rt_path *path, unsigned gone,
+    unsigned come)
+{
+	const struct rt_leaf *leaf = path->leaf;
+	struct rt_sum sum = {.classes = leaf_classes(rt, path)};
+
+	if (gone != come && gone < RT_NCLASS &&
+	    memchr(leaf->class, (int)gone, RT_LEAF) == NULL)
+		sum.classes &= ~(UINT64_C(1) << gone);
+	if (come < RT_NCLASS)
+		sum.classes |= UINT64_C(1) << come;
+	leaf_sum_max(leaf, &sum);
+	return sum;
+}
+
 void
 rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,
     vm_paddr_t start, vm_paddr_t end)
 {
 	struct rt_leaf *leaf = path->leaf;
 	unsigned pos = path->pos;
+	unsigned gone = leaf->class[pos];
 
 	MPASS(start < end && pos < leaf->n);
 	MPASS(pos == 0 || leaf->end[pos - 1] <= start);
@@ -380,7 +445,8 @@ rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,
 
 	leaf->start[pos] = start;
 	leaf->end[pos] = end;
-	rt_refresh(store, rt, path);
+	rt_leaf_measure(leaf, pos, store->page_shift);
+	rt_refresh(rt, path, leaf_resum(rt, path, gone, leaf->class[pos]));
 }
 
 /* Insertion. */
@@ -407,14 +473,15 @@ leaf_split(struct rt_store *store, struct rt_leaf *leaf)
 }
 
 static void
-leaf_insert(struct rt_leaf *leaf, unsigned pos, vm_paddr_t start,
-    vm_paddr_t end)
+leaf_insert(struct rt_store *store, struct rt_leaf *leaf, unsigned pos,
+    vm_paddr_t start, vm_paddr_t end)
 {
 	MPASS(leaf->n < RT_LEAF && pos <= leaf->n);
 
 	leaf_move(leaf, pos + 1, leaf, pos, leaf->n - pos);
 	leaf->start[pos] = start;
 	leaf->end[pos] = end;
+	rt_leaf_measure(leaf, pos, store->page_shift);
 	leaf->n++;
 }
 
@@ -471,7 +538,7 @@ static void
 rt_refresh_carry(struct rt_store *store, struct rt *rt, struct rt_path *path,
     struct carry carry)
 {
-	struct rt_sum sum = leaf_sum(store, path->leaf);
+	struct rt_sum sum = leaf_sum(path->leaf);
 	vm_paddr_t first = path->leaf->start[0];
 
 	for (unsigned depth = rt->height - 1; depth-- > 0;) {
@@ -506,17 +573,18 @@ rt_insert(struct rt_store *store, struct rt *rt, vm_paddr_t start,
 	rt_descend(rt, start, &path);
 	pos = keys_upto(path.leaf->start, RT_LEAF, start);
 	if (path.leaf->n < RT_LEAF) {
-		leaf_insert(path.leaf, pos, start, end);
-		rt_refresh(store, rt, &path);
+		leaf_insert(store, path.leaf, pos, start, end);
+		rt_refresh(rt, &path,
+		    leaf_resum(rt, &path, RT_NCLASS, path.leaf->class[pos]));
 		return;
 	}
 	right = leaf_split(store, path.leaf);
 	if (pos > RT_LEAF / 2)
-		leaf_insert(right, pos - RT_LEAF / 2, start, end);
+		leaf_insert(store, right, pos - RT_LEAF / 2, start, end);
 	else
-		leaf_insert(path.leaf, pos, start, end);
+		leaf_insert(store, path.leaf, pos, start, end);
 	rt_refresh_carry(store, rt, &path,
-	    (struct carry){right, right->start[0], leaf_sum(store, right)});
+	    (struct carry){right, right->start[0], leaf_sum(right)});
 }
 
 /* Deletion. */
@@ -592,7 +660,7 @@ inner_fix_leaf(struct rt_store *store, struct rt_inner *inner, unsigned at)
 	unsigned l = at > 0 ? at - 1 : at;
 	struct rt_leaf *left = inner->child[l], *right = inner->child[l + 1];
 	bool joined = leaves_join(left, right);
-	struct rt_sum sum = leaf_sum(store, left);
+	struct rt_sum sum = leaf_sum(left);
 
 	slot_set(inner, l, left, left->start[0], &sum);
 	if (joined) {
@@ -600,7 +668,7 @@ inner_fix_leaf(struct rt_store *store, struct rt_inner *inner, unsigned at)
 		uma_zfree(&store->leaves, right);
 		return;
 	}
-	sum = leaf_sum(store, right);
+	sum = leaf_sum(right);
 	slot_set(inner, l + 1, right, right->start[0], &sum);
 }
 
@@ -664,6 +732,7 @@ void
 rt_delete(struct rt_store *store, struct rt *rt, struct rt_path *path)
 {
 	struct rt_leaf *leaf = path->leaf;
+	unsigned gone = leaf->class[path->pos];
 
 	MPASS(path->pos < leaf->n);
 
@@ -677,14 +746,13 @@ rt_delete(struct rt_store *store, struct rt *rt, struct rt_path *path)
 	} else if (rt->height > 1 && leaf->n < RT_LEAF / 2) {
 		rt_rebalance(store, rt, path);
 	} else {
-		rt_refresh(store, rt, path);
+		rt_refresh(rt, path, leaf_resum(rt, path, gone, RT_NCLASS));
 	}
 }
 
-/* The longest run below a node that has one of max[0] pages. */
+/* The longest run below a node whose longest measures `npages`. */
 static vm_size_t
-node_largest(const struct rt_store *store, const void *node, unsigned height,
-    uint32_t npages)
+node_largest(const void *node, unsigned height, int16_t npages)
 {
 	const struct rt_inner *inner = node;
 	const struct rt_leaf *leaf = node;
@@ -696,20 +764,20 @@ node_largest(const struct rt_store *store, const void *node, unsigned height,
 		return largest;
 	}
 	for (unsigned i = 0; i < inner->n; i++) {
-		if (inner->max[0][i] != npages)
+		if (inner->max[i][0][0] != npages)
 			continue;
 		largest = MAX(largest,
-		    node_largest(store, inner->child[i], height - 1, npages));
-		if (npages != UINT32_MAX)
+		    node_largest(inner->child[i], height - 1, npages));
+		if (npages != RT_MAX)
 			break; /* the measure is exact */
 	}
 	return largest;
 }
 
 vm_size_t
-rt_largest(const struct rt_store *store, const struct rt *rt)
+rt_largest(const struct rt *rt)
 {
 	if (rt->height == 0)
 		return 0;
-	return node_largest(store, rt->root, rt->height, rt->sum.max[0]);
+	return node_largest(rt->root, rt->height, rt_sum_max(&rt->sum, 0));
 }
