@@ -33,7 +33,7 @@ static const char usage_text[] =
     "Run DPDK on memory from holdfastd, as any user.\n"
     "\n"
     "  -s, --socket PATH   the daemon's socket\n"
-    "  -S, --size BYTES    of the heap; K, M and G count (64M)\n"
+    "  -S, --size BYTES    of the heap; K, M, G and T count (64M)\n"
     "  -z, --zone BYTES    the largest contiguous memzone to ask for (8M)\n"
     "  -n, --packets N     to forward (1000000)\n"
     "  -m, --mbufs N       in the pool (8192)\n"
@@ -63,7 +63,7 @@ static const struct option long_options[] = {
 static int
 parse_number(const char *text, uint64_t max, uint64_t *valuep)
 {
-	static const char suffixes[] = "KMG";
+	static const char suffixes[] = "KMGT";
 	const char *suffix;
 	unsigned int shift = 0;
 	char *end;
