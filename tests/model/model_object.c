@@ -438,7 +438,8 @@ model_object_coalesce(struct model_object *object, vm_ooffset_t offset,
 		     ? used + next_size - object->size
 		     : 0;
 	if (object->cred != NULL) {
-		if (!reserved && !model_reserve(object->cred, growth))
+		if (!reserved && growth > 0 &&
+		    !model_reserve(object->cred, growth))
 			return false;
 		if (reserved)
 			model_release(object->cred, next_size - growth);
