@@ -71,6 +71,8 @@ daemon_open_linux(struct daemon *daemon)
 	    .nframes = (size_t)(config->pool / config->frame_size),
 	    .node = config->node,
 	    .may_raise = config->set_nr_hugepages,
+	    .prefer_runs = config->set_nr_hugepages,
+	    .spare_percent = config->set_nr_hugepages ? 25 : 0,
 	    .pin = pins[config->pin],
 	    .without_addresses = config->without_addresses,
 	};
