@@ -95,7 +95,6 @@ child_create(vm_map_t map, pmap_t pmap)
 	vm_map_set_limits_locked(child, &map->limits);
 	child->random = map->random;
 	child->random_arg = map->random_arg;
-	child->unmerged = true;
 	return child;
 }
 
@@ -316,6 +315,9 @@ vmspace_fork(vm_map_t map, pmap_t pmap, vm_map_t *childp)
 	vm_map_lock(map);
 	vm_map_lock(child);
 	rv = fork_locked(map, child);
+	/* Entries that now differ no more stay apart in both maps. */
+	if (rv == KERN_SUCCESS)
+		map->unmerged = child->unmerged = true;
 	vm_map_unlock(child);
 	vm_map_unlock(map);
 	if (rv != KERN_SUCCESS) {

@@ -48,7 +48,7 @@ struct vm_map {
 	vm_size_t size;          /* (m) bytes in entries that are no guards */
 	vm_size_t user_wired;    /* (m) bytes in entries with USER_WIRED */
 	uint32_t flags;          /* (m) MAP_* */
-	bool unmerged;        /* (m) a fork made it: neighbours may be alike */
+	bool unmerged;        /* (m) since a fork neighbours may be alike */
 	vm_offset_t anon_loc; /* (m) where anonymous mappings cluster; 0: no */
 	struct vm_map_limits limits; /* (m) */
 	struct vm_account *account;  /* (c) one reference */
