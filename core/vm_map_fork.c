@@ -277,6 +277,7 @@ fork_commit(struct fork *f)
 			fork_copy(f, entry);
 		}
 	f->map->updates++;
+	f->map->unmerged = true; /* marking copies may make neighbours alike */
 	vm_account_release(f->child->account, f->charge);
 	vm_object_spare_fini(&f->spare);
 }

@@ -48,7 +48,7 @@ struct vm_map {
 	vm_size_t size;          /* (m) bytes in entries that are no guards */
 	vm_size_t user_wired;    /* (m) bytes in entries with USER_WIRED */
 	uint32_t flags;          /* (m) MAP_* */
-	bool unmerged;        /* (m) since a fork neighbours may be alike */
+	bool unmerged;           /* (m) since a fork neighbours may be alike */
 	vm_offset_t anon_loc; /* (m) where anonymous mappings cluster; 0: no */
 	struct vm_map_limits limits; /* (m) */
 	struct vm_account *account;  /* (c) one reference */
@@ -271,9 +271,12 @@ int vm_map_growstack_locked(vm_map_t map, vm_offset_t addr, bool *nomemp);
 
 /* vm_map_wire.c */
 
-/* Write-locked by the caller.  See vm_map_wire(). */
-int vm_map_wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    int flags);
+/*
+ * User-wire the one entry [start, end), which has just been made, from a
+ * reserve of one object; leave it alone if that is refused.
+ */
+void vm_map_wire_new(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    vm_object_t *sparep);
 
 /* vm_map_protect.c */
 

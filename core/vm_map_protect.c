@@ -262,7 +262,7 @@ static vm_offset_t
 protect_start(vm_map_t map, vm_offset_t start, vm_offset_t end)
 {
 	struct vm_cursor cur;
-	struct vm_map_entry *entry = vm_map_seek(map, start, &cur);
+	struct vm_map_entry *entry = vm_map_seek_next(map, start, &cur);
 	struct vm_map_entry *prev;
 
 	if (entry == NULL || entry->start >= end ||

@@ -181,11 +181,31 @@ growth(vm_map_t map, struct vm_cursor cur, vm_offset_t addr, vm_size_t *growp)
 	return KERN_SUCCESS;
 }
 
+/* What growing takes; the stack's swap, too.  *nomemp: not for want of that. */
+static int
+grow_reserve(vm_map_t map, const struct vm_map_new *new, bool all,
+    bool *chargedp, vm_object_t *sparep, bool *nomemp)
+{
+	bool wires = (map->flags & MAP_WIREFUTURE) != 0;
+	int rv;
+
+	rv = vm_map_reserve(map, 1, all ? 0 : 1);
+	if (rv == KERN_SUCCESS)
+		rv = vm_object_spare_add(map->pmap->arch, wires, sparep);
+	*nomemp = rv != KERN_SUCCESS;
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_insert_charge(map, new, chargedp);
+	if (rv != KERN_SUCCESS)
+		vm_object_spare_fini(sparep);
+	return rv;
+}
+
 /* Move the border between the gap at the cursor and its stack. */
 static int
 grow_into_gap(vm_map_t map, struct vm_cursor *cur, vm_size_t grow, bool *nomemp)
 {
 	struct vm_map_entry *gap = vm_cursor_entry(cur);
+	bool all = grow == entry_size(gap);
 	struct vm_map_new new = {
 	    .start = gap->end - grow,
 	    .end = gap->end,
@@ -193,26 +213,23 @@ grow_into_gap(vm_map_t map, struct vm_cursor *cur, vm_size_t grow, bool *nomemp)
 	    .max = gap->gap_max,
 	    .cow = MAP_STACK_AREA,
 	};
+	vm_object_t spare = NULL;
 	bool charged;
 	int rv;
 
 	rv = vm_map_insert_check(map, &new);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	rv = vm_map_reserve(map, 1, grow == entry_size(gap) ? 0 : 1);
-	*nomemp = rv != KERN_SUCCESS;
 	if (rv == KERN_SUCCESS)
-		rv = vm_map_insert_charge(map, &new, &charged);
+		rv = grow_reserve(map, &new, all, &charged, &spare, nomemp);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	if (grow == entry_size(gap))
+	if (all)
 		vm_map_entry_delete(map, cur);
 	else
 		vm_tree_resize(&map->tree, cur, gap->start, new.start);
 	vm_map_insert_commit(map, cur, &new, charged);
 	if ((map->flags & MAP_WIREFUTURE) != 0)
-		(void)vm_map_wire_locked(map, new.start, new.end,
-		    VM_MAP_WIRE_USER | VM_MAP_WIRE_NOHOLES);
+		vm_map_wire_new(map, new.start, new.end, &spare);
+	vm_object_spare_fini(&spare);
 	return KERN_SUCCESS;
 }
 

@@ -219,8 +219,24 @@ wiring_commit(vm_map_t map, const struct wiring *w, vm_object_t *sparep,
 	vm_map_merge_range(map, w->start, w->end);
 }
 
-int
-vm_map_wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
+void
+vm_map_wire_new(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    vm_object_t *sparep)
+{
+	struct wiring w;
+
+	vm_map_assert_wlocked(map);
+
+	w = wiring_make(map, start, end,
+	    VM_MAP_WIRE_USER | VM_MAP_WIRE_NOHOLES);
+	if (wire_check(map, &w) == KERN_SUCCESS) {
+		MPASS(w.reserved == 0 && w.nobjects <= 1);
+		wiring_commit(map, &w, sparep, wire_entry);
+	}
+}
+
+static int
+wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 {
 	vm_object_t spare = NULL;
 	struct wiring w;
@@ -253,7 +269,7 @@ vm_map_wire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 	int rv;
 
 	vm_map_lock(map);
-	rv = vm_map_wire_locked(map, start, end, flags);
+	rv = wire_locked(map, start, end, flags);
 	vm_map_unlock(map);
 	return rv;
 }
