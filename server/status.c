@@ -118,10 +118,10 @@ answer_refuse_contig(struct answer *answer, int code,
 	uint64_t value = contig_req_value(req, why->arg);
 
 	if (why->limit != 0)
-		return answer_refuse(answer, code,
-		    "%s must %s (0x%llx); it is 0x%llx", why->arg, why->rule,
-		    (unsigned long long)why->limit, (unsigned long long)value);
-	return answer_refuse(answer, code, "%s must %s; it is 0x%llx", why->arg,
+		return answer_refuse(answer, code, "%s %s 0x%llx; it is 0x%llx",
+		    why->arg, why->rule, (unsigned long long)why->limit,
+		    (unsigned long long)value);
+	return answer_refuse(answer, code, "%s %s; it is 0x%llx", why->arg,
 	    why->rule, (unsigned long long)value);
 }
 
