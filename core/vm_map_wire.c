@@ -128,7 +128,10 @@ wire_check_entry(vm_map_t map, struct wiring *w, vm_size_t *addedp,
 		return KERN_SUCCESS;
 	if (!vm_map_swap_reserve(map, bytes))
 		return KERN_RESOURCE_SHORTAGE;
-	w->reserved += bytes;
+	if (!cut && vm_object_is_sole(entry->object.vm_object))
+		vm_account_release(map->account, bytes); /* no copy */
+	else
+		w->reserved += bytes;
 	return KERN_SUCCESS;
 }
 
@@ -170,6 +173,9 @@ wire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry,
 	if (wiring_skips(w, entry) || (w->user && was_user))
 		return;
 	if (entry->wired_count == 0) {
+		if (vm_map_touch_charges(entry, wiring_writes(entry), false) &&
+		    vm_object_is_sole(entry->object.vm_object))
+			vm_account_charge(map->account, entry_size(entry));
 		vm_map_touch_commit(map, entry, wiring_writes(entry), sparep);
 		vm_map_pmap_enter(map, entry->start, entry->end,
 		    entry->protection);

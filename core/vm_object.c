@@ -258,6 +258,13 @@ vm_object_deallocate(vm_object_t object)
 }
 
 bool
+vm_object_is_sole(vm_object_t object)
+{
+	return object != NULL && (object->flags & OBJ_ANON) != 0 &&
+	       object->refs == 1;
+}
+
+bool
 vm_object_shadow(vm_object_t *objectp, vm_ooffset_t *offsetp, vm_size_t size,
     vm_object_t *sparep)
 {
@@ -265,8 +272,7 @@ vm_object_shadow(vm_object_t *objectp, vm_ooffset_t *offsetp, vm_size_t size,
 
 	MPASS(size > 0);
 
-	if (source != NULL && (source->flags & OBJ_ANON) != 0 &&
-	    vm_object_refs(source) == 1)
+	if (vm_object_is_sole(source))
 		return false;
 	object = vm_object_spare_take(sparep, size);
 	if (source != NULL) {

@@ -72,6 +72,9 @@ void vm_object_clear_onemapping(vm_object_t object);
 bool vm_object_is_onemapping(vm_object_t object);
 bool vm_object_is_anon(vm_object_t object);
 
+/* Anonymous, and nobody has it but the caller: a copy would be pointless. */
+bool vm_object_is_sole(vm_object_t object);
+
 /* What vm_object_coalesce() is asked. */
 struct vm_coalesce {
 	vm_ooffset_t offset; /* where the entry in front begins, bytes */
