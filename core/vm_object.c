@@ -502,17 +502,15 @@ object_can_extend(vm_object_t object, vm_pindex_t end)
 static bool
 coalesce_pay(vm_object_t object, const struct vm_coalesce *how, vm_size_t grown)
 {
-	vm_size_t paid = MIN(grown, how->next_size);
+	vm_size_t paid = how->charged ? how->next_size : 0;
 
 	if (object->cred == NULL)
 		return true;
-	if (how->charged) {
-		vm_account_release(object->cred, how->next_size - paid);
-		object->charge += paid;
-		return true;
-	}
-	if (grown > 0 && !vm_account_reserve(object->cred, grown))
+	/* An entry may show what lies beyond the object's end: pay up to it. */
+	if (grown > paid && !vm_account_reserve(object->cred, grown - paid))
 		return false;
+	if (paid > grown)
+		vm_account_release(object->cred, paid - grown);
 	object->charge += grown;
 	return true;
 }

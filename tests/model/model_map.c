@@ -35,25 +35,6 @@ model_map_create(const struct arch_machine *machine, vm_offset_t min,
 }
 
 void
-model_map_destroy(struct model_map *map)
-{
-	if (map == NULL)
-		return;
-	while (map->n > 0) {
-		struct model_entry entry = map->entries[map->n - 1];
-
-		map->n--;
-		if (entry.charged)
-			model_release(map->account, model_entry_size(&entry));
-		if (entry.object != NULL)
-			model_object_deallocate(entry.object);
-	}
-	model_account_drop(map->account);
-	free(map->entries);
-	free(map);
-}
-
-void
 model_map_modflags(struct model_map *map, uint32_t set, uint32_t clear)
 {
 	map->flags = (map->flags | set) & ~clear;
@@ -526,10 +507,22 @@ trim_object(const struct model_entry *entry)
 		model_release(object->cred, cut);
 }
 
+/* Take entry i out; its reference goes when the call is over. */
+static void
+drop_entry(struct model_map *map, size_t i)
+{
+	struct model_entry entry = map->entries[i];
+
+	if (entry.charged)
+		model_release(map->account, model_entry_size(&entry));
+	trim_object(&entry);
+	model_defer(entry.object);
+	model_unlink(map, i);
+}
+
 int
 model_delete(struct model_map *map, vm_offset_t start, vm_offset_t end)
 {
-	struct model_entry entry;
 	size_t i;
 	int rv;
 
@@ -547,15 +540,24 @@ model_delete(struct model_map *map, vm_offset_t start, vm_offset_t end)
 		return rv;
 
 	i = model_first_above(map, start);
-	while (i < map->n && map->entries[i].start < end) {
-		entry = map->entries[i];
-		if (entry.charged)
-			model_release(map->account, model_entry_size(&entry));
-		trim_object(&entry);
-		model_defer(entry.object);
-		model_unlink(map, i);
-	}
+	while (i < map->n && map->entries[i].start < end)
+		drop_entry(map, i);
 	return KERN_SUCCESS;
+}
+
+/* As a process that ends removes all of its map, wired or not. */
+void
+model_map_destroy(struct model_map *map)
+{
+	if (map == NULL)
+		return;
+	model_begin(map);
+	while (map->n > 0)
+		drop_entry(map, 0);
+	model_commit();
+	model_account_drop(map->account);
+	free(map->entries);
+	free(map);
 }
 
 int

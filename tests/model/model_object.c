@@ -423,7 +423,7 @@ bool
 model_object_coalesce(struct model_object *object, vm_ooffset_t offset,
     vm_size_t prev_size, vm_size_t next_size, bool reserved)
 {
-	vm_size_t used = offset + prev_size, growth;
+	vm_size_t used = offset + prev_size, growth, paid;
 
 	if (object == NULL)
 		return true;
@@ -438,11 +438,13 @@ model_object_coalesce(struct model_object *object, vm_ooffset_t offset,
 		     ? used + next_size - object->size
 		     : 0;
 	if (object->cred != NULL) {
-		if (!reserved && growth > 0 &&
-		    !model_reserve(object->cred, growth))
+		paid = reserved ? next_size : 0;
+		/* More, if the entry in front shows what is not there. */
+		if (growth > paid &&
+		    !model_reserve(object->cred, growth - paid))
 			return false;
-		if (reserved)
-			model_release(object->cred, next_size - growth);
+		if (paid > growth)
+			model_release(object->cred, paid - growth);
 	}
 	object->size += growth;
 	return true;
