@@ -148,6 +148,19 @@ run_insert(struct vm_phys *phys, struct phys_domain *domain, vm_paddr_t start,
 	phys->nruns++;
 }
 
+/* As run_insert(), right in front of `next`, which is of the same domain. */
+static void
+run_insert_before(struct vm_phys *phys, struct run_ref *next, vm_paddr_t start,
+    vm_paddr_t end)
+{
+	if (phys_zone(end - 1) != next->zone) {
+		run_insert(phys, next->domain, start, end);
+		return;
+	}
+	rt_insert_at(&phys->store, run_tree(next), &next->path, start, end);
+	phys->nruns++;
+}
+
 static void
 run_delete(struct vm_phys *phys, struct run_ref *run)
 {
@@ -203,13 +216,14 @@ run_carve(struct vm_phys *phys, struct run_ref *run, vm_paddr_t start,
 	} else {
 		run_resize(phys, run, end, run->end);
 		if (start != run->start)
-			run_insert(phys, run->domain, run->start, start);
+			run_insert_before(phys, run, run->start, start);
 	}
 }
 
 /* What lies about a range that is to become free. */
 struct around {
 	bool has_before, has_after; /* runs that touch it, in its segment */
+	bool has_next; /* `after` is valid, though it may not touch */
 	struct run_ref before, after;
 };
 
@@ -230,6 +244,7 @@ look_around(struct vm_phys *phys, const struct phys_seg *seg, vm_paddr_t start,
 	}
 	if (found && around->after.start < end)
 		return false;
+	around->has_next = found;
 	around->has_after =
 	    found && around->after.start == end && end < seg->end;
 	return true;
@@ -255,6 +270,8 @@ run_release(struct vm_phys *phys, const struct phys_seg *seg, vm_paddr_t start,
 		run_resize(phys, &around->before, around->before.start, end);
 	} else if (around->has_after) {
 		run_resize(phys, &around->after, start, around->after.end);
+	} else if (around->has_next) {
+		run_insert_before(phys, &around->after, start, end);
 	} else {
 		run_insert(phys, domain, start, end);
 	}
@@ -361,6 +378,7 @@ vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 		return KERN_RESOURCE_SHORTAGE;
 
 	phys->domains[domain]->possible |= zones;
+	phys->ndomains = MAX(phys->ndomains, domain + 1);
 	phys->ntrees += fresh;
 	phys->total += end - start;
 	seg = seg_enter(phys, seg, start, end, domain, owner);
@@ -546,7 +564,7 @@ phys_find(struct vm_phys *phys, int only, const struct phys_query *query,
     struct run_ref *run, vm_paddr_t *pap)
 {
 	int first = only >= 0 ? only : 0;
-	int last = only >= 0 ? only : VM_PHYS_DOMAINS - 1;
+	int last = only >= 0 ? only : phys->ndomains - 1;
 	uint64_t zones = 0;
 
 	for (int d = first; d <= last; d++)

@@ -132,6 +132,20 @@ lanes_mask(rt_lanes lanes)
 	return (unsigned)(words[0] | words[0] >> 16) & 0xff;
 }
 
+/* Bit i: bytes[i] is `byte`, which is at most 127, as all of them are. */
+static unsigned
+bytes_mask(const uint8_t *bytes, unsigned byte)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t word;
+
+	memcpy(&word, bytes, sizeof(word));
+	word ^= ones * byte;
+	/* A byte that is 0 leaves its high bit; the product gathers them. */
+	word = ~(word + ones * 0x7f) & ones * 0x80;
+	return (unsigned)((word >> 7) * UINT64_C(0x0102040810204080) >> 56);
+}
+
 /*
  * The runs of a leaf that have what the summaries promise.  This is the same
  * for a run whatever leaf it is in, so the choice does not depend on how runs
@@ -145,8 +159,9 @@ leaf_mask(const struct hunt *h, const struct rt_leaf *leaf)
 
 	static_assert(RT_LEAF == 32, "a bit for each run");
 	if (h->class < RT_NCLASS) {
-		for (unsigned i = 0; i < RT_LEAF; i++)
-			mask |= (uint32_t)(leaf->class[i] == h->class) << i;
+		for (unsigned v = 0; v < RT_LEAF / 8; v++)
+			mask |= bytes_mask(&leaf->class[8 * v], h -> class)
+				<< (8 * v);
 		return mask;
 	}
 	for (unsigned v = 0; v < RT_LEAF / 8; v++)

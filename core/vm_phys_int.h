@@ -106,6 +106,7 @@ struct phys_seg {
 struct vm_phys {
 	const struct arch *arch;
 	unsigned page_shift;
+	int ndomains; /* one more than the highest that has memory */
 	struct phys_domain *domains[VM_PHYS_DOMAINS]; /* NULL: no memory */
 	struct rt_store store;
 	struct uma_zone segzone;
@@ -139,6 +140,9 @@ bool rt_next(struct rt *rt, struct rt_path *path); /* to the one behind */
 
 void rt_insert(struct rt_store *store, struct rt *rt, vm_paddr_t start,
     vm_paddr_t end);
+/* In front of the run of the path, which must be where it belongs. */
+void rt_insert_at(struct rt_store *store, struct rt *rt, struct rt_path *path,
+    vm_paddr_t start, vm_paddr_t end);
 void rt_delete(struct rt_store *store, struct rt *rt, struct rt_path *path);
 /* Move an edge; the run keeps its place among its neighbours. */
 void rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,

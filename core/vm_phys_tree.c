@@ -184,6 +184,14 @@ lanes_max(rt_lanes a, rt_lanes b)
 	return (a & more) | (b & ~more);
 }
 
+static rt_lanes
+lanes_min(rt_lanes a, int16_t b)
+{
+	rt_lanes more = a > b;
+
+	return (b & more) | (a & ~more);
+}
+
 static int16_t
 lanes_longest(rt_lanes lanes)
 {
@@ -302,14 +310,20 @@ inner_set_n(struct rt_inner *inner, unsigned n)
 
 /* Ways through a tree. */
 
-/* How many of the keys are at most `pa`; unused keys are all ones. */
-static unsigned
+/*
+ * How many of the keys are at most `pa`; unused keys are all ones.  The last
+ * key of each eight first, then the eight that it leads to.
+ */
+static inline unsigned
 keys_upto(const vm_paddr_t *keys, unsigned nkeys, vm_paddr_t pa)
 {
-	unsigned n = 0;
+	unsigned eights = 0, n;
 
-	for (unsigned i = 0; i < nkeys; i++)
-		n += keys[i] <= pa;
+	for (unsigned i = 7; i + 8 < nkeys; i += 8)
+		eights += keys[i] <= pa;
+	n = 8 * eights;
+	for (unsigned i = 0; i < 8; i++)
+		n += keys[8 * eights + i] <= pa;
 	return n;
 }
 
@@ -403,31 +417,87 @@ rt_refresh(struct rt *rt, struct rt_path *path, struct rt_sum sum)
 	rt->sum = sum;
 }
 
-/* What the parent knows of the leaf, and of its classes with all bits set. */
-static uint64_t
-leaf_classes(const struct rt *rt, const struct rt_path *path)
-{
-	unsigned depth = rt->height - 1;
+/* What a run adds to a summary. */
+struct measure {
+	unsigned class; /* RT_NCLASS: there is no run */
+	rt_lanes max[RT_ROW];
+};
 
-	return depth == 0
-		   ? rt->sum.classes
-		   : path->inner[depth - 1]->classes[path->at[depth - 1]];
+static const struct measure no_run = {.class = RT_NCLASS};
+
+static struct measure
+leaf_measure(struct rt_leaf *leaf, unsigned i)
+{
+	static const rt_lanes units[RT_ROW] = {{0, 1, 3, 7, 15, 31, 63, 127},
+	    {255, 511}};
+	static const rt_lanes used[RT_ROW] = {{-1, -1, -1, -1, -1, -1, -1, -1},
+	    {-1, -1}};
+	struct measure m = {.class = leaf->class[i]};
+	int16_t length = *lane(leaf->length, i);
+	int16_t offset = *lane(leaf->offset, i);
+
+	static_assert(RT_LEVELS == 10, "lanes are used up to the tenth");
+	for (unsigned v = 0; v < RT_ROW; v++) {
+		rt_lanes max = length - (offset & units[v]);
+
+		max &= max > 0;
+		max = lanes_min(max, RT_MAX);
+		m.max[v] = max & used[v];
+	}
+	return m;
 }
 
-/* The leaf's summary when a run of class `gone` went and one of `come` came. */
+static bool
+lanes_any(const rt_lanes *lanes)
+{
+	uint64_t words[2 * RT_ROW], any = 0;
+
+	memcpy(words, lanes, sizeof(words));
+	for (unsigned i = 0; i < nitems(words); i++)
+		any |= words[i];
+	return any != 0;
+}
+
+/* What is known of the leaf, with its parent or with the tree. */
 static struct rt_sum
-leaf_resum(const struct rt *rt, const struct rt_path *path, unsigned gone,
-    unsigned come)
+leaf_known(const struct rt *rt, const struct rt_path *path)
+{
+	unsigned depth = rt->height - 1;
+	struct rt_inner *inner;
+	struct rt_sum sum;
+
+	if (depth == 0)
+		return rt->sum;
+	inner = path->inner[depth - 1];
+	sum.classes = inner->classes[path->at[depth - 1]];
+	memcpy(sum.max, inner->max[path->at[depth - 1]], sizeof(sum.max));
+	return sum;
+}
+
+/*
+ * The leaf's summary when one run went and one came.  All of the leaf is
+ * looked at only where what went may have been the longest.
+ */
+static struct rt_sum
+leaf_resum(const struct rt *rt, const struct rt_path *path,
+    const struct measure *gone, const struct measure *come)
 {
 	const struct rt_leaf *leaf = path->leaf;
-	struct rt_sum sum = {.classes = leaf_classes(rt, path)};
+	struct rt_sum sum = leaf_known(rt, path);
+	rt_lanes lost[RT_ROW];
 
-	if (gone != come && gone < RT_NCLASS &&
-	    memchr(leaf->class, (int)gone, RT_LEAF) == NULL)
-		sum.classes &= ~(UINT64_C(1) << gone);
-	if (come < RT_NCLASS)
-		sum.classes |= UINT64_C(1) << come;
-	leaf_sum_max(leaf, &sum);
+	if (gone->class != come->class && gone->class < RT_NCLASS &&
+	    memchr(leaf->class, (int)gone->class, RT_LEAF) == NULL)
+		sum.classes &= ~(UINT64_C(1) << gone->class);
+	if (come->class < RT_NCLASS)
+		sum.classes |= UINT64_C(1) << come->class;
+	for (unsigned v = 0; v < RT_ROW; v++) {
+		lost[v] = (gone->max[v] == sum.max[v]) &
+			  (come->max[v] < gone->max[v]);
+		sum.max[v] = lanes_max(sum.max[v], come->max[v]);
+	}
+	if (lanes_any(lost))
+		leaf_sum_max(leaf, &sum);
 	return sum;
 }
 
@@ -437,7 +507,7 @@ rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,
 {
 	struct rt_leaf *leaf = path->leaf;
 	unsigned pos = path->pos;
-	unsigned gone = leaf->class[pos];
+	struct measure gone = leaf_measure(leaf, pos), come;
 
 	MPASS(start < end && pos < leaf->n);
 	MPASS(pos == 0 || leaf->end[pos - 1] <= start);
@@ -446,7 +516,8 @@ rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,
 	leaf->start[pos] = start;
 	leaf->end[pos] = end;
 	rt_leaf_measure(leaf, pos, store->page_shift);
-	rt_refresh(rt, path, leaf_resum(rt, path, gone, leaf->class[pos]));
+	come = leaf_measure(leaf, pos);
+	rt_refresh(rt, path, leaf_resum(rt, path, &gone, &come));
 }
 
 /* Insertion. */
@@ -556,35 +627,55 @@ rt_refresh_carry(struct rt_store *store, struct rt *rt, struct rt_path *path,
 		rt_grow(store, rt, first, &carry);
 }
 
+/* The leaf of the path is full. */
+static void
+insert_split(struct rt_store *store, struct rt *rt, struct rt_path *path,
+    vm_paddr_t start, vm_paddr_t end)
+{
+	struct rt_leaf *right = leaf_split(store, path->leaf);
+
+	if (path->pos > RT_LEAF / 2)
+		leaf_insert(store, right, path->pos - RT_LEAF / 2, start, end);
+	else
+		leaf_insert(store, path->leaf, path->pos, start, end);
+	rt_refresh_carry(store, rt, path,
+	    (struct carry){right, right->start[0], leaf_sum(right)});
+}
+
+void
+rt_insert_at(struct rt_store *store, struct rt *rt, struct rt_path *path,
+    vm_paddr_t start, vm_paddr_t end)
+{
+	struct rt_leaf *leaf = path->leaf;
+	unsigned pos = path->pos;
+	struct measure come;
+
+	MPASS(start < end && pos <= leaf->n);
+	MPASS(pos == 0 || leaf->end[pos - 1] <= start);
+	MPASS(pos == leaf->n || end <= leaf->start[pos]);
+
+	if (leaf->n == RT_LEAF) {
+		insert_split(store, rt, path, start, end);
+		return;
+	}
+	leaf_insert(store, leaf, pos, start, end);
+	come = leaf_measure(leaf, pos);
+	rt_refresh(rt, path, leaf_resum(rt, path, &no_run, &come));
+}
+
 void
 rt_insert(struct rt_store *store, struct rt *rt, vm_paddr_t start,
     vm_paddr_t end)
 {
-	struct rt_leaf *right;
 	struct rt_path path;
-	unsigned pos;
-
-	MPASS(start < end);
 
 	if (rt->height == 0) {
 		rt->root = leaf_new(store);
 		rt->height = 1;
 	}
 	rt_descend(rt, start, &path);
-	pos = keys_upto(path.leaf->start, RT_LEAF, start);
-	if (path.leaf->n < RT_LEAF) {
-		leaf_insert(store, path.leaf, pos, start, end);
-		rt_refresh(rt, &path,
-		    leaf_resum(rt, &path, RT_NCLASS, path.leaf->class[pos]));
-		return;
-	}
-	right = leaf_split(store, path.leaf);
-	if (pos > RT_LEAF / 2)
-		leaf_insert(store, right, pos - RT_LEAF / 2, start, end);
-	else
-		leaf_insert(store, path.leaf, pos, start, end);
-	rt_refresh_carry(store, rt, &path,
-	    (struct carry){right, right->start[0], leaf_sum(right)});
+	path.pos = keys_upto(path.leaf->start, RT_LEAF, start);
+	rt_insert_at(store, rt, &path, start, end);
 }
 
 /* Deletion. */
@@ -732,7 +823,7 @@ void
 rt_delete(struct rt_store *store, struct rt *rt, struct rt_path *path)
 {
 	struct rt_leaf *leaf = path->leaf;
-	unsigned gone = leaf->class[path->pos];
+	struct measure gone = leaf_measure(leaf, path->pos);
 
 	MPASS(path->pos < leaf->n);
 
@@ -746,7 +837,7 @@ rt_delete(struct rt_store *store, struct rt *rt, struct rt_path *path)
 	} else if (rt->height > 1 && leaf->n < RT_LEAF / 2) {
 		rt_rebalance(store, rt, path);
 	} else {
-		rt_refresh(rt, path, leaf_resum(rt, path, gone, RT_NCLASS));
+		rt_refresh(rt, path, leaf_resum(rt, path, &gone, &no_run));
 	}
 }
 
