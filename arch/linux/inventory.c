@@ -42,8 +42,8 @@ inventory_init(struct inventory *inv, uint32_t nslots, vm_size_t frame_size)
 	}
 	for (uint32_t i = 0; i < nbuckets; i++)
 		inv->buckets[i] = INVENTORY_NONE;
-	for (uint32_t i = nslots; i-- > 0;)
-		inv->empty[inv->nempty++] = i; /* slot 0 comes off first */
+	for (uint32_t i = 0; i < nslots; i++)
+		inv->empty[inv->nempty++] = i;
 	return 0;
 }
 
@@ -167,7 +167,9 @@ inventory_grab(struct inventory *inv)
 
 	if (inv->nempty == 0)
 		return INVENTORY_NONE;
-	slot = inv->empty[--inv->nempty];
+	slot = inv->empty[inv->first];
+	inv->first = (inv->first + 1) % inv->nslots;
+	inv->nempty--;
 	MPASS(inv->slots[slot].state == SLOT_EMPTY);
 	inv->slots[slot].state = SLOT_BUSY;
 	return slot;
@@ -179,7 +181,7 @@ inventory_drop(struct inventory *inv, uint32_t slot)
 	MPASS(inv->slots[slot].state == SLOT_BUSY);
 	MPASS(inv->nempty < inv->nslots);
 	inv->slots[slot].state = SLOT_EMPTY;
-	inv->empty[inv->nempty++] = slot;
+	inv->empty[(inv->first + inv->nempty++) % inv->nslots] = slot;
 }
 
 void

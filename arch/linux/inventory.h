@@ -28,9 +28,10 @@ struct inventory_slot {
 struct inventory {
 	struct inventory_slot *slots;
 	uint32_t *buckets; /* first slot of each chain */
-	uint32_t *empty;   /* stack of EMPTY slots */
+	uint32_t *empty;   /* ring of EMPTY slots, longest empty first */
 	uint32_t nslots;
 	uint32_t nempty;
+	uint32_t first; /* where the ring begins */
 	uint32_t nheld;
 	uint32_t mask;  /* buckets - 1 */
 	unsigned shift; /* log2 of the frame size */
@@ -54,7 +55,7 @@ int inventory_frames(const struct inventory *inv, struct arch_frame *frames,
 int inventory_choose(struct arch_frame *frames, size_t n, size_t want,
     vm_size_t frame_size);
 
-/* EMPTY to BUSY; INVENTORY_NONE when no slot is empty. */
+/* EMPTY to BUSY, the longest empty one; INVENTORY_NONE when none is. */
 uint32_t inventory_grab(struct inventory *inv);
 /* BUSY to EMPTY. */
 void inventory_drop(struct inventory *inv, uint32_t slot);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "arch/linux/linux_int.h"
 #include "core/kassert.h"
@@ -147,22 +148,6 @@ note_degraded(struct linux_pool *lp)
 				  "be had, so the kernel may move them";
 }
 
-/* Try the pin on a frame of the standby, through a writable mapping. */
-static int
-probe_pin(struct linux_pool *lp)
-{
-	void *va;
-	int r;
-
-	r = lp->lp_sys->mmap(&va, lp->lp_frame_size, PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_NORESERVE, lp->lp_standby);
-	if (r < 0)
-		return r;
-	r = pins_probe(lp, va);
-	(void)lp->lp_sys->munmap(va, lp->lp_frame_size);
-	return r;
-}
-
 static int
 open_pins(struct linux_pool *lp, const struct arch_linux_config *cfg)
 {
@@ -172,7 +157,7 @@ open_pins(struct linux_pool *lp, const struct arch_linux_config *cfg)
 	if (cfg->pin != ARCH_LINUX_PIN_NEVER)
 		r = pins_init(lp, nframes);
 	if (r == 0)
-		r = probe_pin(lp);
+		r = standby_probe_pin(lp);
 	if (r == 0)
 		lp->lp_pin = ARCH_PIN_LONGTERM;
 	else
@@ -200,9 +185,23 @@ pool_free(struct linux_pool *lp)
 	free(lp->lp_events);
 	pthread_mutex_destroy(&lp->lp_lock);
 	order_fini(&lp->lp_order);
+	team_fini(&lp->lp_team);
 	pthread_mutex_destroy(&lp->lp_search);
 	pthread_mutex_destroy(&lp->lp_pins.lock);
 	free(lp);
+}
+
+static unsigned
+helpers_of(const struct arch_linux_config *cfg)
+{
+	long ncpus;
+
+	if (cfg->helpers == ARCH_LINUX_NO_HELPERS)
+		return 0;
+	if (cfg->helpers > 0)
+		return cfg->helpers;
+	ncpus = sysconf(_SC_NPROCESSORS_ONLN);
+	return ncpus > 1 ? (unsigned)MIN(ncpus - 1, 3) : 0;
 }
 
 static struct linux_pool *
@@ -218,10 +217,13 @@ pool_new(const struct arch_linux_config *cfg)
 	lp->lp_frame_size = cfg->frame_size != 0 ? cfg->frame_size : 2ul << 20;
 	lp->lp_node = cfg->node;
 	lp->lp_pin_want = cfg->pin;
-	lp->lp_standby = lp->lp_pagemap = lp->lp_kpagecount = -1;
+	for (size_t i = 0; i < LINUX_SHARDS; i++)
+		lp->lp_standby[i] = -1;
+	lp->lp_pagemap = lp->lp_kpagecount = -1;
 	lp->lp_zero = lp->lp_nr_fd = lp->lp_free_fd = -1;
 	pthread_mutex_init(&lp->lp_lock, NULL);
 	order_init(&lp->lp_order);
+	team_init(&lp->lp_team, helpers_of(cfg));
 	pthread_mutex_init(&lp->lp_search, NULL);
 	pthread_mutex_init(&lp->lp_pins.lock, NULL);
 	return lp;

@@ -7,8 +7,9 @@
  * arch_linux_open() is called once, as root, in the process that will use the
  * pool (after any fork that makes a daemon: the pagemap is that of the process
  * that opened it).  From then on no call needs privilege: the process may
- * change to any uid and drop every capability.  Threads may be started before
- * or after.  Design: docs/design/pool.md.
+ * change to any uid and drop every capability.  The pool starts threads of its
+ * own at the first span of several frames, not before.  Design:
+ * docs/design/pool.md.
  */
 
 #include "arch/arch.h"
@@ -20,6 +21,8 @@ enum arch_linux_pin_want {
 	ARCH_LINUX_PIN_REQUIRE, /* refuse to open, or to assemble, without */
 	ARCH_LINUX_PIN_NEVER,   /* tests, and hosts that forbid io_uring */
 };
+
+#define ARCH_LINUX_NO_HELPERS UINT32_MAX
 
 struct arch_linux_config {
 	vm_size_t frame_size;   /* bytes; 0: 2 MiB */
@@ -33,6 +36,8 @@ struct arch_linux_config {
 	unsigned spare_percent; /* take so many more at first, keep the best
 				 * runs, give the rest back */
 	enum arch_linux_pin_want pin;
+	unsigned helpers; /* threads that help with spans of several frames;
+			   * 0: one less than processors, up to 3 */
 	bool without_addresses; /* open even if the kernel hides addresses */
 	const struct linux_sys *sys; /* NULL: the real calls; tests wrap them */
 };

@@ -21,6 +21,12 @@
 #define LINUX_RING_SLOTS    16384u      /* IORING_MAX_REG_BUFFERS */
 #define LINUX_RING_SLOT_MAX (1ul << 30) /* bytes a slot can pin */
 #define LINUX_RINGS         64          /* 2^20 slots */
+/*
+ * The standby is several files: slot i is frame i / LINUX_SHARDS of file
+ * i % LINUX_SHARDS.  hugetlbfs fills one hole of a file at a time, so threads
+ * that take frames back work on different files.
+ */
+#define LINUX_SHARDS        8
 /* A gigantic page, which the kernel can take apart into frames. */
 #define LINUX_GIGANTIC      (1ul << 30)
 /* Frames of others held at most while looking for our own. */
@@ -41,12 +47,39 @@ struct order {
 	size_t until; /* (l) TAKING: over when fewer huge pages are free */
 };
 
+/* Helpers for large spans: team.c. */
+#define LINUX_HELPERS 15
+#define LINUX_TEAM_FRAMES                                                      \
+	4 /* spans of fewer frames are not worth waking one                    \
+	   */
+
+struct team_job;
+
+struct team {
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	pthread_cond_t done;
+	struct team_job *jobs; /* (l) */
+	unsigned wanted;       /* (c) */
+	unsigned nthreads;     /* (l) */
+	bool failed;           /* (l) no more threads were to be had */
+	bool stop;             /* (l) */
+	pthread_t threads[LINUX_HELPERS];
+};
+
 struct linux_pins {
 	pthread_mutex_t lock;
 	size_t nrings;          /* (c) */
 	int rings[LINUX_RINGS]; /* (c) */
 	uint32_t *free;         /* (l) stack of slots nobody uses */
 	size_t nfree;           /* (l) */
+};
+
+/* Where a frame of a span is. */
+enum frame_state {
+	FRAME_OUT,     /* in the span, or withheld */
+	FRAME_IN_SLOT, /* has not left the standby yet */
+	FRAME_BACK,    /* in the standby again, or given up as lost */
 };
 
 enum span_state {
@@ -71,7 +104,7 @@ struct arch_span {
 	size_t nslots;          /* pin slots in use */
 	uint32_t *slots;        /* pin slots */
 	uint32_t *from;         /* by frame: the standby slot it came from */
-	unsigned char *back;    /* (p) by frame: it is back */
+	unsigned char *where;   /* (p) by frame: enum frame_state */
 };
 
 struct linux_pool {
@@ -84,16 +117,16 @@ struct linux_pool {
 	enum arch_pin lp_pin;                 /* (c) what spans can get */
 	const char *lp_degraded;              /* (c) one sentence, or NULL */
 
-	int lp_standby;        /* (c) memfd of the standby frames */
-	unsigned char *lp_map; /* (c) the standby file, mapped read-only */
-	vm_size_t lp_map_size; /* (c) bytes */
-	int lp_pagemap;        /* (c) /proc/self/pagemap, or -errno */
-	int lp_kpagecount;     /* (c) /proc/kpagecount, or -1 */
-	int lp_zero;           /* (c) /dev/zero */
-	int lp_nr_fd;          /* (c) nr_hugepages */
-	int lp_free_fd;        /* (c) free_hugepages of the host, or -1 */
-	bool lp_may_write_nr;  /* (c) lp_nr_fd is open for writing */
-	size_t lp_raised;      /* frames nr_hugepages was raised by */
+	int lp_standby[LINUX_SHARDS];        /* (c) memfds of the standby */
+	unsigned char *lp_map[LINUX_SHARDS]; /* (c) each mapped read-only */
+	vm_size_t lp_map_size;               /* (c) of each, bytes */
+	int lp_pagemap;       /* (c) /proc/self/pagemap, or -errno */
+	int lp_kpagecount;    /* (c) /proc/kpagecount, or -1 */
+	int lp_zero;          /* (c) /dev/zero */
+	int lp_nr_fd;         /* (c) nr_hugepages */
+	int lp_free_fd;       /* (c) free_hugepages of the host, or -1 */
+	bool lp_may_write_nr; /* (c) lp_nr_fd is open for writing */
+	size_t lp_raised;     /* frames nr_hugepages was raised by */
 
 	struct order lp_order; /* free here, take there */
 	/* One search for withheld frames at a time; before the others. */
@@ -111,6 +144,7 @@ struct linux_pool {
 	size_t lp_event_reserved;     /* (p) promised to live spans */
 
 	struct linux_pins lp_pins;
+	struct team lp_team;
 };
 
 /* events.c: the queue of what happened on its own.  lp_lock held. */
@@ -145,7 +179,10 @@ bool pagemap_frame_is_mapped(const struct linux_pool *lp, vm_paddr_t pa);
 int memfd_frames(const struct linux_pool *lp, const char *name, size_t nframes,
     int seals, int *fdp);
 int memfd_base(const struct linux_pool *lp, vm_size_t size, int *fdp);
+/* Take a frame of the kernel's into the hole at `index`.  -ENOSPC: none. */
 int memfd_take(const struct linux_pool *lp, int fd, size_t index);
+/* The same through the mapping of the hole, `va`: see memfd.c. */
+int memfd_fault(const struct linux_pool *lp, int fd, size_t index, void *va);
 int memfd_punch(const struct linux_pool *lp, int fd, size_t index);
 int memfd_cut(const struct linux_pool *lp, int fd, size_t nframes);
 
@@ -154,7 +191,7 @@ int memfd_cut(const struct linux_pool *lp, int fd, size_t nframes);
 /* Rings for `nslots` slots.  Needs CAP_IPC_LOCK to be free of the limit. */
 int pins_init(struct linux_pool *lp, size_t nslots);
 void pins_fini(struct linux_pool *lp);
-/* Can a frame of the standby be pinned? */
+/* Can the frame mapped for writing at `va` be pinned? */
 int pins_probe(struct linux_pool *lp, void *va);
 int pins_take(struct linux_pool *lp, struct arch_span *span);
 void pins_drop(struct linux_pool *lp, struct arch_span *span);
@@ -193,21 +230,28 @@ uint64_t order_pass(struct linux_pool *lp);
 /* It has taken it, or could not. */
 void order_leave(struct linux_pool *lp, uint64_t turn);
 
+/* team.c */
+void team_init(struct team *team, unsigned nhelpers);
+void team_fini(struct team *team);
+/* Call run(arg) here and in each helper; returns when all have returned. */
+void team_run(struct team *team, void (*run)(void *arg), void *arg);
+
 /* standby.c: frames in and out of the standby file. */
 
 /*
- * Move the frame in standby slot `slot` to `fd` at `index`: one step as far as
- * this process goes.  *leftp: the frame is no longer in the slot, whatever is
- * returned.  -ENOSPC: another process took it.
+ * Move the frame in standby slot `slot` to `span` at `index`: one step as far
+ * as this process goes.  *leftp: the frame is no longer in the slot, whatever
+ * is returned.  -ENOSPC: another process took it.
  */
-int standby_move_out(struct linux_pool *lp, uint32_t slot, int domain, int fd,
-    size_t index, bool *leftp);
+int standby_move_out(struct linux_pool *lp, uint32_t slot,
+    struct arch_span *span, size_t index, bool *leftp);
 /*
- * Cut `fd` (unless -1) to `keep` frames and take one frame into the empty slot
- * `slot`.  -ENOSPC: the kernel has none.
+ * Take one frame into the empty slot `slot`; before that cut `fd` by one frame
+ * (unless it is -1): *keepp, which only the owner of a turn may look at, is how
+ * many the file has left.  -ENOSPC: the kernel has none.
  */
 int standby_move_in(struct linux_pool *lp, uint32_t slot, int domain, int fd,
-    size_t keep);
+    size_t *keepp);
 /* Which frame did the slot get? */
 int standby_identify(struct linux_pool *lp, uint32_t slot,
     struct arch_frame *framep);
@@ -216,6 +260,8 @@ void standby_give_back(struct linux_pool *lp, uint32_t slot);
 /* Fill the standby; on an error the caller calls standby_close(). */
 int standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg);
 void standby_close(struct linux_pool *lp);
+/* Try the pin on a frame of the standby. */
+int standby_probe_pin(struct linux_pool *lp);
 
 /* reclaim.c */
 

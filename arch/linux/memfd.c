@@ -103,6 +103,24 @@ memfd_take(const struct linux_pool *lp, int fd, size_t index)
 	return fallocate_frame(lp, fd, 0, index);
 }
 
+/*
+ * fallocate fills one hole of a file at a time; faults at different offsets
+ * run side by side.  But a fault holds the address space's lock for as long as
+ * the zeroing takes, so a gigantic frame is not taken in this way.
+ */
+#define MEMFD_FAULT_MAX (64ul << 20)
+
+int
+memfd_fault(const struct linux_pool *lp, int fd, size_t index, void *va)
+{
+	int r;
+
+	if (lp->lp_frame_size > MEMFD_FAULT_MAX)
+		return memfd_take(lp, fd, index);
+	r = pagemap_touch(lp, va, lp->lp_frame_size, true);
+	return r == -EFAULT ? -ENOSPC : r; /* where a touch gives SIGBUS */
+}
+
 int
 memfd_punch(const struct linux_pool *lp, int fd, size_t index)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "arch/linux/linux_int.h"
 #include "core/kassert.h"
@@ -29,7 +30,7 @@
 #define RECLAIM_ASIDE_MAX (1ul << 30)
 
 struct aside {
-	size_t n;
+	size_t n; /* (p) */
 	size_t max;
 	uint32_t slots[LINUX_FOREIGN_MAX];
 };
@@ -37,8 +38,8 @@ struct aside {
 static void
 span_gets_back(struct linux_pool *lp, struct arch_span *span, size_t i)
 {
-	MPASS(span->nout > 0 && span->back[i] == 0);
-	span->back[i] = 1;
+	MPASS(span->nout > 0 && span->where[i] == FRAME_OUT);
+	span->where[i] = FRAME_BACK;
 	span->nout--;
 	if (span->state == SPAN_LIMBO)
 		lp->lp_counts.limbo--;
@@ -114,13 +115,28 @@ drop_slot(struct linux_pool *lp, const struct arch_span *span, uint32_t slot)
 	pthread_mutex_unlock(&lp->lp_lock);
 }
 
+/* Keep the slot's frame until the search is over, if there is room. */
+static void
+set_aside(struct linux_pool *lp, struct aside *aside, uint32_t slot)
+{
+	bool room;
+
+	pthread_mutex_lock(&lp->lp_lock);
+	room = aside->n < aside->max;
+	if (room)
+		aside->slots[aside->n++] = slot;
+	pthread_mutex_unlock(&lp->lp_lock);
+	if (!room)
+		standby_give_back(lp, slot);
+}
+
 /*
- * Cut `span` (unless NULL) to `keep` frames, take one frame and see whose it
- * is.  Returns 1 when it was one of the pool's, 0 when it was not.  -ENOSPC:
- * the kernel has none.
+ * Cut `span` (unless NULL) by one frame, take one frame and see whose it is.
+ * Returns 1 when it was one of the pool's, 0 when it was not.  -ENOSPC: the
+ * kernel has none.
  */
 static int
-take_one(struct linux_pool *lp, struct arch_span *span, size_t keep,
+take_one(struct linux_pool *lp, struct arch_span *span, size_t *keepp,
     struct aside *aside)
 {
 	struct arch_frame frame;
@@ -131,7 +147,7 @@ take_one(struct linux_pool *lp, struct arch_span *span, size_t keep,
 	if (slot == INVENTORY_NONE)
 		return -ENOSPC;
 	r = standby_move_in(lp, slot, span != NULL ? span->domain : lp->lp_node,
-	    span != NULL ? span->fd : -1, keep);
+	    span != NULL ? span->fd : -1, keepp);
 	if (r < 0) {
 		drop_slot(lp, span, slot);
 		return r;
@@ -139,10 +155,7 @@ take_one(struct linux_pool *lp, struct arch_span *span, size_t keep,
 	r = standby_identify(lp, slot, &frame);
 	if (r == 0 && claim(lp, span, slot, &frame))
 		return 1;
-	if (aside->n < aside->max)
-		aside->slots[aside->n++] = slot;
-	else
-		standby_give_back(lp, slot);
+	set_aside(lp, aside, slot);
 	return 0;
 }
 
@@ -185,26 +198,49 @@ still_wanted(struct linux_pool *lp, const struct arch_span *span)
 static void
 search(struct linux_pool *lp, struct arch_span *span, struct aside *aside)
 {
+	size_t keep = 0;
 	size_t failed = 0;
 	bool full = false;
 	int r = 0;
 
 	while (!full && failed < RECLAIM_TRIES && still_wanted(lp, span) > 0) {
 		full = aside->n == aside->max;
-		r = take_one(lp, span, 0, aside);
+		r = take_one(lp, span, &keep, aside);
 		if (r < 0)
 			failed++;
 	}
+}
+
+/* The first round, shared with the helpers: a cut for every frame. */
+struct cutting {
+	struct linux_pool *lp;
+	struct arch_span *span;
+	struct aside *aside;
+	size_t keep;         /* (turn) frames the file still has */
+	atomic_size_t ncuts; /* cuts begun */
+};
+
+static void
+cut_run(void *arg)
+{
+	struct cutting *cut = arg;
+
+	while (atomic_fetch_add(&cut->ncuts, 1) < cut->span->nframes)
+		(void)take_one(cut->lp, cut->span, &cut->keep,
+		    cut->aside); /* what fails is searched for later */
 }
 
 size_t
 reclaim_span(struct linux_pool *lp, struct arch_span *span)
 {
 	struct aside aside = aside_new(lp, span->nbusy);
+	struct cutting cut = {lp, span, &aside, span->nframes, 0};
 	size_t out;
 
-	for (size_t i = span->nframes; i-- > 0;)
-		(void)take_one(lp, span, i, &aside); /* searched for below */
+	if (span->nframes < LINUX_TEAM_FRAMES)
+		cut_run(&cut);
+	else
+		team_run(&lp->lp_team, cut_run, &cut);
 	if (aside.n > 0 || still_wanted(lp, span) > 0) {
 		pthread_mutex_lock(&lp->lp_search);
 		search(lp, span, &aside);
@@ -224,7 +260,7 @@ reclaim_missing(struct linux_pool *lp)
 	int r = 0;
 
 	while (r >= 0 && aside.n < aside.max && still_wanted(lp, NULL) > 0) {
-		r = take_one(lp, NULL, 0, &aside);
+		r = take_one(lp, NULL, NULL, &aside);
 		if (r == 1)
 			came++;
 	}

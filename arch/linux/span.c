@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,7 +40,8 @@ span_expects(const struct linux_pool *lp, const struct arch_span *span,
 	if (span == NULL || pa < span->pa)
 		return -1;
 	i = (pa - span->pa) / lp->lp_frame_size;
-	return i < span->nframes && !span->back[i] ? (ssize_t)i : -1;
+	return i < span->nframes && span->where[i] == FRAME_OUT ? (ssize_t)i
+								: -1;
 }
 
 static size_t
@@ -65,7 +67,7 @@ span_free(struct linux_pool *lp, struct arch_span *span)
 		(void)lp->lp_sys->close(span->fd);
 	free(span->slots);
 	free(span->from);
-	free(span->back);
+	free(span->where);
 	free(span);
 }
 
@@ -76,10 +78,10 @@ span_alloc_tables(struct linux_pool *lp, struct arch_span *span)
 
 	span->slots = lp->lp_sys->calloc(nslots, sizeof(*span->slots));
 	span->from = lp->lp_sys->calloc(span->nframes, sizeof(*span->from));
-	span->back = lp->lp_sys->calloc(span->nframes, sizeof(*span->back));
-	if (span->slots == NULL || span->from == NULL || span->back == NULL)
+	span->where = lp->lp_sys->calloc(span->nframes, 1);
+	if (span->slots == NULL || span->from == NULL || span->where == NULL)
 		return -ENOMEM;
-	memset(span->back, 1, span->nframes); /* none has left yet */
+	memset(span->where, FRAME_IN_SLOT, span->nframes);
 	return 0;
 }
 
@@ -204,27 +206,52 @@ static void
 frame_leaves(struct linux_pool *lp, struct arch_span *span, size_t i)
 {
 	pthread_mutex_lock(&lp->lp_lock);
-	span->back[i] = 0;
+	span->where[i] = FRAME_OUT;
 	span->nout++;
 	if (lp->lp_addresses)
 		inventory_drop(&lp->lp_inv, span->from[i]);
 	pthread_mutex_unlock(&lp->lp_lock);
 }
 
-/* Returns how many frames have left in *ndonep, also when it fails. */
-static int
-span_fill(struct linux_pool *lp, struct arch_span *span, size_t *ndonep)
-{
-	bool left;
-	int r = 0;
+/* Filling a span, shared with the helpers. */
+struct filling {
+	struct linux_pool *lp;
+	struct arch_span *span;
+	atomic_size_t next; /* frame nobody has begun */
+	atomic_int error;   /* the first one; nobody begins another frame */
+};
 
-	for (*ndonep = 0; r == 0 && *ndonep < span->nframes; ++*ndonep) {
-		r = standby_move_out(lp, span->from[*ndonep], span->domain,
-		    span->fd, *ndonep, &left);
-		if (!left)
-			return r;
-		frame_leaves(lp, span, *ndonep);
+static void
+fill_run(void *arg)
+{
+	struct filling *fill = arg;
+	struct arch_span *span = fill->span;
+	int none = 0;
+	bool left;
+	size_t i;
+	int r;
+
+	while (atomic_load(&fill->error) == 0 &&
+	       (i = atomic_fetch_add(&fill->next, 1)) < span->nframes) {
+		r = standby_move_out(fill->lp, span->from[i], span, i, &left);
+		if (left)
+			frame_leaves(fill->lp, span, i);
+		if (r < 0)
+			atomic_compare_exchange_strong(&fill->error, &none, r);
 	}
+}
+
+static int
+span_fill(struct linux_pool *lp, struct arch_span *span)
+{
+	struct filling fill = {lp, span, 0, 0};
+	int r;
+
+	if (span->nframes < LINUX_TEAM_FRAMES)
+		fill_run(&fill);
+	else
+		team_run(&lp->lp_team, fill_run, &fill);
+	r = atomic_load(&fill.error);
 	return r == -ENOSPC ? -EAGAIN : r;
 }
 
@@ -268,22 +295,28 @@ span_settle(struct linux_pool *lp, struct arch_span *span)
 	return 0;
 }
 
-/* The frames from `ndone` on are still in their slots. */
-static void
-span_unpull(struct linux_pool *lp, struct arch_span *span, size_t ndone)
+/* Put the frames that are still in their slots back; returns how many left. */
+static size_t
+span_unpull(struct linux_pool *lp, struct arch_span *span)
 {
+	size_t nleft = span->nframes;
+
 	pthread_mutex_lock(&lp->lp_lock);
-	for (size_t i = ndone; i < span->nframes; i++) {
+	for (size_t i = 0; i < span->nframes; i++) {
 		struct arch_frame frame = {
 		    span->pa + i * lp->lp_frame_size,
 		    span->domain,
 		};
 
+		if (span->where[i] != FRAME_IN_SLOT)
+			continue;
 		inventory_hold(&lp->lp_inv, span->from[i], &frame);
 		lp->lp_counts.standby++;
 		lp->lp_counts.spans--;
+		nleft--;
 	}
 	pthread_mutex_unlock(&lp->lp_lock);
+	return nleft;
 }
 
 /* A record that the span reserved becomes an event. */
@@ -305,7 +338,7 @@ frame_lost_locked(struct linux_pool *lp, struct arch_span *span, size_t i)
 	span_event_locked(lp, span, ARCH_FRAME_LOST, i);
 	MPASS(span->nevents > 0);
 	span->nevents--;
-	span->back[i] = 1;
+	span->where[i] = FRAME_BACK;
 	span->nout--;
 	if (span->state == SPAN_LIMBO)
 		lp->lp_counts.limbo--;
@@ -325,18 +358,19 @@ span_unpin(struct linux_pool *lp, struct arch_span *span)
 	order_leave(lp, order_pass(lp));
 }
 
-/* Undo an assembly of which `ndone` frames had left the standby. */
+/* Undo an assembly that got stuck half-way. */
 static void
-span_abort(struct linux_pool *lp, struct arch_span *span, size_t ndone)
+span_abort(struct linux_pool *lp, struct arch_span *span)
 {
-	span_unpull(lp, span, ndone);
+	size_t nleft = span_unpull(lp, span);
+
 	span_unpin(lp, span);
 	span_unmap(lp, span);
-	if (ndone > 0)
+	if (nleft > 0)
 		(void)reclaim_span(lp, span); /* what is out is lost, below */
 	pthread_mutex_lock(&lp->lp_lock);
 	for (size_t i = 0; i < span->nframes; i++)
-		if (!span->back[i])
+		if (span->where[i] == FRAME_OUT)
 			frame_lost_locked(lp, span, i);
 	span_unlink_locked(lp, span);
 	pthread_mutex_unlock(&lp->lp_lock);
@@ -349,7 +383,6 @@ linux_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,
 {
 	struct linux_pool *lp = ctx;
 	struct arch_span *span;
-	size_t ndone;
 	int r;
 
 	if (nframes == 0 || nframes > lp->lp_counts.total ||
@@ -363,11 +396,11 @@ linux_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,
 		span_free(lp, span);
 		return r;
 	}
-	r = span_fill(lp, span, &ndone);
+	r = span_fill(lp, span);
 	if (r == 0)
 		r = span_settle(lp, span);
 	if (r < 0) {
-		span_abort(lp, span, ndone);
+		span_abort(lp, span);
 		return r;
 	}
 	*spanp = span;

@@ -14,23 +14,43 @@
  * pagemap.  lp_order keeps our own threads from coming between.
  */
 
+static int
+slot_fd(const struct linux_pool *lp, uint32_t slot)
+{
+	return lp->lp_standby[slot % LINUX_SHARDS];
+}
+
+static size_t
+slot_index(uint32_t slot)
+{
+	return slot / LINUX_SHARDS;
+}
+
+static void *
+slot_va(struct linux_pool *lp, uint32_t slot)
+{
+	return lp->lp_map[slot % LINUX_SHARDS] +
+	       slot_index(slot) * lp->lp_frame_size;
+}
+
 int
-standby_move_out(struct linux_pool *lp, uint32_t slot, int domain, int fd,
+standby_move_out(struct linux_pool *lp, uint32_t slot, struct arch_span *span,
     size_t index, bool *leftp)
 {
 	uint64_t turn;
 	int r;
 
 	*leftp = false;
-	r = numa_bind(lp, domain);
+	r = numa_bind(lp, span->domain);
 	if (r < 0)
 		return r;
 	order_enter(lp);
-	r = memfd_punch(lp, lp->lp_standby, slot);
+	r = memfd_punch(lp, slot_fd(lp, slot), slot_index(slot));
 	turn = order_pass(lp);
 	if (r == 0) {
 		*leftp = true;
-		r = memfd_take(lp, fd, index);
+		r = memfd_fault(lp, span->fd, index,
+		    span->va + index * lp->lp_frame_size);
 	}
 	order_leave(lp, turn);
 	(void)numa_bind(lp, -1); /* back to the default cannot fail */
@@ -39,7 +59,7 @@ standby_move_out(struct linux_pool *lp, uint32_t slot, int domain, int fd,
 
 int
 standby_move_in(struct linux_pool *lp, uint32_t slot, int domain, int fd,
-    size_t keep)
+    size_t *keepp)
 {
 	uint64_t turn;
 	int r;
@@ -48,20 +68,16 @@ standby_move_in(struct linux_pool *lp, uint32_t slot, int domain, int fd,
 	if (r < 0)
 		return r;
 	order_enter(lp);
-	if (fd >= 0)
-		r = memfd_cut(lp, fd, keep);
+	if (fd >= 0) {
+		*keepp -= *keepp > 0;
+		r = memfd_cut(lp, fd, *keepp);
+	}
 	turn = order_pass(lp);
 	if (r == 0)
-		r = memfd_take(lp, lp->lp_standby, slot);
+		r = memfd_take(lp, slot_fd(lp, slot), slot_index(slot));
 	order_leave(lp, turn);
 	(void)numa_bind(lp, -1); /* back to the default cannot fail */
 	return r;
-}
-
-static void *
-slot_va(struct linux_pool *lp, uint32_t slot)
-{
-	return lp->lp_map + slot * lp->lp_frame_size;
 }
 
 /*
@@ -96,7 +112,7 @@ standby_give_back(struct linux_pool *lp, uint32_t slot)
 	int r;
 
 	order_enter(lp);
-	r = memfd_punch(lp, lp->lp_standby, slot);
+	r = memfd_punch(lp, slot_fd(lp, slot), slot_index(slot));
 	order_leave(lp, order_pass(lp));
 	if (r < 0)
 		return; /* the slot keeps a frame nobody counts on */
@@ -106,20 +122,31 @@ standby_give_back(struct linux_pool *lp, uint32_t slot)
 }
 
 static int
-standby_map(struct linux_pool *lp, uint32_t nslots)
+shard_map(struct linux_pool *lp, size_t i, size_t nframes)
 {
 	void *va;
 	int r;
 
-	r = memfd_frames(lp, "holdfast-standby", nslots, F_SEAL_SEAL,
-	    &lp->lp_standby);
+	r = memfd_frames(lp, "holdfast-standby", nframes, F_SEAL_SEAL,
+	    &lp->lp_standby[i]);
 	if (r < 0)
 		return r;
-	lp->lp_map_size = nslots * lp->lp_frame_size;
 	r = lp->lp_sys->mmap(&va, lp->lp_map_size, PROT_READ,
-	    MAP_SHARED | MAP_NORESERVE, lp->lp_standby);
+	    MAP_SHARED | MAP_NORESERVE, lp->lp_standby[i]);
 	if (r == 0)
-		lp->lp_map = va;
+		lp->lp_map[i] = va;
+	return r;
+}
+
+static int
+standby_map(struct linux_pool *lp, size_t nslots)
+{
+	size_t nframes = nslots / LINUX_SHARDS;
+	int r = 0;
+
+	lp->lp_map_size = nframes * lp->lp_frame_size;
+	for (size_t i = 0; i < LINUX_SHARDS && r == 0; i++)
+		r = shard_map(lp, i, nframes);
 	return r;
 }
 
@@ -135,7 +162,7 @@ standby_gather(struct linux_pool *lp, size_t want, struct arch_frame *frames,
 		uint32_t slot = inventory_grab(&lp->lp_inv);
 
 		MPASS(slot != INVENTORY_NONE);
-		r = standby_move_in(lp, slot, lp->lp_node, -1, 0);
+		r = standby_move_in(lp, slot, lp->lp_node, -1, NULL);
 		if (r < 0) {
 			inventory_drop(&lp->lp_inv, slot);
 			break;
@@ -176,14 +203,14 @@ standby_probe(struct linux_pool *lp, bool without)
 	vm_paddr_t pa;
 	int r;
 
-	r = standby_move_in(lp, 0, lp->lp_node, -1, 0);
+	r = standby_move_in(lp, 0, lp->lp_node, -1, NULL);
 	if (r < 0)
 		return r;
-	r = pagemap_touch(lp, lp->lp_map, lp->lp_frame_size, false);
+	r = pagemap_touch(lp, slot_va(lp, 0), lp->lp_frame_size, false);
 	if (r == 0)
-		r = pagemap_read(lp, lp->lp_map, &pa);
+		r = pagemap_read(lp, slot_va(lp, 0), &pa);
 	lp->lp_addresses = r == 0;
-	(void)memfd_punch(lp, lp->lp_standby, 0);
+	(void)memfd_punch(lp, slot_fd(lp, 0), slot_index(0));
 	return r == -EPERM && without ? 0 : r;
 }
 
@@ -251,9 +278,10 @@ standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg)
 	most =
 	    MAX(want + run_spare(lp, cfg), roundup2(cfg->nframes, MAX(per, 1)));
 	most = MAX(most, cfg->nframes_max) + LINUX_FOREIGN_MAX;
+	most = roundup2(most, (size_t)LINUX_SHARDS);
 	r = inventory_init(&lp->lp_inv, (uint32_t)most, lp->lp_frame_size);
 	if (r == 0)
-		r = standby_map(lp, (uint32_t)most);
+		r = standby_map(lp, most);
 	if (r == 0)
 		r = standby_raise(lp, cfg, &want);
 	if (r == 0)
@@ -266,10 +294,37 @@ standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg)
 void
 standby_close(struct linux_pool *lp)
 {
-	if (lp->lp_map != NULL)
-		(void)lp->lp_sys->munmap(lp->lp_map, lp->lp_map_size);
-	if (lp->lp_standby >= 0)
-		(void)lp->lp_sys->close(lp->lp_standby);
+	for (size_t i = 0; i < LINUX_SHARDS; i++) {
+		if (lp->lp_map[i] != NULL)
+			(void)lp->lp_sys->munmap(lp->lp_map[i],
+			    lp->lp_map_size);
+		if (lp->lp_standby[i] >= 0)
+			(void)lp->lp_sys->close(lp->lp_standby[i]);
+	}
 	inventory_fini(&lp->lp_inv);
 	sysfs_lower(lp, lp->lp_raised);
+}
+
+int
+standby_probe_pin(struct linux_pool *lp)
+{
+	struct arch_frame frame;
+	uint32_t slot;
+	size_t n;
+	void *va;
+	int r;
+
+	r = inventory_frames(&lp->lp_inv, &frame, 1, &n);
+	if (r < 0)
+		return r;
+	MPASS(n > 0);
+	slot = inventory_find(&lp->lp_inv, frame.pa);
+	r = lp->lp_sys->mmap(&va, lp->lp_map_size, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_NORESERVE, slot_fd(lp, slot));
+	if (r < 0)
+		return r;
+	r = pins_probe(lp,
+	    (unsigned char *)va + slot_index(slot) * lp->lp_frame_size);
+	(void)lp->lp_sys->munmap(va, lp->lp_map_size);
+	return r;
 }
