@@ -765,6 +765,7 @@ entry_releases(vm_map_t map, const struct vm_map_entry *entry,
 	bool cut = entry->start < start || entry->end > end;
 	vm_object_t object = entry->object.vm_object;
 	vm_ooffset_t offset = entry->offset;
+	vm_size_t own = 0;
 
 	if (entry->start < start)
 		offset += start - entry->start;
@@ -777,14 +778,16 @@ entry_releases(vm_map_t map, const struct vm_map_entry *entry,
 				 ? vm_map_clip_backs(map, entry)
 				 : (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0;
 
-		if (!cut || !moves)
-			return end - start;
 		/* The clip gives the charge to the object, cut at its end. */
-		return object == NULL && end == entry->end ? end - start : 0;
+		if (cut && moves)
+			return object == NULL && end == entry->end
+				   ? end - start
+				   : 0;
+		own = end - start;
 	}
 	if (object == NULL || (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
-		return 0;
-	return truncation_releases(map, object, offset, end - start, cut);
+		return own;
+	return own + truncation_releases(map, object, offset, end - start, cut);
 }
 
 int

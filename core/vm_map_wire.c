@@ -19,6 +19,7 @@ struct wiring {
 	bool holes_ok;
 	vm_prot_t need;     /* rights that an entry must have */
 	vm_size_t reserved; /* bytes of swap, for copies */
+	vm_size_t credit;   /* bytes the commit gives back: taken off already */
 	unsigned nobjects;  /* objects, for copies and for what has none */
 };
 
@@ -123,6 +124,13 @@ wire_check_entry(vm_map_t map, struct wiring *w, vm_size_t *addedp,
 		return KERN_SUCCESS;
 	cut = bytes < entry_size(entry);
 	w->nobjects += vm_map_touch_changes(map, entry, wiring_writes(entry));
+	if (!cut && entry->cred && wiring_writes(entry) &&
+	    (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0 &&
+	    entry->object.vm_object != NULL &&
+	    vm_object_is_sole(entry->object.vm_object)) {
+		vm_account_release(map->account, bytes);
+		w->credit += bytes;
+	}
 	if (!vm_map_touch_charges(entry, wiring_writes(entry),
 		cut && vm_map_clip_backs(map, entry)))
 		return KERN_SUCCESS;
@@ -236,7 +244,7 @@ vm_map_wire_new(vm_map_t map, vm_offset_t start, vm_offset_t end,
 	w = wiring_make(map, start, end,
 	    VM_MAP_WIRE_USER | VM_MAP_WIRE_NOHOLES);
 	if (wire_check(map, &w) == KERN_SUCCESS) {
-		MPASS(w.reserved == 0 && w.nobjects <= 1);
+		MPASS(w.reserved == 0 && w.credit == 0 && w.nobjects <= 1);
 		wiring_commit(map, &w, sparep, wire_entry);
 	}
 }
@@ -254,6 +262,7 @@ wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 		return KERN_SUCCESS;
 	w = wiring_make(map, start, end, flags);
 	rv = wire_check(map, &w);
+	vm_account_charge(map->account, w.credit);
 	if (rv == KERN_SUCCESS && w.start == w.end)
 		return rv;
 	if (rv == KERN_SUCCESS)
