@@ -4,6 +4,9 @@
 # with_hugepages.sh N COMMAND [ARG...]: run COMMAND with at least N free 2 MiB
 # huge pages, and put the setting back afterwards.
 #
+# The pages are taken out of gigantic ones where the kernel has those, because
+# they are neighbours then; so there may be up to 511 more than asked for.
+#
 # One at a time on a host: a lock keeps others waiting.  A command that runs
 # inside another one's turn (HOLDFAST_HUGEPAGES_HELD is set) takes what is
 # there.  Exit 77, with the reason, where the pages are not to be had.
@@ -11,6 +14,7 @@ set -u
 
 lock=${HOLDFAST_HUGEPAGES_LOCK:-/run/lock/holdfast-hugepages.lock}
 dir=/sys/kernel/mm/hugepages/hugepages-2048kB
+gigantic=/sys/kernel/mm/hugepages/hugepages-1048576kB
 
 skip() {
 	echo "skipped: $*"
@@ -52,12 +56,32 @@ trap restore EXIT
 trap 'restore; exit 130' INT
 trap 'restore; exit 143' TERM HUP
 
+# Split gigantic pages, 512 of ours each, until there are enough.
+demote() {
+	[ -w $gigantic/demote ] || return 0
+	while [ "$(cat $dir/free_hugepages)" -lt "$want" ]; do
+		had=$(cat $gigantic/nr_hugepages)
+		echo $((had + 1)) >$gigantic/nr_hugepages 2>/dev/null
+		[ "$(cat $gigantic/nr_hugepages)" -gt "$had" ] || return 0
+		echo 2048kB >$gigantic/demote_size 2>/dev/null
+		if ! echo 1 >$gigantic/demote; then
+			echo "$had" >$gigantic/nr_hugepages
+			return 0
+		fi
+	done
+}
+
 if [ "$free" -lt "$want" ]; then
-	echo $((was + want - free)) >$dir/nr_hugepages
+	demote 2>/dev/null
+fi
+free=$(cat $dir/free_hugepages)
+if [ "$free" -lt "$want" ]; then
+	now=$(cat $dir/nr_hugepages)
+	echo $((now + want - free)) >$dir/nr_hugepages
 	got=$(cat $dir/free_hugepages)
 	if [ "$got" -lt "$want" ]; then
 		echo 1 >/proc/sys/vm/compact_memory 2>/dev/null
-		echo $((was + want - free)) >$dir/nr_hugepages
+		echo $((now + want - free)) >$dir/nr_hugepages
 		got=$(cat $dir/free_hugepages)
 	fi
 	[ "$got" -ge "$want" ] ||
