@@ -105,6 +105,21 @@ struct arch_ops {
 	int (*pool_refill)(void *ctx);
 
 	/*
+	 * May be NULL.  Let the pool have `nframes` more; each comes with an
+	 * ARCH_FRAME_GAINED event.  Returns how many came, which may be fewer.
+	 * -ENOSPC: it may not become larger.  Any thread, slow.
+	 */
+	int (*pool_grow)(void *ctx, size_t nframes);
+
+	/*
+	 * May be NULL.  Give the standby frames [pa, pa + nframes *
+	 * frame_size) up for good; no events.
+	 * -ENOENT: one of them is not in the standby; nothing was given up.
+	 * Any thread.
+	 */
+	int (*pool_shrink)(void *ctx, vm_paddr_t pa, size_t nframes);
+
+	/*
 	 * Move the standby frames [pa, pa + nframes * frame_size) into a span
 	 * of their own, ascending, zeroed, pinned, read back.  Any thread;
 	 * takes 60-300 us a frame.

@@ -105,6 +105,8 @@ static const struct arch_ops linux_ops = {
     .pool_frames = linux_pool_frames,
     .pool_event = linux_pool_event,
     .pool_refill = linux_pool_refill,
+    .pool_grow = linux_pool_grow,
+    .pool_shrink = linux_pool_shrink,
     .span_assemble = linux_span_assemble,
     .span_info = linux_span_info,
     .span_verify = linux_span_verify,
@@ -126,8 +128,6 @@ open_files(struct linux_pool *lp)
 	lp->lp_zero = sys->open("/dev/zero", O_RDONLY | O_CLOEXEC);
 	if (lp->lp_zero < 0)
 		return lp->lp_zero;
-	/* Only makes some losses provable, so it may be absent. */
-	lp->lp_kpagecount = sys->open("/proc/kpagecount", O_RDONLY | O_CLOEXEC);
 	return sysfs_open(lp);
 }
 
@@ -170,7 +170,6 @@ pool_free(struct linux_pool *lp)
 {
 	int fds[] = {
 	    lp->lp_pagemap,
-	    lp->lp_kpagecount,
 	    lp->lp_zero,
 	    lp->lp_free_fd,
 	    lp->lp_nr_fd,
@@ -187,6 +186,7 @@ pool_free(struct linux_pool *lp)
 	order_fini(&lp->lp_order);
 	team_fini(&lp->lp_team);
 	pthread_mutex_destroy(&lp->lp_search);
+	pthread_mutex_destroy(&lp->lp_resize);
 	pthread_mutex_destroy(&lp->lp_pins.lock);
 	free(lp);
 }
@@ -217,14 +217,18 @@ pool_new(const struct arch_linux_config *cfg)
 	lp->lp_frame_size = cfg->frame_size != 0 ? cfg->frame_size : 2ul << 20;
 	lp->lp_node = cfg->node;
 	lp->lp_pin_want = cfg->pin;
+	lp->lp_max = MAX(cfg->nframes, cfg->nframes_max);
+	lp->lp_may_raise = cfg->may_raise;
+	lp->lp_prefer_runs = cfg->prefer_runs;
 	for (size_t i = 0; i < LINUX_SHARDS; i++)
 		lp->lp_standby[i] = -1;
-	lp->lp_pagemap = lp->lp_kpagecount = -1;
+	lp->lp_pagemap = -1;
 	lp->lp_zero = lp->lp_nr_fd = lp->lp_free_fd = -1;
 	pthread_mutex_init(&lp->lp_lock, NULL);
 	order_init(&lp->lp_order);
 	team_init(&lp->lp_team, helpers_of(cfg));
 	pthread_mutex_init(&lp->lp_search, NULL);
+	pthread_mutex_init(&lp->lp_resize, NULL);
 	pthread_mutex_init(&lp->lp_pins.lock, NULL);
 	return lp;
 }

@@ -120,13 +120,16 @@ struct linux_pool {
 	int lp_standby[LINUX_SHARDS];        /* (c) memfds of the standby */
 	unsigned char *lp_map[LINUX_SHARDS]; /* (c) each mapped read-only */
 	vm_size_t lp_map_size;               /* (c) of each, bytes */
-	int lp_pagemap;       /* (c) /proc/self/pagemap, or -errno */
-	int lp_kpagecount;    /* (c) /proc/kpagecount, or -1 */
-	int lp_zero;          /* (c) /dev/zero */
-	int lp_nr_fd;         /* (c) nr_hugepages */
-	int lp_free_fd;       /* (c) free_hugepages of the host, or -1 */
-	bool lp_may_write_nr; /* (c) lp_nr_fd is open for writing */
-	size_t lp_raised;     /* frames nr_hugepages was raised by */
+	int lp_pagemap;            /* (c) /proc/self/pagemap, or -errno */
+	int lp_zero;               /* (c) /dev/zero */
+	int lp_nr_fd;              /* (c) nr_hugepages */
+	int lp_free_fd;            /* (c) free_hugepages of the host, or -1 */
+	bool lp_may_write_nr;      /* (c) lp_nr_fd is open for writing */
+	pthread_mutex_t lp_resize; /* one change of size at a time */
+	size_t lp_raised;          /* (r) nr_hugepages was raised by so much */
+	size_t lp_max;             /* (c) frames it may grow to */
+	bool lp_may_raise;         /* (c) */
+	bool lp_prefer_runs;       /* (c) */
 
 	struct order lp_order; /* free here, take there */
 	/* One search for withheld frames at a time; before the others. */
@@ -167,11 +170,6 @@ int pagemap_touch(const struct linux_pool *lp, void *va, size_t len,
  * hides addresses.
  */
 int pagemap_read(const struct linux_pool *lp, const void *va, vm_paddr_t *pap);
-/*
- * Is the frame mapped by anybody?  After our revocation only another file can
- * map it, so true proves that another process took it.
- */
-bool pagemap_frame_is_mapped(const struct linux_pool *lp, vm_paddr_t pa);
 
 /* memfd.c */
 
@@ -272,6 +270,10 @@ int standby_probe_pin(struct linux_pool *lp);
 size_t reclaim_span(struct linux_pool *lp, struct arch_span *span);
 /* Replace missing frames; returns how many came. */
 int reclaim_missing(struct linux_pool *lp);
+
+/* resize.c */
+int linux_pool_grow(void *ctx, size_t nframes);
+int linux_pool_shrink(void *ctx, vm_paddr_t pa, size_t nframes);
 
 /* span.c */
 int linux_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,

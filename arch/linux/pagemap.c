@@ -43,16 +43,3 @@ pagemap_read(const struct linux_pool *lp, const void *va, vm_paddr_t *pap)
 	*pap = (entry & PAGEMAP_PFN) << PAGEMAP_PAGE_SHIFT;
 	return 0;
 }
-
-bool
-pagemap_frame_is_mapped(const struct linux_pool *lp, vm_paddr_t pa)
-{
-	off_t off = (off_t)((pa >> PAGEMAP_PAGE_SHIFT) * sizeof(uint64_t));
-	uint64_t count = 0;
-
-	if (lp->lp_kpagecount < 0)
-		return false;
-	return lp->lp_sys->pread(lp->lp_kpagecount, &count, sizeof(count),
-		   off) == sizeof(count) &&
-	       count > 0;
-}

@@ -385,9 +385,10 @@ linux_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,
 	struct arch_span *span;
 	int r;
 
-	if (nframes == 0 || nframes > lp->lp_counts.total ||
-	    pa % lp->lp_frame_size != 0)
-		return nframes == 0 ? -EINVAL : -ENOENT;
+	if (nframes == 0)
+		return -EINVAL;
+	if (nframes > lp->lp_max || pa % lp->lp_frame_size != 0)
+		return -ENOENT;
 	r = span_new(lp, pa, nframes, &span);
 	if (r < 0)
 		return r;

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The pool as a whole: which frames it takes at start, how it becomes larger
+ * and smaller at run time, gigantic frames, and what it leaves behind.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "tests/arch/linux_pool.h"
+
+#define GIANT (1ul << 30)
+
+static size_t
+read_number(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	size_t n = 0;
+
+	if (file == NULL)
+		return 0;
+	ASSERT_EQ(fscanf(file, "%zu", &n), 1);
+	fclose(file);
+	return n;
+}
+
+static size_t
+nr_hugepages(void)
+{
+	return read_number(
+	    "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
+}
+
+/* Events of `kind` in the queue; every other one fails the case. */
+static size_t
+count_events(const struct arch *arch, enum arch_event_kind kind)
+{
+	struct arch_event event;
+	size_t n = 0;
+
+	while (arch->ops->pool_event(arch->ctx, &event)) {
+		ASSERT_EQ(event.kind, kind);
+		n++;
+	}
+	return n;
+}
+
+static size_t
+total(const struct arch *arch)
+{
+	struct arch_linux_counts counts;
+
+	arch_linux_counts(arch, &counts);
+	return counts.total;
+}
+
+static struct arch
+open_growing(size_t nframes, size_t max)
+{
+	struct arch_linux_config config = {
+	    .nframes = nframes,
+	    .nframes_max = max,
+	    .node = -1,
+	    .may_raise = true,
+	    .prefer_runs = true,
+	};
+
+	return linux_pool_open_with(&config);
+}
+
+TEST(arch_linux_open__prefers_one_long_run)
+{
+	struct arch arch = linux_pool_open(128);
+	vm_paddr_t pa = linux_pool_run(&arch, 128);
+
+	ASSERT_NE(pa, 0u);
+	arch_linux_close(&arch);
+}
+
+TEST(arch_linux_close__puts_nr_hugepages_back)
+{
+	size_t before = nr_hugepages();
+	struct arch arch = open_growing(200, 0);
+
+	ASSERT_GE(nr_hugepages(), before + 1);
+	arch_linux_close(&arch);
+	ASSERT_EQ(nr_hugepages(), before);
+}
+
+TEST(pool_grow__brings_frames_also_when_nobody_opened_it)
+{
+	size_t before = nr_hugepages();
+	struct arch arch = open_growing(8, 40);
+
+	become_nobody();
+	ASSERT_EQ(arch.ops->pool_grow(arch.ctx, 32), 32);
+	ASSERT_EQ(count_events(&arch, ARCH_FRAME_GAINED), 32u);
+	ASSERT_EQ(total(&arch), 40u);
+	linux_pool_check(&arch);
+	ASSERT_EQ(arch.ops->pool_grow(arch.ctx, 1), -ENOSPC);
+	ASSERT_EQ(arch.ops->pool_grow(arch.ctx, SIZE_MAX), -ENOSPC);
+	ASSERT_EQ(arch.ops->pool_grow(arch.ctx, 0), 0);
+	ASSERT_EQ(total(&arch), 40u);
+	linux_pool_check(&arch);
+	arch_linux_close(&arch);
+	ASSERT_EQ(nr_hugepages(), before);
+}
+
+TEST(pool_shrink__gives_exactly_its_range_up)
+{
+	struct arch arch = open_growing(16, 0);
+	vm_paddr_t pa = linux_pool_run(&arch, 4);
+	size_t nfree = linux_free_hugepages();
+	size_t raised = nr_hugepages();
+	struct arch_span *span;
+
+	become_nobody();
+	span = linux_pool_span(&arch, pa, 1);
+	ASSERT_EQ(arch.ops->pool_shrink(arch.ctx, pa, 4), -ENOENT);
+	ASSERT_EQ(total(&arch), 16u);
+	ASSERT_EQ(arch.ops->pool_shrink(arch.ctx, pa + FRAME, 3), 0);
+	ASSERT_EQ(total(&arch), 13u);
+	linux_pool_check(&arch);
+	/* Free in the kernel, or taken off nr_hugepages. */
+	ASSERT_EQ(linux_free_hugepages() + raised, nfree + 3 + nr_hugepages());
+	ASSERT_EQ(arch.ops->span_assemble(arch.ctx, pa + FRAME, 1, &span),
+	    -ENOENT);
+	ASSERT_EQ(count_events(&arch, ARCH_FRAME_LOST), 0u);
+	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	linux_pool_check(&arch);
+	arch_linux_close(&arch);
+}
+
+TEST(span_assemble__works_with_gigantic_frames)
+{
+	struct arch_linux_config config = {
+	    .frame_size = GIANT,
+	    .nframes = 1,
+	    .node = -1,
+	    .may_raise = true,
+	};
+	struct arch_linux_counts counts;
+	struct arch_span_info info;
+	struct arch_frame frame;
+	struct arch_span *span;
+	struct arch arch;
+	size_t nbad = 9;
+	size_t n;
+	int r;
+
+	if (geteuid() != 0)
+		test_skip("needs root");
+	r = arch_linux_open(&config, &arch);
+	if (r < 0)
+		test_skip("no gigantic page: %s", strerror(-r));
+	become_nobody();
+	ASSERT_EQ(arch.ops->pool_frames(arch.ctx, &frame, 1, &n), 0);
+	ASSERT_EQ(frame.pa % GIANT, 0u);
+	span = linux_pool_span(&arch, frame.pa, 1);
+	arch.ops->span_info(arch.ctx, span, &info);
+	ASSERT_EQ(info.frame_size, GIANT);
+	ASSERT_EQ(info.pin, ARCH_PIN_LONGTERM);
+	ASSERT_TRUE(info.verified);
+	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, GIANT - 4096, 4096), 0);
+	ASSERT_EQ(arch.ops->span_verify(arch.ctx, span, &nbad), 0);
+	ASSERT_EQ(nbad, 0u);
+	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	arch_linux_counts(&arch, &counts);
+	ASSERT_EQ(counts.standby, 1u);
+	arch_linux_close(&arch);
+}
