@@ -126,11 +126,11 @@ world_fini(struct world *world)
 
 /* Print */
 
-static const char *const kinds[OP_NKINDS] = {"insert", "findspace", "find",
-    "find_min", "fixed", "delete", "remove", "lookup_entry", "check_protection",
-    "protect", "inherit", "madvise", "wire", "unwire", "sync", "stack",
-    "growstack", "lookup", "fork", "destroy", "object", "object_drop",
-    "modflags"};
+static const char *const kinds[OP_NKINDS] = {"insert", "findspace",
+    "find_aligned", "find", "find_min", "fixed", "delete", "remove",
+    "lookup_entry", "check_protection", "protect", "inherit", "madvise", "wire",
+    "unwire", "sync", "stack", "growstack", "lookup", "fork", "destroy",
+    "object", "object_drop", "modflags"};
 
 const char *
 map_op_name(enum map_op_kind kind)
@@ -144,11 +144,11 @@ map_op_print(const struct map_op *op)
 	fprintf(stderr,
 	    "%-10s m%d o%d start=%#" PRIx64 " end=%#" PRIx64 " len=%#" PRIx64
 	    " off=%#" PRIx64 " max_addr=%#" PRIx64 " default=%#" PRIx64
-	    " fs=%#x prot=%x/%x cow=%#x flags=%#x type=%d fail=%u\n",
+	    " fs=%#x prot=%x/%x cow=%#x flags=%#x type=%d%s\n",
 	    kinds[op->kind], op->map, op->object, op->start, op->end,
 	    op->length, op->offset, op->max_addr, op->default_addr,
 	    (unsigned)op->find_space, op->prot, op->max, (unsigned)op->cow,
-	    (unsigned)op->flags, op->type, op->fail_nth);
+	    (unsigned)op->flags, op->type, op->sweep ? " sweep" : "");
 }
 
 void
@@ -298,6 +298,13 @@ do_real(struct world *world, const struct map_op *op, vm_object_t object,
 		vm_map_unlock_read(map);
 		a->has_addr = true;
 		break;
+	case OP_FIND_ALIGNED:
+		vm_map_lock(map);
+		a->rv = vm_map_find_aligned(map, &a->addr, op->length,
+		    op->max_addr, op->offset);
+		vm_map_unlock(map);
+		a->has_addr = true;
+		break;
 	case OP_FIND:
 		a->rv = vm_map_find(map, object, op->offset, &a->addr,
 		    op->length, op->max_addr, op->find_space, op->prot, op->max,
@@ -410,8 +417,8 @@ do_model(struct world *world, const struct map_op *op,
 	struct model_map *map = world->model[op->map], *child;
 
 	a->addr = op->start;
-	a->has_addr = op->kind == OP_FINDSPACE || op->kind == OP_FIND ||
-		      op->kind == OP_FIND_MIN;
+	a->has_addr = op->kind == OP_FINDSPACE || op->kind == OP_FIND_ALIGNED ||
+		      op->kind == OP_FIND || op->kind == OP_FIND_MIN;
 	switch (op->kind) {
 	case OP_INSERT:
 		a->rv = model_map_insert(map, object, op->offset, op->start,
@@ -420,6 +427,10 @@ do_model(struct world *world, const struct map_op *op,
 	case OP_FINDSPACE:
 		a->rv =
 		    model_map_findspace(map, op->start, op->length, &a->addr);
+		break;
+	case OP_FIND_ALIGNED:
+		a->rv = model_map_find_aligned(map, &a->addr, op->length,
+		    op->max_addr, op->offset);
 		break;
 	case OP_FIND:
 		a->rv = model_map_find(map, object, op->offset, &a->addr,
@@ -585,14 +596,68 @@ apply_other(struct world *world, const struct map_op *op)
 	}
 }
 
+/* Does a call of this kind take the reference it is given, if it succeeds? */
+static bool
+keeps_reference(enum map_op_kind kind, int rv)
+{
+	return rv == KERN_SUCCESS &&
+	       (kind == OP_INSERT || kind == OP_FIND || kind == OP_FIND_MIN ||
+		   kind == OP_FIXED);
+}
+
+/* The core's side, with a reference for the entry that it may make. */
+static void
+apply_real(struct world *world, const struct map_op *op, vm_object_t object,
+    struct answer *a)
+{
+	memset(a, 0, sizeof(*a));
+	vm_object_reference(object);
+	do_real(world, op, object, a);
+	if (!keeps_reference(op->kind, a->rv))
+		vm_object_deallocate(object);
+}
+
+/*
+ * The core's side again and again, with its first, second, ... allocation
+ * failing, until it gets through.  Each failure must be as if never asked.
+ */
+static const char *
+apply_sweep(struct world *world, const struct map_op *op, vm_object_t object,
+    struct answer *a)
+{
+	const char *why;
+	bool failed;
+
+	for (uint64_t nth = 1;; nth++) {
+		/* A second pass of find_min must not get through either. */
+		if (op->kind == OP_FIND_MIN)
+			sim_fail_from(world->arch, nth);
+		else
+			sim_fail_nth(world->arch, nth);
+		apply_real(world, op, object, a);
+		failed = sim_nfailed(world->arch) != 0;
+		sim_fail_never(world->arch);
+		if (!failed ||
+		    (a->rv != KERN_RESOURCE_SHORTAGE &&
+			(op->kind != OP_FIND_MIN || a->rv == KERN_SUCCESS)))
+			return NULL;
+		world->nshort[op->kind]++;
+		if (a->has_addr && a->addr != op->start)
+			return differ("*addr changed by a call that failed");
+		why = compare_all(world);
+		if (why != NULL)
+			return differ("allocation %d failed: %.512s", (int)nth,
+			    why);
+	}
+}
+
 const char *
 world_apply(struct world *world, const struct map_op *op)
 {
 	struct answer real = {0}, model = {0};
 	vm_object_t robject = NULL;
 	struct model_object *mobject = NULL;
-	const char *why;
-	bool failed;
+	const char *why = NULL;
 	int slot = -1;
 
 	if (apply_other(world, op))
@@ -611,34 +676,16 @@ world_apply(struct world *world, const struct map_op *op)
 			return NULL;
 	}
 
-	/* The core, with a reference for the entry it may make. */
-	vm_object_reference(robject);
-	/* A second pass of find_min must not get through either. */
-	if (op->fail_nth != 0 && op->kind == OP_FIND_MIN)
-		sim_fail_from(world->arch, op->fail_nth);
-	else if (op->fail_nth != 0)
-		sim_fail_nth(world->arch, op->fail_nth);
 	world->nops++;
-	do_real(world, op, robject, &real);
-	failed = op->fail_nth != 0 && sim_nfailed(world->arch) != 0;
-	sim_fail_never(world->arch);
-	if (op->kind > OP_FIXED || real.rv != KERN_SUCCESS ||
-	    op->kind == OP_FINDSPACE)
-		vm_object_deallocate(robject);
-	if (failed &&
-	    (real.rv == KERN_RESOURCE_SHORTAGE ||
-		(op->kind == OP_FIND_MIN && real.rv != KERN_SUCCESS))) {
-		/* As if never asked. */
-		world->nshort++;
-		if (real.has_addr && real.addr != op->start)
-			return differ("*addr changed by a call that failed");
-		return compare_all(world);
-	}
-
+	if (op->sweep)
+		why = apply_sweep(world, op, robject, &real);
+	else
+		apply_real(world, op, robject, &real);
+	if (why != NULL)
+		return why;
 	model_object_reference(mobject);
 	do_model(world, op, mobject, &model);
-	if (op->kind > OP_FIXED || model.rv != KERN_SUCCESS ||
-	    op->kind == OP_FINDSPACE)
+	if (!keeps_reference(op->kind, model.rv))
 		model_object_deallocate(mobject);
 	why = compare_answers(&real, &model);
 	if (why != NULL)

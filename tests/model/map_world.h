@@ -18,6 +18,7 @@
 enum map_op_kind {
 	OP_INSERT,
 	OP_FINDSPACE,
+	OP_FIND_ALIGNED, /* alignment in offset */
 	OP_FIND,
 	OP_FIND_MIN,
 	OP_FIXED,
@@ -54,8 +55,8 @@ struct map_op {
 	int find_space;
 	vm_prot_t prot, max;
 	int cow;
-	int flags;         /* protect, wire, madvise, inherit, sync */
-	unsigned fail_nth; /* fail this allocation of the core; 0: none */
+	int flags;  /* protect, wire, madvise, inherit, sync */
+	bool sweep; /* first with each allocation of the core failing in turn */
 };
 
 /* How a world begins. */
@@ -74,8 +75,8 @@ struct world {
 	struct model_map *model[WORLD_MAPS];
 	vm_object_t robject[WORLD_OBJECTS];
 	struct model_object *mobject[WORLD_OBJECTS];
-	uint64_t nops;   /* done so far */
-	uint64_t nshort; /* operations that ended for an injected failure */
+	uint64_t nops;              /* done so far */
+	uint64_t nshort[OP_NKINDS]; /* calls that failed as they were made to */
 	uint64_t ncodes[OP_NKINDS][KERN_WOULD_BLOCK + 1];
 };
 

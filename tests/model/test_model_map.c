@@ -26,11 +26,13 @@
 #include "tests/test.h"
 
 #define EPISODE_OPS 160
+#define LONG_OPS    1200 /* of the episodes that fill a map */
 
 struct generator {
 	uint64_t rng;
 	unsigned issue; /* 2: only what the first client needs */
-	bool inject;    /* make allocations fail */
+	bool sweep;     /* make allocations fail */
+	bool dense;     /* fill the map: small entries, few removals */
 };
 
 static uint64_t
@@ -60,7 +62,7 @@ generate_setup(struct generator *g, struct map_setup *setup)
 	page = machine->page_size;
 	memset(setup, 0, sizeof(*setup));
 	setup->machine = machine;
-	switch (below(g, 6)) {
+	switch (g->dense ? 1 : below(g, 6)) {
 	case 0: /* the map of the vectors */
 		setup->min = 0x10000;
 		setup->max = 0x10000 + page * 240;
@@ -94,7 +96,7 @@ generate_setup(struct generator *g, struct map_setup *setup)
 		setup->flags |= MAP_ASLR_IGNSTART;
 	setup->limits.cluster_anon = one_in(g, 4) ? (int)below(g, 3) : 1;
 	setup->limits.stack_guard = one_in(g, 4) ? 0 : page;
-	if (one_in(g, 4)) {
+	if (!g->dense && one_in(g, 4)) {
 		setup->limits.overcommit = 1;
 		setup->limits.swap = page * (4 + below(g, 60));
 	}
@@ -145,7 +147,7 @@ generate_addr(struct generator *g, const struct model_map *map)
 		return addr - addr % s;
 	}
 	default:
-		return map->min + page * below(g, 64);
+		return map->min + page * below(g, g->dense ? 2048 : 64);
 	}
 }
 
@@ -170,6 +172,8 @@ generate_length(struct generator *g, const struct model_map *map)
 	vm_size_t super =
 	    map->machine->super[below(g, (uint64_t)map->machine->nsuper)];
 
+	if (g->dense && !one_in(g, 200))
+		return page * (1 + below(g, 2));
 	switch (below(g, 24)) {
 	case 0:
 		return super;
@@ -202,8 +206,9 @@ generate_range(struct generator *g, const struct model_map *map,
 
 	op->start =
 	    one_in(g, 2) ? generate_mapped(g, map) : generate_addr(g, map);
-	op->end = one_in(g, 3) ? generate_addr(g, map)
-			       : op->start + generate_length(g, map);
+	op->end = one_in(g, g->dense ? 200 : 3)
+		      ? generate_addr(g, map)
+		      : op->start + generate_length(g, map);
 	if (op->end < op->start && !one_in(g, 16)) {
 		swap = op->start;
 		op->start = op->end;
@@ -287,8 +292,13 @@ generate_insert(struct generator *g, const struct world *world,
 		op->start = map->min;
 	if (one_in(g, 6) && op->kind != OP_INSERT)
 		op->start = 0;
+	if (g->dense && op->kind == OP_INSERT) {
+		op->start = map->min + page * below(g, 4096);
+		op->end = op->start + page;
+	}
 	/* The same again behind what is there: coalescing. */
-	if (op->kind == OP_INSERT && map->n > 0 && one_in(g, 3)) {
+	if (op->kind == OP_INSERT && map->n > 0 &&
+	    one_in(g, g->dense ? 12 : 3)) {
 		const struct model_entry *prev =
 		    &map->entries[below(g, map->n)];
 
@@ -324,10 +334,11 @@ generate_kind(struct generator *g)
 	static const struct {
 		enum map_op_kind kind;
 		unsigned weight;
-	} table2[] = {{OP_INSERT, 8}, {OP_FINDSPACE, 3}, {OP_FIND, 8},
-	    {OP_FIND_MIN, 3}, {OP_FIXED, 3}, {OP_DELETE, 3}, {OP_REMOVE, 2},
-	    {OP_LOOKUP_ENTRY, 2}, {OP_OBJECT, 2}, {OP_OBJECT_DROP, 1},
-	    {OP_WIRE, 3}, {OP_UNWIRE, 3}, {OP_STACK, 2}, {OP_GROWSTACK, 2}},
+	} table2[] = {{OP_INSERT, 8}, {OP_FINDSPACE, 3}, {OP_FIND_ALIGNED, 1},
+	    {OP_FIND, 8}, {OP_FIND_MIN, 3}, {OP_FIXED, 3}, {OP_DELETE, 3},
+	    {OP_REMOVE, 2}, {OP_LOOKUP_ENTRY, 2}, {OP_OBJECT, 2},
+	    {OP_OBJECT_DROP, 1}, {OP_WIRE, 3}, {OP_UNWIRE, 3}, {OP_STACK, 2},
+	    {OP_GROWSTACK, 2}},
 	  table3[] = {{OP_PROTECT, 6}, {OP_INHERIT, 3}, {OP_MADVISE, 3},
 	      {OP_WIRE, 1}, {OP_UNWIRE, 1}, {OP_SYNC, 1}, {OP_LOOKUP, 6},
 	      {OP_FORK, 1}, {OP_DESTROY, 1}, {OP_MODFLAGS, 1},
@@ -339,6 +350,8 @@ generate_kind(struct generator *g)
 		total2 += table2[i].weight;
 	for (size_t i = 0; i < nitems(table3); i++)
 		total3 += table3[i].weight;
+	if (g->dense && !one_in(g, 3))
+		return one_in(g, 4) ? OP_FIND : OP_INSERT;
 	pick = below(g, g->issue == 2 ? total2 : total2 + total3);
 	for (size_t i = 0; i < nitems(table2); i++) {
 		if (pick < table2[i].weight)
@@ -410,6 +423,8 @@ generate_op(struct generator *g, const struct world *world, struct map_op *op)
 	do
 		op->map = (int)below(g, WORLD_MAPS);
 	while (world->model[op->map] == NULL);
+	if (g->dense && world->model[0] != NULL && !one_in(g, 8))
+		op->map = 0;
 	map = world->model[op->map];
 	op->object = -1;
 	op->kind = generate_kind(g);
@@ -417,12 +432,17 @@ generate_op(struct generator *g, const struct world *world, struct map_op *op)
 	switch (op->kind) {
 	case OP_INSERT:
 	case OP_FINDSPACE:
+	case OP_FIND_ALIGNED:
 	case OP_FIND:
 	case OP_FIND_MIN:
 	case OP_FIXED:
 		generate_insert(g, world, map, op);
-		if (op->kind == OP_FINDSPACE)
+		if (op->kind == OP_FINDSPACE || op->kind == OP_FIND_ALIGNED)
 			op->object = -1;
+		if (op->kind == OP_FIND_ALIGNED) {
+			op->offset = model_page(map) << below(g, 12);
+			op->length += op->length == 0 ? model_page(map) : 0;
+		}
 		break;
 	case OP_OBJECT:
 	case OP_OBJECT_DROP:
@@ -441,8 +461,8 @@ generate_op(struct generator *g, const struct world *world, struct map_op *op)
 	}
 	if (op->kind == OP_DELETE && op->end < op->start)
 		op->end = op->start;
-	if (g->inject && one_in(g, 3))
-		op->fail_nth = 1 + (unsigned)below(g, 6);
+	if (g->sweep && one_in(g, 3))
+		op->sweep = true;
 }
 
 /* Shrinking */
@@ -537,47 +557,77 @@ explain(const struct map_setup *setup, struct map_op *ops, size_t n)
 struct shared {
 	uint64_t seed; /* of the episode */
 	struct map_setup setup;
-	struct map_op ops[EPISODE_OPS];
-	size_t n; /* the last of them is under way */
-	uint64_t nshort;
+	struct map_op ops[LONG_OPS];
+	size_t n;        /* the last of them is under way */
+	size_t nentries; /* most that a map had */
+	uint64_t nshort[OP_NKINDS];
 	uint64_t ncodes[OP_NKINDS][KERN_WOULD_BLOCK + 1];
 	char why[768];
 };
 
+static void
+count(struct shared *shared, const struct world *world)
+{
+	for (int i = 0; i < OP_NKINDS; i++) {
+		shared->nshort[i] += world->nshort[i];
+		for (int j = 0; j <= KERN_WOULD_BLOCK; j++)
+			shared->ncodes[i][j] += world->ncodes[i][j];
+	}
+}
+
 /* One episode; false: it disagreed. */
 static bool
-episode(struct shared *shared, unsigned issue, bool inject)
+episode(struct shared *shared, struct generator g, size_t nops)
 {
 	static struct world world;
-	struct generator g = {.rng = shared->seed,
-	    .issue = issue,
-	    .inject = inject};
 	const char *why = NULL;
 
+	g.rng = shared->seed;
 	generate_setup(&g, &shared->setup);
 	shared->n = 0;
 	world_init(&world, &shared->setup);
-	while (shared->n < EPISODE_OPS && why == NULL) {
+	while (shared->n < nops && why == NULL) {
 		generate_op(&g, &world, &shared->ops[shared->n]);
 		shared->n++;
 		why = world_apply(&world, &shared->ops[shared->n - 1]);
+		shared->nentries = MAX(shared->nentries,
+		    world.model[0] != NULL ? world.model[0]->n : 0);
 	}
 	if (why == NULL)
 		why = world_fini(&world);
-	for (int i = 0; i < OP_NKINDS; i++)
-		for (int j = 0; j <= KERN_WOULD_BLOCK; j++)
-			shared->ncodes[i][j] += world.ncodes[i][j];
-	shared->nshort += world.nshort;
+	count(shared, &world);
 	if (why != NULL)
 		(void)snprintf(shared->why, sizeof(shared->why), "%s", why);
 	return why == NULL;
 }
 
-/* All episodes in a child: an assertion of the core can then be shrunk too. */
+/* How often each call gave each code, for who asks. */
 static void
-run(unsigned issue, bool inject, uint64_t otherwise)
+print_codes(const struct shared *shared)
 {
-	uint64_t n = test_ops(otherwise) / EPISODE_OPS + 1;
+	if (getenv("HOLDFAST_CODES") == NULL)
+		return;
+	fprintf(stderr, "at most %zu entries\n", shared->nentries);
+	for (int i = 0; i < OP_NKINDS; i++) {
+		fprintf(stderr, "%-16s", map_op_name((enum map_op_kind)i));
+		for (int j = 0; j <= KERN_WOULD_BLOCK; j++)
+			if (shared->ncodes[i][j] != 0)
+				fprintf(stderr, " %d:%" PRIu64, j,
+				    shared->ncodes[i][j]);
+		if (shared->nshort[i] != 0)
+			fprintf(stderr, " made to fail:%" PRIu64,
+			    shared->nshort[i]);
+		fputc('\n', stderr);
+	}
+}
+
+/*
+ * All episodes in a child: an assertion of the core can then be shrunk too.
+ * What was counted is in *shared, which the caller unmaps.
+ */
+static struct shared *
+run(struct generator g, uint64_t nops, size_t each)
+{
 	uint64_t seed = test_seed();
 	struct shared *shared;
 	pid_t pid;
@@ -590,9 +640,9 @@ run(unsigned issue, bool inject, uint64_t otherwise)
 	pid = fork();
 	ASSERT_TRUE(pid >= 0);
 	if (pid == 0) {
-		for (uint64_t i = 0; i < n; i++) {
+		for (uint64_t i = 0; i < nops / each + 1; i++) {
 			shared->seed = seed + i;
-			if (!episode(shared, issue, inject))
+			if (!episode(shared, g, each))
 				_exit(1);
 		}
 		_exit(0);
@@ -604,30 +654,44 @@ run(unsigned issue, bool inject, uint64_t otherwise)
 		explain(&shared->setup, shared->ops, shared->n);
 		test_fail(__FILE__, __LINE__, "seed %" PRIu64, shared->seed);
 	}
-	for (int i = 0; i < OP_NKINDS; i++)
-		for (int j = 0; j <= KERN_WOULD_BLOCK; j++)
-			if (shared->ncodes[i][j] != 0 &&
-			    getenv("HOLDFAST_CODES") != NULL)
-				fprintf(stderr,
-				    "%s: code %d %" PRIu64 " times\n",
-				    map_op_name((enum map_op_kind)i), j,
-				    shared->ncodes[i][j]);
-	if (inject)
-		ASSERT_GT(shared->nshort, 0u);
-	(void)munmap(shared, sizeof(*shared));
+	print_codes(shared);
+	return shared;
 }
 
 TEST_TIMEOUT(vm_map__agrees_with_the_model_for_a_first_client, 86400)
 {
-	run(2, false, 200000);
+	struct generator g = {.issue = 2};
+
+	(void)run(g, test_ops(500000), EPISODE_OPS);
 }
 
 TEST_TIMEOUT(vm_map__agrees_with_the_model_in_everything, 86400)
 {
-	run(3, false, 400000);
+	struct generator g = {.issue = 3};
+
+	(void)run(g, test_ops(1000000), EPISODE_OPS);
 }
 
+TEST_TIMEOUT(vm_map__agrees_with_the_model_when_it_is_full, 86400)
+{
+	struct generator g = {.issue = 3, .dense = true};
+	struct shared *shared = run(g, test_ops(200000) / 10, LONG_OPS);
+
+	ASSERT_GT(shared->nentries, 200u);
+}
+
+/* Every call that can allocate has to be seen failing. */
 TEST_TIMEOUT(vm_map__changes_nothing_when_memory_runs_out, 86400)
 {
-	run(3, true, 200000);
+	static const enum map_op_kind kinds[] = {OP_INSERT, OP_FIND,
+	    OP_FIND_MIN, OP_FIXED, OP_DELETE, OP_REMOVE, OP_PROTECT, OP_INHERIT,
+	    OP_MADVISE, OP_WIRE, OP_UNWIRE, OP_STACK, OP_GROWSTACK, OP_LOOKUP,
+	    OP_FORK};
+	struct generator g = {.issue = 3, .sweep = true};
+	struct shared *shared = run(g, test_ops(200000), EPISODE_OPS);
+
+	for (size_t i = 0; i < nitems(kinds); i++)
+		if (shared->nshort[kinds[i]] == 0)
+			test_fail(__FILE__, __LINE__, "%s never failed",
+			    map_op_name(kinds[i]));
 }
