@@ -195,11 +195,11 @@ lanes_min(rt_lanes a, int16_t b)
 static int16_t
 lanes_longest(rt_lanes lanes)
 {
-	int16_t max = 0;
-
-	for (unsigned i = 0; i < 8; i++)
-		max = MAX(max, lanes[i]);
-	return max;
+	lanes = lanes_max(lanes,
+	    __builtin_shufflevector(lanes, lanes, 4, 5, 6, 7, 0, 1, 2, 3));
+	lanes = lanes_max(lanes,
+	    __builtin_shufflevector(lanes, lanes, 2, 3, 0, 1, 6, 7, 4, 5));
+	return MAX(lanes[0], lanes[1]);
 }
 
 /* Longest run of a leaf for each level, all at once. */
@@ -398,6 +398,51 @@ rt_seek(struct rt *rt, vm_paddr_t pa, struct rt_path *path)
 	return rt_next(rt, path);
 }
 
+static bool
+lanes_any(const rt_lanes *lanes)
+{
+	uint64_t words[2 * RT_ROW], any = 0;
+
+	memcpy(words, lanes, sizeof(words));
+	for (unsigned i = 0; i < nitems(words); i++)
+		any |= words[i];
+	return any != 0;
+}
+
+static struct rt_sum
+slot_sum(const struct rt_inner *inner, unsigned i)
+{
+	struct rt_sum sum = {.classes = inner->classes[i]};
+
+	memcpy(sum.max, inner->max[i], sizeof(sum.max));
+	return sum;
+}
+
+/* What is known of the node at `depth`, with its parent or with the tree. */
+static struct rt_sum
+node_known(const struct rt *rt, const struct rt_path *path, unsigned depth)
+{
+	if (depth == 0)
+		return rt->sum;
+	return slot_sum(path->inner[depth - 1], path->at[depth - 1]);
+}
+
+/*
+ * Take `come` into what is known of a node.  false: `gone`, which it replaces,
+ * may have been the longest in something, and all must be looked at.
+ */
+static bool
+max_replace(rt_lanes *known, const rt_lanes *gone, const rt_lanes *come)
+{
+	rt_lanes lost[RT_ROW];
+
+	for (unsigned v = 0; v < RT_ROW; v++) {
+		lost[v] = (gone[v] == known[v]) & (come[v] < gone[v]);
+		known[v] = lanes_max(known[v], come[v]);
+	}
+	return !lanes_any(lost);
+}
+
 /* Carry a changed summary of a leaf upward until nobody notices. */
 static void
 rt_refresh(struct rt *rt, struct rt_path *path, struct rt_sum sum)
@@ -407,12 +452,18 @@ rt_refresh(struct rt *rt, struct rt_path *path, struct rt_sum sum)
 	for (unsigned depth = rt->height - 1; depth-- > 0;) {
 		struct rt_inner *inner = path->inner[depth];
 		unsigned at = path->at[depth];
+		struct rt_sum old = slot_sum(inner, at);
+		struct rt_sum known = node_known(rt, path, depth);
 
 		if (slot_is(inner, at, first, &sum))
 			return;
 		slot_set(inner, at, inner->child[at], first, &sum);
 		first = inner->first[0];
-		sum = inner_sum(inner);
+		known.classes |= sum.classes;
+		if ((old.classes & ~sum.classes) != 0 ||
+		    !max_replace(known.max, old.max, sum.max))
+			known = inner_sum(inner);
+		sum = known;
 	}
 	rt->sum = sum;
 }
@@ -447,33 +498,6 @@ leaf_measure(struct rt_leaf *leaf, unsigned i)
 	return m;
 }
 
-static bool
-lanes_any(const rt_lanes *lanes)
-{
-	uint64_t words[2 * RT_ROW], any = 0;
-
-	memcpy(words, lanes, sizeof(words));
-	for (unsigned i = 0; i < nitems(words); i++)
-		any |= words[i];
-	return any != 0;
-}
-
-/* What is known of the leaf, with its parent or with the tree. */
-static struct rt_sum
-leaf_known(const struct rt *rt, const struct rt_path *path)
-{
-	unsigned depth = rt->height - 1;
-	struct rt_inner *inner;
-	struct rt_sum sum;
-
-	if (depth == 0)
-		return rt->sum;
-	inner = path->inner[depth - 1];
-	sum.classes = inner->classes[path->at[depth - 1]];
-	memcpy(sum.max, inner->max[path->at[depth - 1]], sizeof(sum.max));
-	return sum;
-}
-
 /*
  * The leaf's summary when one run went and one came.  All of the leaf is
  * looked at only where what went may have been the longest.
@@ -483,20 +507,14 @@ leaf_resum(const struct rt *rt, const struct rt_path *path,
     const struct measure *gone, const struct measure *come)
 {
 	const struct rt_leaf *leaf = path->leaf;
-	struct rt_sum sum = leaf_known(rt, path);
-	rt_lanes lost[RT_ROW];
+	struct rt_sum sum = node_known(rt, path, rt->height - 1);
 
 	if (gone->class != come->class && gone->class < RT_NCLASS &&
 	    memchr(leaf->class, (int)gone->class, RT_LEAF) == NULL)
 		sum.classes &= ~(UINT64_C(1) << gone->class);
 	if (come->class < RT_NCLASS)
 		sum.classes |= UINT64_C(1) << come->class;
-	for (unsigned v = 0; v < RT_ROW; v++) {
-		lost[v] = (gone->max[v] == sum.max[v]) &
-			  (come->max[v] < gone->max[v]);
-		sum.max[v] = lanes_max(sum.max[v], come->max[v]);
-	}
-	if (lanes_any(lost))
+	if (!max_replace(sum.max, gone->max, come->max))
 		leaf_sum_max(leaf, &sum);
 	return sum;
 }
