@@ -79,6 +79,8 @@ TEST(inventory_frames__come_in_ascending_order)
 	ASSERT_EQ(inventory_init(&inv, 16, FRAME), 0);
 	for (size_t i = 0; i < 10; i++) {
 		struct arch_frame frame = frame_at(i * 7 % 10 * 3);
+
+		inventory_hold(&inv, inventory_grab(&inv), &frame);
 	}
 	ASSERT_EQ(inventory_frames(&inv, out, 4, &n), 0);
 	ASSERT_EQ(n, 10u);
