@@ -266,8 +266,6 @@ out_entry(struct hf_result *res, const struct model_entry *e)
 	hf_result_out(res, "end", HF_O_ADDR, e->end);
 	hf_result_out(res, "prot", HF_O_PROT, e->prot);
 	hf_result_out(res, "max", HF_O_PROT, e->max);
-	hf_result_out(res, "offset", HF_O_ADDR,
-	    e->object != NULL ? e->offset : 0);
 }
 
 static void

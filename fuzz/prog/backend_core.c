@@ -213,8 +213,9 @@ do_contig(core *b, const uint64_t *v, struct hf_result *res)
 	if (rv != KERN_SUCCESS) {
 		hf_result_set(res, rv);
 		res->refused = true;
-		(void)snprintf(res->why, sizeof(res->why), "%s must %s",
-		    why.arg, why.rule);
+		(void)snprintf(res->why, sizeof(res->why),
+		    why.limit != 0 ? "%s %s 0x%" PRIx64 : "%s %s", why.arg,
+		    why.rule, why.limit);
 		return;
 	}
 	if ((v[HF_F_FLAGS] & (M_NOWAIT | M_WAITOK)) == (M_NOWAIT | M_WAITOK)) {
@@ -292,6 +293,29 @@ do_destroy(core *b, const uint64_t *v, struct hf_result *res)
 	hf_result_set(res, KERN_SUCCESS);
 }
 
+/*
+ * Objects that the program made are told apart by a number in their handle;
+ * those that a map made for itself have none, as on the wire.
+ */
+static void *
+number_handle(uint64_t number)
+{
+	return (void *)(uintptr_t)number;
+}
+
+static uint64_t
+object_number(vm_object_t object)
+{
+	return object == NULL ? 0
+			      : (uint64_t)(uintptr_t)vm_object_handle(object);
+}
+
+static void
+no_release(void *handle)
+{
+	(void)handle;
+}
+
 static void
 do_object(core *b, const uint64_t *v, struct hf_result *res)
 {
@@ -313,6 +337,8 @@ do_object(core *b, const uint64_t *v, struct hf_result *res)
 	if (v[HF_F_OFF] != 0)
 		vm_object_color(object,
 		    v[HF_F_OFF] / b->arch->machine->page_size);
+	vm_object_set_handle(object, number_handle(++b->last_object),
+	    no_release);
 	b->objs[v[HF_F_OBJ]] = object;
 	hf_result_set(res, KERN_SUCCESS);
 }
@@ -409,6 +435,13 @@ do_insert(core *b, const uint64_t *v, struct hf_result *res)
 	int rv;
 
 	a.find_space = VMFS_NO_SPACE;
+	/* A call with start and end, whose order it can check itself. */
+	if (!b->compat && a.start + a.length <= a.start) {
+		why = (struct vm_refusal){"end", "be above start",
+		    a.start + a.length, a.start, true};
+		core_refused(res, KERN_INVALID_ADDRESS, &why);
+		return;
+	}
 	rv = vm_strict_insert(map, &a, &why);
 	if (!core_may_insert(b, &a, rv, &why, res))
 		return;
@@ -523,10 +556,9 @@ out_entry(struct hf_result *res, const struct vm_map_entry_info *info)
 	hf_result_out(res, "end", HF_O_ADDR, info->end);
 	hf_result_out(res, "prot", HF_O_PROT, info->protection);
 	hf_result_out(res, "max", HF_O_PROT, info->max_protection);
-	hf_result_out(res, "object", HF_O_OBJECT,
-	    (uint64_t)(uintptr_t)info->object);
+	hf_result_out(res, "object", HF_O_OBJECT, object_number(info->object));
 	hf_result_out(res, "offset", HF_O_ADDR,
-	    info->object != NULL ? info->offset : 0);
+	    object_number(info->object) != 0 ? info->offset : 0);
 }
 
 static void
@@ -673,7 +705,7 @@ copy_entry(const struct vm_map_entry_info *info, struct hf_entry *e)
 {
 	*e = (struct hf_entry){.start = info->start,
 	    .end = info->end,
-	    .object = (uint64_t)(uintptr_t)info->object,
+	    .object = object_number(info->object),
 	    .offset = info->offset,
 	    .eflags = info->eflags,
 	    .prot = info->protection,

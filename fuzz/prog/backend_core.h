@@ -22,6 +22,7 @@ struct core_backend {
 	vm_map_t maps[HF_MAPS];
 	bool is_sub[HF_MAPS]; /* shows through a window of another */
 	vm_object_t objs[HF_OBJS];
+	uint64_t last_object; /* numbers that objects were given */
 	struct {
 		void *addr; /* NULL: none */
 		vm_size_t size;

@@ -546,14 +546,20 @@ call_backend(struct hf_runner *r, const struct hf_inst *inst,
 	tell(r, inst, call, &res);
 }
 
-/* The first map comes by itself where a program never makes one. */
+/*
+ * The first map comes by itself where a program never makes one, and again
+ * where a loose one has destroyed its last.
+ */
 static void
 imply_map(struct hf_runner *r, uint8_t op)
 {
 	struct hf_call call = {.op = HF_MAP};
 
-	if (r->had_map || !uses_map(op))
+	if (!uses_map(op) || (r->had_map && r->header.exact))
 		return;
+	for (unsigned i = 0; i < HF_MAPS; i++)
+		if (r->maps[i].live)
+			return;
 	call.v[HF_F_A] = r->maps[0].min;
 	call.v[HF_F_B] = r->maps[0].max;
 	call_backend(r, NULL, &call);

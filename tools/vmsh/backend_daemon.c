@@ -179,6 +179,11 @@ do_map(struct daemon *d, const uint64_t *v, struct hf_result *res)
 	    .machine = d->machine->name,
 	    .page_size = d->machine->page_size};
 
+	/* The wire says "your own range" with these; a program does not. */
+	if (options.min == 0 && options.max == 0) {
+		hf_result_set(res, KERN_INVALID_ARGUMENT);
+		return;
+	}
 	(void)answer(d,
 	    holdfast_map_create(d->h, &options, &d->maps[v[HF_F_MAP]]), res);
 }
