@@ -99,8 +99,11 @@ fwd_print_forward(const struct fwd_options *options,
 	       "%.1f million a second\n",
 	    f->packets, f->driver, f->driver, f->seconds,
 	    f->seconds > 0 ? (double)f->packets / f->seconds / 1e6 : 0);
-	if (options->ports == FWD_PORTS_RING)
-		printf("  each of the packets going round came back as it was "
+	if (options->ports == FWD_PORTS_NULL)
+		printf("  each was written at one end and read at the other\n");
+	else
+		printf("  by reference, no byte copied; each of the packets "
+		       "going round came back as it was "
 		       "sent: %s\n",
 		    f->damaged == 0 && f->lost == 0 ? "yes" : "NO");
 	printf("\n");

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,6 +158,35 @@ parse(int argc, char **argv, struct fwd_options *o)
 /* ---- Steps
  * ---------------------------------------------------------------------- */
 
+/*
+ * EAL makes a folder for its records even where it keeps none, and leaves it.
+ * Let it have one of our own; dpdk/rte is what it makes inside.
+ */
+static void
+runtime_folder(const char *parent, char *path, size_t size)
+{
+	(void)snprintf(path, size, "%s/hf_dpdk_fwd.XXXXXX", parent);
+	if (getenv("RUNTIME_DIRECTORY") != NULL || mkdtemp(path) == NULL)
+		path[0] = '\0';
+	else
+		(void)setenv("RUNTIME_DIRECTORY", path, 1);
+}
+
+/* It is empty under --in-memory; where it is not, it stays. */
+static void
+runtime_folder_remove(const char *path)
+{
+	static const char *const inside[] = {"/dpdk/rte", "/dpdk", ""};
+	char name[PATH_MAX];
+
+	if (path[0] == '\0')
+		return;
+	for (size_t i = 0; i < 3; i++) {
+		(void)snprintf(name, sizeof(name), "%s%s", path, inside[i]);
+		(void)rmdir(name);
+	}
+}
+
 /* Start EAL with what the program needs and the user's arguments after. */
 static int
 start_eal(const struct fwd_options *options, char *program, int argc,
@@ -164,8 +194,8 @@ start_eal(const struct fwd_options *options, char *program, int argc,
 {
 	char *args[EAL_ARGS_MAX] = {program, "--in-memory", "--no-telemetry",
 	    "--no-pci", "--log-level=*:error"};
-	char lcore[32];
-	int n = 5, cpu = sched_getcpu();
+	char lcore[32], folder[64];
+	int n = 5, cpu = sched_getcpu(), r;
 
 	(void)snprintf(lcore, sizeof(lcore), "--lcores=0@%d",
 	    cpu < 0 ? 0 : cpu);
@@ -179,7 +209,10 @@ start_eal(const struct fwd_options *options, char *program, int argc,
 		}
 		args[n++] = argv[i];
 	}
-	if (rte_eal_init(n, args) < 0) {
+	runtime_folder("/tmp", folder, sizeof(folder));
+	r = rte_eal_init(n, args);
+	runtime_folder_remove(folder);
+	if (r < 0) {
 		fprintf(stderr, "hf_dpdk_fwd: EAL does not start: %s\n",
 		    rte_strerror(rte_errno));
 		return -1;

@@ -12,6 +12,8 @@ out=$(mktemp)
 err=$(mktemp)
 trap 'rm -f "$out" "$err"' EXIT
 faults=0
+# The program looks after EAL's folder itself, and leaves none.
+unset RUNTIME_DIRECTORY
 
 fault() {
 	echo "FAILED  $*"
@@ -68,6 +70,10 @@ has 'usage: '
 run 2 "$fwd" --ports left
 run 2 "$fwd" --no-such-option
 run 0 "$fwd" --help
+
+for left in /tmp/hf_dpdk_fwd.*; do
+	[ ! -e "$left" ] || fault "$left is left"
+done
 
 [ $faults -eq 0 ] || exit 1
 echo "ok      hf_dpdk_fwd on $ports ports"

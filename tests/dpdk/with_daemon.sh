@@ -22,6 +22,8 @@ trap cleanup EXIT
 trap 'cleanup; exit 143' INT TERM HUP
 
 mkfifo "$dir/ready" || exit 1
+# EAL leaves a folder there.
+mkdir -m 1777 "$dir/run" || exit 1
 "$daemon" --socket "$dir/socket" --pool "$pool" --user daemon \
 	--allow-addresses all --ready-fd 3 \
 	3>"$dir/ready" 2>"$dir/log" &
@@ -32,7 +34,7 @@ read -r _ <"$dir/ready" || {
 	exit 1
 }
 
-HOLDFAST_SOCKET="$dir/socket" "$@"
+HOLDFAST_SOCKET="$dir/socket" RUNTIME_DIRECTORY="$dir/run" "$@"
 rv=$?
 
 kill -TERM "$pid"
