@@ -215,7 +215,7 @@ receive_replies(struct holdfast *h, const struct hf_exchange *exchange,
 	int r;
 
 	r = hf_conn_receive(&h->conn, h->packet, HOLDFAST_PACKET_MAX, &size,
-	    &fds);
+	    exchange->nfds_max, &fds);
 	if (r == -EPROTO)
 		return hf_mistrust(h,
 		    "the daemon sent an oversize packet, too "

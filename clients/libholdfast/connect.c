@@ -158,6 +158,7 @@ take_hello(struct holdfast *h, const Holdfast__V1__HelloResult *hello)
 					  hello->frame_size < hello->page_size))
 		return hf_mistrust(h, "the daemon's frame size is %llu",
 		    (unsigned long long)hello->frame_size);
+	h->conn.greeted = true;
 	info->version = hello->version;
 	info->page_size = hello->page_size;
 	info->frame_size = hello->frame_size;

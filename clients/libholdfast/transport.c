@@ -216,9 +216,29 @@ receive_once(int fd, void *data, size_t size, size_t *np, struct hf_fds *fds)
 	return 0;
 }
 
+/*
+ * The same where no descriptor is due: recv(2) is the cheaper call, and the
+ * kernel closes what comes along all the same.
+ */
+static int
+receive_plain(int fd, void *data, size_t size, size_t *np, struct hf_fds *fds)
+{
+	ssize_t n = recv(fd, data, size, MSG_TRUNC);
+
+	fds->n = 0;
+	if (n < 0)
+		return -errno;
+	if (n == 0)
+		return -EPIPE;
+	if ((size_t)n > size)
+		return -EPROTO;
+	*np = (size_t)n;
+	return 0;
+}
+
 int
 hf_conn_receive(struct hf_conn *conn, void *data, size_t size, size_t *np,
-    struct hf_fds *fds)
+    size_t nfds_max, struct hf_fds *fds)
 {
 	for (;;) {
 		int r = conn->waited ? shorten(conn) : 0;
@@ -226,7 +246,9 @@ hf_conn_receive(struct hf_conn *conn, void *data, size_t size, size_t *np,
 		if (r < 0)
 			return r;
 		conn->waited = true;
-		r = receive_once(conn->fd, data, size, np, fds);
+		r = nfds_max == 0 && conn->greeted
+			? receive_plain(conn->fd, data, size, np, fds)
+			: receive_once(conn->fd, data, size, np, fds);
 		if (r == -ECONNRESET)
 			return -EPIPE;
 		if (r == -EAGAIN)

@@ -30,6 +30,7 @@ struct hf_conn {
 	int64_t deadline; /* CLOCK_MONOTONIC, ms; INT64_MAX: none */
 	bool waited;      /* this call has received something already */
 	bool shortened;   /* the socket's timeouts are less than timeout_ms */
+	bool greeted;     /* what is at the other end speaks our protocol */
 };
 
 /*
@@ -48,10 +49,11 @@ int hf_conn_begin(struct hf_conn *conn);
 int hf_conn_send(struct hf_conn *conn, const void *data, size_t size);
 
 /*
- * Receive one packet of 1 to `size` bytes.  The descriptors in *fds are the
- * caller's on success; on failure there are none.
- * -EPIPE: end of file.  -EPROTO: oversize packet, too many descriptors, or
- * descriptors without data.  -ETIMEDOUT.
+ * Receive one packet of 1 to `size` bytes.  Where nfds_max is 0 descriptors
+ * that come along once the peer has greeted are closed unseen.  The descriptors
+ * in *fds are the caller's on success; on failure there are none. -EPIPE: end
+ * of file.  -EPROTO: oversize packet, too many descriptors, or descriptors
+ * without data.  -ETIMEDOUT.
  */
 int hf_conn_receive(struct hf_conn *conn, void *data, size_t size, size_t *np,
-    struct hf_fds *fds);
+    size_t nfds_max, struct hf_fds *fds);
