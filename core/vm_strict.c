@@ -226,6 +226,11 @@ vm_strict_map(const struct arch_machine *machine, vm_offset_t min,
 	if (min >= max)
 		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, "max",
 		    "be above min", max, min);
+	/* Beyond, sums of what its entries reserve would not fit 64 bits. */
+	if (max > machine->user_max)
+		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, "max",
+		    "be at or below the machine's last user address", max,
+		    machine->user_max);
 	return KERN_SUCCESS;
 }
 

@@ -75,6 +75,11 @@ TEST(vm_strict_map__wants_aligned_bounds_in_order)
 	ASSERT_EQ(vm_strict_map(machine, PAGE, 2 * PAGE + 1, &why),
 	    KERN_INVALID_ARGUMENT);
 	ASSERT_STREQ(why.arg, "max");
+	ASSERT_EQ(vm_strict_map(machine, PAGE, machine->user_max, &why),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_strict_map(machine, PAGE, machine->user_max + PAGE, &why),
+	    KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(why.limit, machine->user_max);
 	ASSERT_EQ(vm_strict_map(arch_machine_find("aarch64", 0x4000), 0x1000,
 		      0x8000, &why),
 	    KERN_INVALID_ARGUMENT);
