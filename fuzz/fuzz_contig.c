@@ -276,7 +276,7 @@ run_contig(const uint8_t *data, size_t size, struct fuzz_report *rep)
 	hf_header_read(data, size, &header);
 	if (!set_window(&run, hf_preset(header.preset)))
 		return;
-	core_backend_init(&run.core);
+	core_backend_init(&run.core, false);
 	run.rep = rep;
 	hf_runner_init(&runner, &run.core.base, &options, &observer, data,
 	    size);

@@ -112,7 +112,7 @@ run_map(const uint8_t *data, size_t size, struct fuzz_report *rep)
 	    .arg = &run};
 
 	memset(rep, 0, sizeof(*rep));
-	core_backend_init(&run.core);
+	core_backend_init(&run.core, false);
 	map_mirror_init(&run.mirror, &run.core);
 	run.rep = rep;
 	hf_runner_init(&runner, &run.core.base, &options, &observer, data,

@@ -294,7 +294,7 @@ do_destroy(core *b, const uint64_t *v, struct hf_result *res)
 }
 
 /*
- * Objects that the program made are told apart by a number in their handle;
+ * With handles, objects that the program made are told apart by a number there;
  * those that a map made for itself have none, as on the wire.
  */
 static void *
@@ -304,10 +304,13 @@ number_handle(uint64_t number)
 }
 
 static uint64_t
-object_number(vm_object_t object)
+object_number(const core *b, vm_object_t object)
 {
-	return object == NULL ? 0
-			      : (uint64_t)(uintptr_t)vm_object_handle(object);
+	if (object == NULL || b->handles)
+		return object == NULL
+			   ? 0
+			   : (uint64_t)(uintptr_t)vm_object_handle(object);
+	return (uint64_t)(uintptr_t)object;
 }
 
 static void
@@ -337,8 +340,9 @@ do_object(core *b, const uint64_t *v, struct hf_result *res)
 	if (v[HF_F_OFF] != 0)
 		vm_object_color(object,
 		    v[HF_F_OFF] / b->arch->machine->page_size);
-	vm_object_set_handle(object, number_handle(++b->last_object),
-	    no_release);
+	if (b->handles)
+		vm_object_set_handle(object, number_handle(++b->last_object),
+		    no_release);
 	b->objs[v[HF_F_OBJ]] = object;
 	hf_result_set(res, KERN_SUCCESS);
 }
@@ -550,15 +554,17 @@ do_remove(core *b, const uint64_t *v, struct hf_result *res)
  */
 
 static void
-out_entry(struct hf_result *res, const struct vm_map_entry_info *info)
+out_entry(const core *b, struct hf_result *res,
+    const struct vm_map_entry_info *info)
 {
 	hf_result_out(res, "start", HF_O_ADDR, info->start);
 	hf_result_out(res, "end", HF_O_ADDR, info->end);
 	hf_result_out(res, "prot", HF_O_PROT, info->protection);
 	hf_result_out(res, "max", HF_O_PROT, info->max_protection);
-	hf_result_out(res, "object", HF_O_OBJECT, object_number(info->object));
+	hf_result_out(res, "object", HF_O_OBJECT,
+	    object_number(b, info->object));
 	hf_result_out(res, "offset", HF_O_ADDR,
-	    object_number(info->object) != 0 ? info->offset : 0);
+	    object_number(b, info->object) != 0 ? info->offset : 0);
 }
 
 static void
@@ -585,7 +591,7 @@ do_lookup(core *b, const uint64_t *v, struct hf_result *res)
 	if (rv != KERN_SUCCESS)
 		return;
 	vm_map_entry_info(entry, &info);
-	out_entry(res, &info);
+	out_entry(b, res, &info);
 	hf_result_out(res, "pindex", HF_O_NUM, pindex);
 	vm_map_lookup_done(map, entry);
 }
@@ -603,7 +609,7 @@ do_entry(core *b, const uint64_t *v, struct hf_result *res)
 	hf_result_set(res, found ? KERN_SUCCESS : KERN_INVALID_ADDRESS);
 	if (found) {
 		vm_map_entry_info(entry, &info);
-		out_entry(res, &info);
+		out_entry(b, res, &info);
 	}
 	vm_map_unlock_read(map);
 }
@@ -701,11 +707,12 @@ core_nentries(struct hf_backend *base, unsigned map)
 }
 
 static void
-copy_entry(const struct vm_map_entry_info *info, struct hf_entry *e)
+copy_entry(const core *b, const struct vm_map_entry_info *info,
+    struct hf_entry *e)
 {
 	*e = (struct hf_entry){.start = info->start,
 	    .end = info->end,
-	    .object = object_number(info->object),
+	    .object = object_number(b, info->object),
 	    .offset = info->offset,
 	    .eflags = info->eflags,
 	    .prot = info->protection,
@@ -730,7 +737,7 @@ core_entries(struct hf_backend *base, unsigned slot, size_t k,
 			continue;
 		}
 		vm_map_entry_info(e, &info);
-		copy_entry(&info, &entries[n++]);
+		copy_entry(core_of(base), &info, &entries[n++]);
 	}
 	vm_map_unlock_read(map);
 	return n;
@@ -768,8 +775,9 @@ static const struct hf_backend_ops core_ops = {.name = "core",
     .free = core_free};
 
 void
-core_backend_init(core *b)
+core_backend_init(core *b, bool handles)
 {
 	memset(b, 0, sizeof(*b));
 	b->base.ops = &core_ops;
+	b->handles = handles;
 }

@@ -22,6 +22,7 @@ struct core_backend {
 	vm_map_t maps[HF_MAPS];
 	bool is_sub[HF_MAPS]; /* shows through a window of another */
 	vm_object_t objs[HF_OBJS];
+	bool handles;         /* objects have one, with their number */
 	uint64_t last_object; /* numbers that objects were given */
 	struct {
 		void *addr; /* NULL: none */
@@ -30,7 +31,12 @@ struct core_backend {
 	bool compat;
 };
 
-void core_backend_init(struct core_backend *b);
+/*
+ * `handles`: give every object of the program a handle, as the server does.
+ * The core does not treat such objects as anonymous memory: they do not grow
+ * or merge.
+ */
+void core_backend_init(struct core_backend *b, bool handles);
 
 /*
  * Give everything back.  NULL, or what was still there afterwards; the text

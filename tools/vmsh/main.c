@@ -94,7 +94,7 @@ run(const struct options *o, const struct hf_buf *program)
 	int trouble = 0;
 
 	if (o->connect == NULL)
-		core_backend_init(&core);
+		core_backend_init(&core, true);
 	else if ((backend = daemon_backend_new(o->connect)) == NULL)
 		return EXIT_TROUBLE;
 	hf_runner_init(&runner, backend, &options, &observer,
