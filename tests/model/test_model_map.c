@@ -160,6 +160,13 @@ generate_mapped(struct generator *g, const struct model_map *map)
 	if (map->n == 0 || one_in(g, 8))
 		return generate_addr(g, map);
 	entry = &map->entries[below(g, map->n)];
+	if ((entry->eflags & MAP_ENTRY_SPLIT_BOUNDARY_MASK) != 0 &&
+	    one_in(g, 2)) {
+		vm_size_t size = model_entry_boundary(map, entry);
+
+		return entry->start +
+		       below(g, model_entry_size(entry) / size) * size;
+	}
 	return entry->start +
 	       below(g, model_entry_size(entry) / model_page(map)) *
 		   model_page(map);
@@ -209,6 +216,8 @@ generate_range(struct generator *g, const struct model_map *map,
 	op->end = one_in(g, g->dense ? 200 : 3)
 		      ? generate_addr(g, map)
 		      : op->start + generate_length(g, map);
+	if (one_in(g, 6))
+		op->end = generate_mapped(g, map);
 	if (op->end < op->start && !one_in(g, 16)) {
 		swap = op->start;
 		op->start = op->end;
@@ -234,7 +243,8 @@ generate_cow(struct generator *g, struct map_op *op)
 {
 	static const int flags[] = {MAP_INHERIT_SHARE, MAP_DISABLE_SYNCER,
 	    MAP_DISABLE_COREDUMP, MAP_WRITECOUNT, MAP_VN_EXEC, MAP_NO_HINT,
-	    MAP_PREFAULT, MAP_PREFAULT_PARTIAL};
+	    MAP_PREFAULT, MAP_PREFAULT_PARTIAL, MAP_ACC_NO_CHARGE,
+	    MAP_ACC_NO_CHARGE};
 
 	op->cow = 0;
 	if (one_in(g, 4))
@@ -249,7 +259,7 @@ generate_cow(struct generator *g, struct map_op *op)
 		op->cow |= MAP_NOFAULT;
 	else if (one_in(g, 16) && op->object < 0)
 		op->cow |= MAP_STACK_AREA;
-	if (one_in(g, 12))
+	if (one_in(g, 8))
 		op->cow |= (int)below(g, 4) << MAP_SPLIT_BOUNDARY_SHIFT;
 }
 
@@ -259,6 +269,24 @@ generate_object(struct generator *g, const struct world *world)
 	int i = (int)below(g, WORLD_OBJECTS);
 
 	return one_in(g, 2) || world->mobject[i] == NULL ? -1 : i;
+}
+
+/* Most of the time a split boundary gets a range that it allows. */
+static void
+fit_boundary(struct generator *g, const struct model_map *map,
+    struct map_op *op)
+{
+	int i = (op->cow & MAP_SPLIT_BOUNDARY_MASK) >> MAP_SPLIT_BOUNDARY_SHIFT;
+	vm_size_t size;
+
+	if (i == 0 || i >= map->machine->npagesizes || one_in(g, 4))
+		return;
+	size = map->machine->pagesizes[i];
+	op->length = size * (1 + below(g, 4));
+	op->start = (op->start + size - 1) / size * size;
+	op->end = op->start + op->length;
+	if (one_in(g, 2) && (op->cow & MAP_REMAP) == 0)
+		op->find_space = VMFS_SUPER_SPACE;
 }
 
 static void
@@ -292,6 +320,7 @@ generate_insert(struct generator *g, const struct world *world,
 		op->start = map->min;
 	if (one_in(g, 6) && op->kind != OP_INSERT)
 		op->start = 0;
+	fit_boundary(g, map, op);
 	if (g->dense && op->kind == OP_INSERT) {
 		op->start = map->min + page * below(g, 4096);
 		op->end = op->start + page;
