@@ -190,7 +190,7 @@ model_phys_fits(const struct model_phys *model, const struct contig_req *req,
 		return false;
 	if (req->boundary != 0 && pa / req->boundary != last / req->boundary)
 		return false;
-	if (!one_segment(model, pa, pa + size))
+	if (!page_free(model, pa) || !one_segment(model, pa, pa + size))
 		return false;
 	if (req->domain >= 0 && page_at(model, pa)->domain != req->domain)
 		return false;
@@ -225,11 +225,31 @@ stretch(const struct model_phys *model, vm_paddr_t pa, bool only_free,
 		 (!only_free || page_free(model, runp->end)));
 }
 
+/* The first page of the stretch that page i is in, or i itself. */
+static size_t
+stretch_start(const struct model_phys *model, size_t i, bool only_free)
+{
+	for (; i > 0; i--) {
+		vm_paddr_t at = model->base + i * model->page_size;
+
+		if (!page_joined(model, at) ||
+		    (only_free &&
+			(!page_free(model, at) ||
+			    !page_free(model, at - model->page_size))))
+			break;
+	}
+	return i;
+}
+
 static bool
 next_stretch(const struct model_phys *model, vm_paddr_t pa, bool only_free,
     struct vm_phys_run *runp)
 {
-	for (size_t i = 0; i < model->npages;) {
+	size_t i =
+	    pa <= model->base ? 0 : (pa - model->base) / model->page_size;
+
+	i = i < model->npages ? stretch_start(model, i, only_free) : i;
+	while (i < model->npages) {
 		vm_paddr_t at = model->base + i * model->page_size;
 
 		if (only_free ? !page_free(model, at)
