@@ -165,12 +165,13 @@ gen_record(uint64_t *state, uint64_t ops)
 static unsigned
 gen_preset(uint64_t *state, uint64_t ops)
 {
-	static const uint8_t small[] = {10, 10, 10, 11, 11, 11, 7, 7, 12, 12, 8,
-	    1};
+	static const uint8_t small[] = {10, 10, 10, 10, 11, 11, 11, 11, 7, 7, 7,
+	    7, 12, 12, 12, 8};
 	static const uint8_t maps[] = {0, 1, 1, 2, 3, 4, 5, 6, 7, 7, 9};
 
 	if ((ops >> HF_CONTIG & 1) != 0)
-		return small[below(state, sizeof(small))];
+		return small[below(state,
+		    below(state, 16) == 0 ? sizeof(small) : 12)];
 	return maps[below(state, sizeof(maps))];
 }
 
