@@ -216,9 +216,15 @@ contig_take(struct buffer *buffer, struct answer *answer)
 
 	rv = vm_phys_alloc_contig(tenant->arena, &buffer->req, &buffer->pa);
 	if (rv == KERN_SUCCESS) {
-		buffer->span = tenant_span_at(tenant, buffer->pa);
-		span_use(buffer->span);
-		return rv;
+		span = tenant_span_at(tenant, buffer->pa);
+		if (span->state != SPAN_DEAD) {
+			buffer->span = span;
+			span_use(span);
+			return rv;
+		}
+		(void)vm_phys_free_contig(tenant->arena, buffer->pa,
+		    buffer->pa + buffer->size); /* just taken */
+		return answer_refuse_errno(answer, -ENOMEM, "contigmalloc");
 	}
 	if (rv != KERN_NO_SPACE)
 		return answer_refuse_kern(answer, rv, "contigmalloc");

@@ -70,6 +70,7 @@ pool_init(struct pool *pool, const struct arch *arch, struct workers *workers,
 
 	*pool = (struct pool){.arch = arch, .workers = workers};
 	TAILQ_INIT(&pool->limbo);
+	TAILQ_INIT(&pool->stuck);
 	TAILQ_INIT(&pool->waiters);
 	pool->limbo_timer = evtimer_new(base, pool_limbo_expired, pool);
 	if (pool->limbo_timer == NULL)
@@ -122,8 +123,8 @@ pool_apply(struct pool *pool, const struct arch_event *event)
 	switch (event->kind) {
 	case ARCH_FRAME_LOST:
 		rv = vm_phys_remove_seg(pool->phys, pa, pa + pool->frame_size);
-		if (rv == KERN_FAILURE)
-			return false; /* its span is not back yet */
+		if (rv == KERN_FAILURE || rv == KERN_RESOURCE_SHORTAGE)
+			return false; /* its span is not back yet; or later */
 		log_warn("frame_lost", "domain=%d known=%d",
 		    event->frame.domain, rv == KERN_SUCCESS);
 		return true;

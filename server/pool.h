@@ -35,7 +35,8 @@ struct pool {
 	struct workers *workers;
 	struct vm_phys *phys; /* NULL: no pool */
 	vm_size_t frame_size; /* bytes; 0: no pool */
-	TAILQ_HEAD(, span) limbo;
+	TAILQ_HEAD(span_list, span) limbo;
+	struct span_list stuck; /* no memory to take them from an arena */
 	struct event *limbo_timer;
 	unsigned limbo_ms; /* until the next try */
 	struct pool_waiter_list waiters;

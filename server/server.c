@@ -140,7 +140,8 @@ server_stop_poll(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	/* Jobs end by themselves; only what is in limbo may take for ever. */
 	if (server_is_quiet(server) &&
-	    (late || TAILQ_EMPTY(&server->pool.limbo))) {
+	    (late || (TAILQ_EMPTY(&server->pool.limbo) &&
+			 TAILQ_EMPTY(&server->pool.stuck)))) {
 		(void)event_base_loopbreak(server->base);
 		return;
 	}
@@ -254,6 +255,7 @@ server_new(struct server **serverp, const struct arch *arch,
 	TAILQ_INIT(&server->sessions);
 	TAILQ_INIT(&server->doomed);
 	TAILQ_INIT(&server->pool.limbo);
+	TAILQ_INIT(&server->pool.stuck);
 	server->arch = arch;
 	server->options = *options;
 	server->pmap.arch = arch;

@@ -65,18 +65,66 @@ span_release_runs(struct span *span)
 	}
 }
 
-static void
+/* false: no memory for it now. */
+static bool
 span_leave_arena(struct span *span)
 {
 	int rv;
 
 	if (!span->in_arena)
-		return;
+		return true;
 	if (span->tainted)
 		span_release_runs(span);
 	rv = vm_phys_remove_seg(span->tenant->arena, span->start, span->end);
+	if (rv == KERN_RESOURCE_SHORTAGE)
+		return false;
 	KASSERT(rv == KERN_SUCCESS, "a span without users is all free");
 	span->in_arena = false;
+	return true;
+}
+
+static void
+pool_arm_limbo(struct pool *pool)
+{
+	struct timeval tv;
+
+	pool->limbo_ms = MAX(pool->limbo_ms, LIMBO_MS_MIN);
+	tv.tv_sec = pool->limbo_ms / 1000;
+	tv.tv_usec = (suseconds_t)(pool->limbo_ms % 1000) * 1000;
+	if (evtimer_add(pool->limbo_timer, &tv) < 0)
+		log_error("limbo_timer", "text=\"cannot be set\"");
+}
+
+/* Try again later to take it from its arena. */
+static void
+span_stick(struct span *span)
+{
+	if (!span->stuck)
+		TAILQ_INSERT_TAIL(&span->pool->stuck, span, entry);
+	span->stuck = true;
+	pool_arm_limbo(span->pool);
+}
+
+static void
+span_unstick(struct span *span)
+{
+	if (span->stuck)
+		TAILQ_REMOVE(&span->pool->stuck, span, entry);
+	span->stuck = false;
+}
+
+/* One that never had frames, or has them no more, goes. */
+static void
+span_dispose(struct span *span)
+{
+	span->state = SPAN_DEAD;
+	if (!span_leave_arena(span)) {
+		span_stick(span);
+		return;
+	}
+	span_unstick(span);
+	pool_give(span->pool, span->start, span->end);
+	span_free(span);
 }
 
 /* ---- Assembling -------------------------------------------------------------
@@ -119,15 +167,11 @@ span_failed(struct span *span)
 
 	log_warn("span_failed", "tenant=%s frames=%zu errno=%d text=\"%s\"",
 	    span->tenant->name, span_nframes(span), -r, strerror(-r));
-	if (span->in_arena) {
-		span->tainted = true; /* what the waiters took is void */
-		span_leave_arena(span);
-	}
-	pool_give(pool, span->start, span->end);
-	pool_drain_events(pool);
+	span->tainted = true; /* what the waiters took is void */
+	span->users = 0;
 	TAILQ_CONCAT(&told, &span->waiters, entry);
-	TAILQ_INIT(&span->waiters);
-	span_free(span);
+	span_dispose(span);
+	pool_drain_events(pool);
 	while ((waiter = TAILQ_FIRST(&told)) != NULL) {
 		TAILQ_REMOVE(&told, waiter, entry);
 		waiter->waiting = false;
@@ -248,18 +292,6 @@ span_recycle_run(struct job *job)
 }
 
 static void
-pool_arm_limbo(struct pool *pool)
-{
-	struct timeval tv = {
-	    .tv_sec = pool->limbo_ms / 1000,
-	    .tv_usec = (suseconds_t)(pool->limbo_ms % 1000) * 1000,
-	};
-
-	if (evtimer_add(pool->limbo_timer, &tv) < 0)
-		log_error("limbo_timer", "text=\"cannot be set\"");
-}
-
-static void
 span_enter_limbo(struct span *span)
 {
 	struct pool *pool = span->pool;
@@ -330,10 +362,41 @@ span_recycle(struct span *span)
 	workers_submit(pool->workers, &span->job);
 }
 
+/* The last user of a live one is gone. */
+static void
+span_retire(struct span *span)
+{
+	if (!span_leave_arena(span)) {
+		span_stick(span); /* it may find users again meanwhile */
+		return;
+	}
+	span_unstick(span);
+	span_recycle(span);
+}
+
+static void
+span_retry_stuck(struct pool *pool)
+{
+	struct span_list stuck = TAILQ_HEAD_INITIALIZER(stuck);
+	struct span *span;
+
+	TAILQ_CONCAT(&stuck, &pool->stuck, entry);
+	while ((span = TAILQ_FIRST(&stuck)) != NULL) {
+		TAILQ_REMOVE(&stuck, span, entry);
+		span->stuck = false;
+		if (span->state == SPAN_DEAD)
+			span_dispose(span);
+		else if (span->users == 0)
+			span_retire(span);
+	}
+}
+
 void
 span_retry_limbo(struct pool *pool)
 {
 	struct span *span, *next;
+
+	span_retry_stuck(pool);
 
 	pool->limbo_ms = MIN(pool->limbo_ms * 2, LIMBO_MS_MAX);
 	for (span = TAILQ_FIRST(&pool->limbo); span != NULL; span = next) {
@@ -350,6 +413,10 @@ span_abandon_limbo(struct pool *pool)
 
 	if (pool->limbo_timer != NULL)
 		(void)evtimer_del(pool->limbo_timer);
+	while ((span = TAILQ_FIRST(&pool->stuck)) != NULL) {
+		TAILQ_REMOVE(&pool->stuck, span, entry);
+		span_free(span);
+	}
 	while ((span = TAILQ_FIRST(&pool->limbo)) != NULL) {
 		log_warn("span_abandoned", "tenant=%s span=%llu frames=%zu",
 		    span->tenant->name, (unsigned long long)span->id,
@@ -369,30 +436,19 @@ span_use(struct span *span)
 	span->users++;
 }
 
-/* Nobody wants it any more and no worker has begun: as if it never was. */
-static void
-span_void(struct span *span)
-{
-	struct pool *pool = span->pool;
-
-	span_leave_arena(span);
-	pool_give(pool, span->start, span->end);
-	span_free(span);
-}
-
 void
 span_unuse(struct span *span)
 {
 	MPASS(span->users > 0);
-	if (--span->users > 0)
+	if (--span->users > 0 || span->state == SPAN_DEAD)
 		return;
 	if (span->state == SPAN_ASSEMBLING) {
+		/* If no worker has begun, it is as if it never was. */
 		if (workers_cancel(span->pool->workers, &span->job))
-			span_void(span);
-		return; /* or else when it is assembled */
+			span_dispose(span);
+		return;
 	}
-	span_leave_arena(span);
-	span_recycle(span);
+	span_retire(span);
 }
 
 void

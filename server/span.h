@@ -22,7 +22,13 @@
 #include "server/tenant.h"
 #include "server/worker.h"
 
-enum span_state { SPAN_ASSEMBLING, SPAN_LIVE, SPAN_RECYCLING, SPAN_LIMBO };
+enum span_state {
+	SPAN_ASSEMBLING,
+	SPAN_LIVE,
+	SPAN_RECYCLING,
+	SPAN_LIMBO,
+	SPAN_DEAD, /* without frames, and without memory to leave the arena */
+};
 
 struct span_waiter {
 	TAILQ_ENTRY(span_waiter) entry;
@@ -32,7 +38,7 @@ struct span_waiter {
 };
 
 struct span {
-	TAILQ_ENTRY(span) entry; /* in limbo */
+	TAILQ_ENTRY(span) entry; /* in limbo, or stuck */
 	struct pool *pool;
 	struct tenant *tenant;
 	enum span_state state;
@@ -41,6 +47,7 @@ struct span {
 	int domain;
 	unsigned users;
 	bool in_arena; /* its runs are in the tenant's arena */
+	bool stuck;    /* in the pool's list of those */
 	bool tainted;  /* the holder changed its frames: no new buffers */
 	bool shown;    /* its memfd was given to a client */
 	vm_paddr_t dirty_start, dirty_end; /* may hold a buffer's old bytes */
