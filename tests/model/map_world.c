@@ -129,8 +129,8 @@ world_fini(struct world *world)
 static const char *const kinds[OP_NKINDS] = {"insert", "findspace",
     "find_aligned", "find", "find_min", "fixed", "delete", "remove",
     "lookup_entry", "check_protection", "protect", "inherit", "madvise", "wire",
-    "unwire", "sync", "stack", "growstack", "lookup", "fork", "destroy",
-    "object", "object_drop", "modflags"};
+    "unwire", "sync", "stack", "growstack", "lookup", "lookup_locked",
+    "check_boundary", "fork", "destroy", "object", "object_drop", "modflags"};
 
 const char *
 map_op_name(enum map_op_kind kind)
@@ -262,6 +262,23 @@ real_lookup(struct world *world, const struct map_op *op, struct answer *a)
 }
 
 static void
+real_lookup_locked(vm_map_t map, const struct map_op *op, struct answer *a)
+{
+	vm_map_entry_t entry;
+	vm_object_t object;
+
+	vm_map_lock_read(map);
+	a->rv = vm_map_lookup_locked(&map, op->start, op->prot, &entry, &object,
+	    &a->pindex, &a->prot, &a->wired);
+	if (a->rv == KERN_SUCCESS) {
+		a->object = object;
+		a->addr = entry->start;
+		a->has_addr = true;
+	}
+	vm_map_unlock_read(map);
+}
+
+static void
 real_lookup_entry(vm_map_t map, const struct map_op *op, struct answer *a)
 {
 	struct vm_map_entry_info info;
@@ -369,6 +386,14 @@ do_real(struct world *world, const struct map_op *op, vm_object_t object,
 	case OP_LOOKUP:
 		real_lookup(world, op, a);
 		break;
+	case OP_LOOKUP_LOCKED:
+		real_lookup_locked(map, op, a);
+		break;
+	case OP_CHECK_BOUNDARY:
+		vm_map_lock_read(map);
+		a->rv = vm_map_check_boundary(map, op->start, op->end);
+		vm_map_unlock_read(map);
+		break;
 	case OP_FORK:
 		a->rv = vmspace_fork(map, NULL, &child);
 		if (a->rv == KERN_SUCCESS)
@@ -386,8 +411,9 @@ model_do_lookup(struct model_map *map, const struct map_op *op,
 	struct model_object *object;
 	size_t i;
 
-	a->rv = model_map_lookup(map, op->start, op->prot, &i, &object,
-	    &a->pindex, &a->prot, &a->wired);
+	a->rv = (op->kind == OP_LOOKUP ? model_map_lookup
+				       : model_map_lookup_locked)(map,
+	    op->start, op->prot, &i, &object, &a->pindex, &a->prot, &a->wired);
 	if (a->rv != KERN_SUCCESS)
 		return;
 	a->object = object;
@@ -487,7 +513,11 @@ do_model(struct world *world, const struct map_op *op,
 	case OP_GROWSTACK:
 		a->rv = model_map_growstack(map, op->start);
 		break;
+	case OP_CHECK_BOUNDARY:
+		a->rv = model_map_check_boundary(map, op->start, op->end);
+		break;
 	case OP_LOOKUP:
+	case OP_LOOKUP_LOCKED:
 		model_do_lookup(map, op, a);
 		break;
 	case OP_FORK:
@@ -651,6 +681,26 @@ apply_sweep(struct world *world, const struct map_op *op, vm_object_t object,
 	}
 }
 
+/*
+ * The model knows no limit on entries.  The core may refuse what could exceed
+ * it, before what merges is known; then nothing may have changed.  It may not
+ * let the map grow beyond it.
+ */
+static bool
+hits_entry_limit(const struct world *world, const struct map_op *op,
+    uint64_t before, const struct answer *a)
+{
+	uint64_t limit = world->setup.limits.nentries;
+
+	if (limit == 0)
+		return false;
+	MODEL_CHECK(
+	    vm_map_nentries(world->real[op->map]) <= MAX(limit, before));
+	return before + 3 > limit &&
+	       (a->rv == KERN_RESOURCE_SHORTAGE ||
+		   (a->rv != KERN_SUCCESS && op->kind == OP_FIND_MIN));
+}
+
 const char *
 world_apply(struct world *world, const struct map_op *op)
 {
@@ -658,6 +708,7 @@ world_apply(struct world *world, const struct map_op *op)
 	vm_object_t robject = NULL;
 	struct model_object *mobject = NULL;
 	const char *why = NULL;
+	uint64_t before;
 	int slot = -1;
 
 	if (apply_other(world, op))
@@ -677,12 +728,15 @@ world_apply(struct world *world, const struct map_op *op)
 	}
 
 	world->nops++;
+	before = vm_map_nentries(world->real[op->map]);
 	if (op->sweep)
 		why = apply_sweep(world, op, robject, &real);
 	else
 		apply_real(world, op, robject, &real);
 	if (why != NULL)
 		return why;
+	if (hits_entry_limit(world, op, before, &real))
+		return compare_all(world);
 	model_object_reference(mobject);
 	do_model(world, op, mobject, &model);
 	if (!keeps_reference(op->kind, model.rv))

@@ -35,6 +35,8 @@ enum map_op_kind {
 	OP_STACK,
 	OP_GROWSTACK,
 	OP_LOOKUP,
+	OP_LOOKUP_LOCKED,
+	OP_CHECK_BOUNDARY,
 	OP_FORK,
 	OP_DESTROY,
 	OP_OBJECT, /* make object `object`: type, length, color in offset */

@@ -457,3 +457,24 @@ model_map_check_protection(const struct model_map *map, vm_offset_t start,
 	}
 	return true;
 }
+
+bool
+model_map_check_boundary(const struct model_map *map, vm_offset_t start,
+    vm_offset_t end)
+{
+	const vm_offset_t edges[] = {start, end};
+	const struct model_entry *entry;
+	size_t i;
+
+	if (!model_range_valid(map, start, end))
+		return false;
+	for (size_t e = 0; e < nitems(edges) && start < end; e++) {
+		if (!model_map_lookup_entry(map, edges[e], &i))
+			continue;
+		entry = &map->entries[i];
+		if (entry->start < edges[e] &&
+		    edges[e] % model_entry_boundary(map, entry) != 0)
+			return false;
+	}
+	return true;
+}

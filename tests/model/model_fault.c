@@ -109,6 +109,40 @@ model_map_lookup(struct model_map *map, vm_offset_t addr, vm_prot_t fault_type,
 	return KERN_SUCCESS;
 }
 
+int
+model_map_lookup_locked(struct model_map *map, vm_offset_t addr,
+    vm_prot_t fault_type, size_t *ip, struct model_object **objectp,
+    vm_pindex_t *pindexp, vm_prot_t *protp, bool *wiredp)
+{
+	struct model_entry before;
+	vm_prot_t prot = VM_PROT_NONE;
+	size_t i;
+	int rv;
+
+	if (!model_map_lookup_entry(map, addr, &i))
+		return KERN_INVALID_ADDRESS;
+	before = map->entries[i];
+	if ((fault_type & VM_PROT_FAULT_LOOKUP) != 0 &&
+	    (before.eflags & MAP_ENTRY_STACK_GAP) != 0)
+		return KERN_FAILURE;
+	model_begin(map);
+	rv = lookup(map, addr, fault_type, &i, &prot);
+	if (rv == KERN_RESOURCE_SHORTAGE ||
+	    (rv == KERN_SUCCESS &&
+		(map->entries[i].object != before.object ||
+		    map->entries[i].eflags != before.eflags)))
+		rv = KERN_FAILURE;
+	model_abort();
+	if (rv != KERN_SUCCESS)
+		return rv;
+	*ip = i;
+	*objectp = before.object;
+	*pindexp = (before.offset + (addr - before.start)) / model_page(map);
+	*protp = prot;
+	*wiredp = before.wired != 0;
+	return KERN_SUCCESS;
+}
+
 /* Stacks */
 
 /* T1 without the limit; `cow` as for insert. */

@@ -123,6 +123,14 @@ int model_map_lookup(struct model_map *map, vm_offset_t addr,
     vm_prot_t fault_type, size_t *ip, struct model_object **objectp,
     vm_pindex_t *pindexp, vm_prot_t *protp, bool *wiredp);
 
+/* Without changing anything; KERN_FAILURE where it would have to. */
+int model_map_lookup_locked(struct model_map *map, vm_offset_t addr,
+    vm_prot_t fault_type, size_t *ip, struct model_object **objectp,
+    vm_pindex_t *pindexp, vm_prot_t *protp, bool *wiredp);
+
+bool model_map_check_boundary(const struct model_map *map, vm_offset_t start,
+    vm_offset_t end);
+
 /* vmspace_fork(): a new map, same bounds. */
 int model_map_fork(struct model_map *map, struct model_map **childp);
 

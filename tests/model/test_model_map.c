@@ -100,6 +100,8 @@ generate_setup(struct generator *g, struct map_setup *setup)
 		setup->limits.overcommit = 1;
 		setup->limits.swap = page * (4 + below(g, 60));
 	}
+	if (!g->dense && one_in(g, 10))
+		setup->limits.nentries = 2 + below(g, 20);
 	if (one_in(g, 4))
 		setup->limits.memlock = page * (1 + below(g, 20));
 	if (one_in(g, 8))
@@ -370,8 +372,8 @@ generate_kind(struct generator *g)
 	    {OP_GROWSTACK, 2}},
 	  table3[] = {{OP_PROTECT, 6}, {OP_INHERIT, 3}, {OP_MADVISE, 3},
 	      {OP_WIRE, 1}, {OP_UNWIRE, 1}, {OP_SYNC, 1}, {OP_LOOKUP, 6},
-	      {OP_FORK, 1}, {OP_DESTROY, 1}, {OP_MODFLAGS, 1},
-	      {OP_CHECK_PROTECTION, 2}};
+	      {OP_LOOKUP_LOCKED, 1}, {OP_CHECK_BOUNDARY, 1}, {OP_FORK, 1},
+	      {OP_DESTROY, 1}, {OP_MODFLAGS, 1}, {OP_CHECK_PROTECTION, 2}};
 	unsigned total2 = 0, total3 = 0;
 	uint64_t pick;
 
@@ -425,6 +427,7 @@ generate_flags(struct generator *g, const struct model_map *map,
 		op->flags = (int)below(g, 4);
 		break;
 	case OP_LOOKUP:
+	case OP_LOOKUP_LOCKED:
 		op->prot = (vm_prot_t)below(g, 32);
 		op->start = generate_mapped(g, map) + below(g, model_page(map));
 		break;
