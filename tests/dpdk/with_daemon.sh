@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # with_daemon.sh HOLDFASTD POOL COMMAND [ARG...]: run COMMAND with a private
-# daemon on a pool of POOL bytes of real huge pages; its socket is in
-# $HOLDFAST_SOCKET.  Exit as COMMAND does; 1 where the daemon does not start,
+# daemon on a pool of POOL bytes of real huge pages (more options may follow in
+# the same word: "256M --set-nr-hugepages"); its socket is in $HOLDFAST_SOCKET.  Exit as COMMAND does; 1 where the daemon does not start,
 # or does not end as it should.
 set -u
 
@@ -24,7 +24,7 @@ trap 'cleanup; exit 143' INT TERM HUP
 mkfifo "$dir/ready" || exit 1
 # EAL leaves a folder there.
 mkdir -m 1777 "$dir/run" || exit 1
-"$daemon" --socket "$dir/socket" --pool "$pool" --user daemon \
+"$daemon" --socket "$dir/socket" --pool $pool --user daemon \
 	--allow-addresses all --ready-fd 3 \
 	3>"$dir/ready" 2>"$dir/log" &
 pid=$!
