@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <unistd.h>
 
 #include "clients/libholdfast/map_int.h"
 
@@ -79,14 +80,14 @@ hf_map_entries_page(struct holdfast_map *map, uint64_t from, uint64_t end,
 }
 
 /*
- * A file that can back [piece->start, piece->end): a memfd that holds the
- * range and, if it has base pages, cannot shrink below it; huge pages only
- * whole.
+ * A file that can back a piece is a memfd, sealed against shrinking if it has
+ * base pages, and huge pages only whole.  What lies behind its end is no part
+ * of the object: the piece, which may be empty then, ends there.
  */
 static const char *
 piece_fault(struct hf_piece *piece)
 {
-	uint64_t length = piece->end - piece->start;
+	uint64_t page = (uint64_t)getpagesize(), left = 0;
 	int seals = fcntl(piece->fd, F_GET_SEALS);
 	struct statfs fs;
 	struct stat st;
@@ -94,19 +95,17 @@ piece_fault(struct hf_piece *piece)
 	if (fstat(piece->fd, &st) < 0 || !S_ISREG(st.st_mode) || seals < 0 ||
 	    fstatfs(piece->fd, &fs) < 0)
 		return "is not a memfd";
-	if (st.st_size < 0 || piece->file_offset > (uint64_t)st.st_size ||
-	    length > (uint64_t)st.st_size - piece->file_offset)
-		return "is too short";
-	if (fs.f_type == HUGETLBFS_MAGIC) {
-		uint64_t frame = (uint64_t)fs.f_bsize;
-
-		if (((piece->start | piece->end | piece->file_offset) &
-			(frame - 1)) != 0)
-			return "has huge pages that would be cut";
-	} else if (fs.f_type != TMPFS_MAGIC || (seals & F_SEAL_SHRINK) == 0 ||
-		   piece->file_offset % (uint64_t)st.st_blksize != 0) {
-		return "is not sealed memory at a whole page";
-	}
+	if (st.st_size > 0 && piece->file_offset < (uint64_t)st.st_size)
+		left = ((uint64_t)st.st_size - piece->file_offset) & -page;
+	if (fs.f_type == HUGETLBFS_MAGIC)
+		page = (uint64_t)fs.f_bsize;
+	else if (fs.f_type != TMPFS_MAGIC || (seals & F_SEAL_SHRINK) == 0)
+		return "is not sealed memory";
+	if (left < piece->end - piece->start)
+		piece->end = piece->start + left;
+	if (((piece->start | piece->end | piece->file_offset) & (page - 1)) !=
+	    0)
+		return "has pages that would be cut";
 	piece->dev = st.st_dev;
 	piece->ino = st.st_ino;
 	return NULL;
@@ -151,7 +150,8 @@ entries_to_pieces(struct holdfast_map *map, const struct hf_entries *page,
 		}
 		if (piece.end > end)
 			piece.end = end;
-		pieces[(*np)++] = piece;
+		if (piece.start < piece.end)
+			pieces[(*np)++] = piece;
 	}
 	return 0;
 }
