@@ -10,286 +10,6 @@
 
 #include "core/vm_map_int.h"
 
-/* Reserves. */
-
-int
-vm_map_reserve(vm_map_t map, unsigned n, unsigned net)
-{
-	uint64_t limit = map->limits.nentries;
-	int rv;
-
-	vm_map_assert_wlocked(map);
-
-	if (limit != 0 && net > 0 && map->tree.count + net > limit)
-		return KERN_RESOURCE_SHORTAGE;
-	rv = uma_zone_reserve(&map->entries, n);
-	if (rv == KERN_SUCCESS)
-		rv = vm_tree_reserve(&map->tree, n);
-	return rv;
-}
-
-bool
-vm_map_clip_backs(vm_map_t map, const struct vm_map_entry *entry)
-{
-	return entry->object.vm_object == NULL && !entry_is_guard(entry) &&
-	       !vm_map_is_system(map);
-}
-
-/* The entry that has `addr` strictly inside it, or NULL. */
-static struct vm_map_entry *
-entry_across(vm_map_t map, vm_offset_t addr)
-{
-	struct vm_cursor cur;
-	struct vm_map_entry *entry;
-
-	if (addr <= map->tree.min || addr >= map->tree.max)
-		return NULL;
-	entry = vm_map_seek(map, addr, &cur);
-	return entry != NULL && entry->start < addr ? entry : NULL;
-}
-
-/* How many objects clipping at `start` and `end` makes. */
-static unsigned
-clip_objects(vm_map_t map, vm_offset_t start, vm_offset_t end)
-{
-	struct vm_map_entry *first = entry_across(map, start);
-	struct vm_map_entry *last = entry_across(map, end);
-	unsigned n = 0;
-
-	if (last == first)
-		last = NULL; /* the first clip makes the object for both */
-	n += first != NULL && vm_map_clip_backs(map, first);
-	n += last != NULL && vm_map_clip_backs(map, last);
-	return n;
-}
-
-/* The objects for the clips, and `n` entries, `net` of them to stay. */
-static int
-reserve_range(vm_map_t map, vm_offset_t start, vm_offset_t end, unsigned n,
-    unsigned net, vm_object_t *sparep)
-{
-	int rv = vm_map_reserve(map, n, net);
-
-	if (rv == KERN_SUCCESS)
-		rv = vm_object_spare_add(map->pmap->arch,
-		    clip_objects(map, start, end), sparep);
-	return rv;
-}
-
-int
-vm_map_reserve_clips(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    vm_object_t *sparep)
-{
-	unsigned n = 0;
-
-	n += entry_across(map, start) != NULL;
-	n += start != end && entry_across(map, end) != NULL;
-	return reserve_range(map, start, end, n, n, sparep);
-}
-
-/* Clipping. */
-
-vm_size_t
-vm_map_entry_grain(vm_map_t map, const struct vm_map_entry *entry)
-{
-	const struct arch_machine *machine = map->pmap->arch->machine;
-	unsigned index = (entry->eflags & MAP_ENTRY_SPLIT_BOUNDARY_MASK) >>
-			 MAP_ENTRY_SPLIT_BOUNDARY_SHIFT;
-
-	MPASS(index < VM_MAXPAGESIZES);
-
-	return index == 0 ? 1 : machine->pagesizes[index];
-}
-
-int
-vm_map_clip_check(vm_map_t map, vm_offset_t addr)
-{
-	struct vm_map_entry *entry = entry_across(map, addr);
-
-	if (entry != NULL && (addr & (vm_map_entry_grain(map, entry) - 1)) != 0)
-		return KERN_INVALID_ARGUMENT;
-	return KERN_SUCCESS;
-}
-
-void
-vm_map_entry_back(vm_map_t map, struct vm_map_entry *entry, vm_object_t *sparep)
-{
-	vm_object_t object;
-
-	MPASS(entry->object.vm_object == NULL && !entry_is_guard(entry));
-
-	object = vm_object_spare_take(sparep, entry_size(entry));
-	entry->object.vm_object = object;
-	entry->offset = 0;
-	if (entry->cred)
-		vm_object_set_charge(object, map->account, entry_size(entry));
-	entry->cred = false;
-}
-
-void
-vm_map_entry_charge_object(vm_map_t map, struct vm_map_entry *entry)
-{
-	vm_object_t object = entry->object.vm_object;
-	vm_size_t bytes = vm_object_size(object);
-
-	MPASS(entry->cred);
-
-	if (bytes > entry_size(entry))
-		vm_account_charge(map->account, bytes - entry_size(entry));
-	else
-		vm_account_release(map->account, entry_size(entry) - bytes);
-	vm_object_set_charge(object, map->account, bytes);
-	entry->cred = false;
-}
-
-/*
- * Two entries are going to share what this one has: let the object, rather
- * than the entry, hold the charge.
- */
-static void
-clip_charge_object(vm_map_t map, struct vm_map_entry *entry,
-    vm_object_t *sparep)
-{
-	if (vm_map_clip_backs(map, entry))
-		vm_map_entry_back(map, entry, sparep);
-	else if (entry->cred && entry->object.vm_object != NULL &&
-		 (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0)
-		vm_map_entry_charge_object(map, entry);
-}
-
-/* A second entry with the same attributes and one more reference. */
-static struct vm_map_entry *
-entry_clone(vm_map_t map, const struct vm_map_entry *entry)
-{
-	struct vm_map_entry *clone = uma_zalloc_reserved(&map->entries);
-
-	*clone = *entry;
-	clone->pending = false;
-	if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0)
-		vm_object_reference(clone->object.vm_object);
-	return clone;
-}
-
-/* An entry moves its beginning: its offset follows, unless it has none. */
-static void
-entry_advance(struct vm_map_entry *entry, vm_size_t distance)
-{
-	if (!entry_is_guard(entry))
-		entry->offset += distance;
-}
-
-void
-vm_map_clip_start(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
-    vm_object_t *sparep)
-{
-	struct vm_map_entry *entry = vm_cursor_entry(cur), *lower;
-
-	MPASS(addr < entry->end);
-
-	if (addr <= entry->start)
-		return;
-	clip_charge_object(map, entry, sparep);
-	lower = entry_clone(map, entry);
-	entry_advance(entry, addr - entry->start);
-	vm_tree_split(&map->tree, cur, addr, lower, entry);
-	(void)vm_tree_next(&map->tree, cur);
-	map->updates++;
-	MPASS(vm_cursor_entry(cur) == entry && entry->start == addr);
-}
-
-void
-vm_map_clip_end(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
-    vm_object_t *sparep)
-{
-	struct vm_map_entry *entry = vm_cursor_entry(cur), *upper;
-
-	MPASS(addr > entry->start);
-
-	if (addr >= entry->end)
-		return;
-	clip_charge_object(map, entry, sparep);
-	upper = entry_clone(map, entry);
-	entry_advance(upper, addr - entry->start);
-	vm_tree_split(&map->tree, cur, addr, entry, upper);
-	map->updates++;
-	MPASS(vm_cursor_entry(cur) == entry && entry->end == addr);
-}
-
-/* Merging. */
-
-#define MAP_ENTRY_NOMERGE                                                      \
-	(MAP_ENTRY_GROWS_DOWN | MAP_ENTRY_IN_TRANSITION |                      \
-	    MAP_ENTRY_IS_SUB_MAP | MAP_ENTRY_VN_EXEC | MAP_ENTRY_STACK_GAP)
-
-bool
-vm_map_mergeable(const struct vm_map_entry *prev,
-    const struct vm_map_entry *entry)
-{
-	if ((entry->eflags & MAP_ENTRY_NOMERGE) != 0)
-		return false;
-	return prev->end == entry->start &&
-	       prev->object.vm_object == entry->object.vm_object &&
-	       (prev->object.vm_object == NULL ||
-		   prev->offset + entry_size(prev) == entry->offset) &&
-	       prev->eflags == entry->eflags &&
-	       prev->protection == entry->protection &&
-	       prev->max_protection == entry->max_protection &&
-	       prev->inheritance == entry->inheritance &&
-	       prev->wired_count == entry->wired_count &&
-	       prev->cred == entry->cred;
-}
-
-/* Put what left the tree on the way to its end. */
-static void
-entry_retire(vm_map_t map, struct vm_map_entry *entry)
-{
-	if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0 ||
-	    entry->object.vm_object == NULL) {
-		uma_zfree(&map->entries, entry);
-		return;
-	}
-	entry->next_dead = map->dead;
-	map->dead = entry;
-}
-
-bool
-vm_map_try_merge(vm_map_t map, struct vm_cursor *cur)
-{
-	struct vm_map_entry *entry = vm_cursor_entry(cur), *prev;
-	struct vm_cursor front = *cur;
-
-	if (entry == NULL || !vm_tree_prev(&map->tree, &front))
-		return false;
-	if (vm_cursor_gap_start(&front) != entry->start)
-		return false;
-	prev = vm_cursor_entry(&front);
-	if (prev == NULL || !vm_map_mergeable(prev, entry))
-		return false;
-
-	entry->offset = prev->offset;
-	vm_tree_merge(&map->tree, cur);
-	entry_retire(map, prev);
-	map->updates++;
-	MPASS(vm_cursor_entry(cur) == entry);
-	return true;
-}
-
-void
-vm_map_merge_range(vm_map_t map, vm_offset_t start, vm_offset_t end)
-{
-	struct vm_cursor cur;
-	struct vm_map_entry *entry;
-
-	for (entry = vm_map_seek_next(map, start, &cur); entry != NULL;
-	     entry = vm_map_next(map, &cur)) {
-		bool behind = entry->start >= end;
-
-		(void)vm_map_try_merge(map, &cur);
-		if (behind)
-			return;
-	}
-}
-
 /* Inserting. */
 
 /* The bits of the cow word that become bits of the entry. */
@@ -534,27 +254,35 @@ insert_link(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *new,
 		vm_map_pmap_enter(map, new->start, new->end, new->prot);
 }
 
-void
-vm_map_insert_commit(vm_map_t map, struct vm_cursor *cur,
-    const struct vm_map_new *new, bool charged)
+/*
+ * Enter the new range behind the cursor.  Without `room` only the entry in
+ * front may grow; false: it cannot, and nothing has changed.
+ */
+static bool
+insert_enter(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *new,
+    bool charged, bool room)
 {
 	struct vm_map_entry *prev = vm_cursor_entry(cur);
 	struct vm_map_new cont = *new;
-
-	vm_map_assert_wlocked(map);
+	bool agrees, extends;
 
 	if (new->object != NULL)
 		vm_object_mapped(new->object);
-	if (!coalesce_agrees(map, prev, new, charged) ||
-	    !coalesce_objects(map, prev, new, charged)) {
-		insert_link(map, cur, new, charged);
-		return;
+	agrees = coalesce_agrees(map, prev, new, charged);
+	extends = agrees && coalesce_extends(prev, new);
+	if (!extends && !room)
+		return false;
+	if (!agrees || !coalesce_objects(map, prev, new, charged)) {
+		if (room)
+			insert_link(map, cur, new, charged);
+		return room;
 	}
-	if (coalesce_extends(prev, new)) {
+	if (extends) {
 		insert_extend(map, cur, new);
-		if (vm_tree_next(&map->tree, cur))
+		if (vm_cursor_gap_start(cur) == vm_cursor_gap_end(cur) &&
+		    vm_tree_next(&map->tree, cur))
 			(void)vm_map_try_merge(map, cur);
-		return;
+		return true;
 	}
 	if (prev->object.vm_object != NULL) {
 		cont.object = prev->object.vm_object;
@@ -566,34 +294,42 @@ vm_map_insert_commit(vm_map_t map, struct vm_cursor *cur,
 			charged = false;
 	}
 	insert_link(map, cur, &cont, charged);
+	return true;
 }
 
-/* Does the new range surely take no entry of its own? */
-static bool
-insert_extends(vm_map_t map, struct vm_cursor *cur,
+void
+vm_map_insert_commit(vm_map_t map, struct vm_cursor *cur,
     const struct vm_map_new *new, bool charged)
 {
-	struct vm_map_entry *prev = vm_cursor_entry(cur);
+	bool entered;
 
-	return coalesce_agrees(map, prev, new, charged) &&
-	       coalesce_extends(prev, new);
+	vm_map_assert_wlocked(map);
+
+	entered = insert_enter(map, cur, new, charged, true);
+	MPASS(entered);
 }
 
 int
 vm_map_insert_at(vm_map_t map, struct vm_cursor *cur,
     const struct vm_map_new *new)
 {
-	bool charged = vm_map_insert_charges(new);
+	uint64_t limit = map->limits.nentries;
+	bool room = limit == 0 || map->tree.count < limit;
+	bool charged;
 	int rv;
 
-	rv = vm_map_reserve(map, 1, !insert_extends(map, cur, new, charged));
+	vm_map_assert_wlocked(map);
+
+	rv = vm_map_reserve(map, 1, 0);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_insert_charge(map, new, &charged);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	rv = vm_map_insert_charge(map, new, &charged);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	vm_map_insert_commit(map, cur, new, charged);
-	return KERN_SUCCESS;
+	if (insert_enter(map, cur, new, charged, room))
+		return KERN_SUCCESS;
+	if (charged)
+		vm_account_release(map->account, new->end - new->start);
+	return KERN_RESOURCE_SHORTAGE;
 }
 
 int
@@ -628,42 +364,53 @@ vm_map_insert(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
 /* Deleting. */
 
 int
-vm_map_delete_check(vm_map_t map, vm_offset_t start, vm_offset_t end)
+vm_map_delete_check(vm_map_t map, const struct vm_map_range *range)
 {
+	struct vm_map_entry *entry = range->first;
 	struct vm_cursor cur;
-	struct vm_map_entry *entry;
 	int rv;
 
-	rv = vm_map_clip_check(map, start);
-	if (rv != KERN_SUCCESS)
+	rv = vm_map_range_check_start(map, range);
+	if (rv != KERN_SUCCESS || entry == NULL)
 		return rv;
-	if (!vm_map_is_system(map))
-		for (entry = vm_map_seek_next(map, start, &cur);
-		     entry != NULL && entry->start < end;
-		     entry = vm_map_next(map, &cur))
+	if (!vm_map_is_system(map)) {
+		if (entry_system_wired(entry) > 0)
+			return KERN_WOULD_BLOCK;
+		if (entry != range->last)
+			cur = range->cur;
+		while (entry != range->last) {
+			entry = vm_map_next(map, &cur);
 			if (entry_system_wired(entry) > 0)
 				return KERN_WOULD_BLOCK;
-	return vm_map_clip_check(map, end);
+		}
+	}
+	return vm_map_range_check_end(map, range);
 }
 
 int
-vm_map_delete_reserve(vm_map_t map, vm_offset_t start, vm_offset_t end,
+vm_map_delete_reserve(vm_map_t map, const struct vm_map_range *range,
     unsigned ninserts, vm_object_t *sparep)
 {
-	unsigned nclips = 0, nremoved = 0, n;
+	unsigned n = vm_map_range_nclips(range) + ninserts, nremoved = 0;
+	struct vm_map_entry *entry = range->first;
 	struct vm_cursor cur;
-	struct vm_map_entry *entry;
+	int rv;
 
-	nclips += entry_across(map, start) != NULL;
-	nclips += entry_across(map, end) != NULL;
-	/* More than three need not be counted: they make up for the rest. */
-	for (entry = vm_map_seek_next(map, start, &cur);
-	     entry != NULL && entry->start < end && nremoved < 4;
-	     entry = vm_map_next(map, &cur))
-		nremoved++;
-
-	n = nclips + ninserts;
-	return reserve_range(map, start, end, n, n - MIN(n, nremoved), sparep);
+	if (n == 0)
+		return KERN_SUCCESS;
+	/* What goes makes up for what comes; four will do for any call. */
+	if (entry != NULL) {
+		cur = range->cur;
+		nremoved = 1;
+		while (entry != range->last && nremoved < 4) {
+			entry = vm_map_next(map, &cur);
+			nremoved++;
+		}
+	}
+	rv = vm_map_reserve(map, n, n - MIN(n, nremoved));
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_range_reserve_objects(map, range, 0, sparep);
+	return rv;
 }
 
 void
@@ -684,26 +431,28 @@ vm_map_entry_delete(vm_map_t map, struct vm_cursor *cur)
 		vm_object_unmapped(entry->object.vm_object, entry->offset, size,
 		    &map->dead_objects);
 	vm_tree_remove(&map->tree, cur);
-	entry_retire(map, entry);
+	vm_map_entry_retire(map, entry);
 	map->updates++;
 }
 
 void
-vm_map_delete_commit(vm_map_t map, vm_offset_t start, vm_offset_t end,
+vm_map_delete_commit(vm_map_t map, struct vm_map_range *range,
     vm_object_t *sparep)
 {
-	struct vm_cursor cur;
-	struct vm_map_entry *entry;
+	struct vm_map_entry *entry = range->first;
+	bool last;
 
 	vm_map_assert_wlocked(map);
 
-	entry = vm_map_seek_next(map, start, &cur);
-	if (entry != NULL && entry->start < start)
-		vm_map_clip_start(map, &cur, start, sparep);
-	while (entry != NULL && entry->start < end) {
-		vm_map_clip_end(map, &cur, end, sparep);
-		vm_map_entry_delete(map, &cur);
-		entry = vm_map_next(map, &cur);
+	if (entry == NULL)
+		return;
+	vm_map_range_clip(map, range, sparep);
+	for (;;) {
+		last = entry == range->last;
+		vm_map_entry_delete(map, &range->cur);
+		if (last)
+			break;
+		entry = vm_map_next(map, &range->cur);
 	}
 	vm_object_spare_fini(sparep);
 }
@@ -711,6 +460,7 @@ vm_map_delete_commit(vm_map_t map, vm_offset_t start, vm_offset_t end,
 int
 vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 {
+	struct vm_map_range range;
 	vm_object_t spare = NULL;
 	int rv;
 
@@ -720,14 +470,13 @@ vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	vm_map_clamp(map, &start, &end);
 	if (start == end)
 		return KERN_SUCCESS;
-	rv = vm_map_delete_check(map, start, end);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	rv = vm_map_delete_reserve(map, start, end, 0, &spare);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	vm_map_delete_commit(map, start, end, &spare);
-	return KERN_SUCCESS;
+	vm_map_range_find(map, start, end, &range);
+	rv = vm_map_delete_check(map, &range);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_delete_reserve(map, &range, 0, &spare);
+	if (rv == KERN_SUCCESS)
+		vm_map_delete_commit(map, &range, &spare);
+	return rv;
 }
 
 int
@@ -780,9 +529,8 @@ entry_releases(vm_map_t map, const struct vm_map_entry *entry,
 
 		/* The clip gives the charge to the object, cut at its end. */
 		if (cut && moves)
-			return object == NULL && end == entry->end
-				   ? end - start
-				   : 0;
+			return object == NULL && end == entry->end ? end - start
+								   : 0;
 		own = end - start;
 	}
 	if (object == NULL || (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)

@@ -302,17 +302,19 @@ find_create(vm_map_t map, struct find *find)
 static int
 replace(vm_map_t map, const struct vm_map_new *new)
 {
+	struct vm_map_range range;
 	vm_object_t spare = NULL;
 	struct vm_cursor cur;
 	bool charged = false, isfree;
 	int rv;
 
-	rv = vm_map_delete_check(map, new->start, new->end);
+	vm_map_range_find(map, new->start, new->end, &range);
+	rv = vm_map_delete_check(map, &range);
 	if (rv == KERN_SUCCESS)
 		rv = vm_map_insert_check(map, new);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	rv = vm_map_delete_reserve(map, new->start, new->end, 1, &spare);
+	rv = vm_map_delete_reserve(map, &range, 1, &spare);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	rv = vm_map_replace_charge(map, new->start, new->end, new, &charged);
@@ -320,7 +322,7 @@ replace(vm_map_t map, const struct vm_map_new *new)
 		vm_object_spare_fini(&spare);
 		return rv;
 	}
-	vm_map_delete_commit(map, new->start, new->end, &spare);
+	vm_map_delete_commit(map, &range, &spare);
 	isfree = vm_map_is_free(map, new->start, new->end, &cur);
 	MPASS(isfree);
 	vm_map_insert_commit(map, &cur, new, charged);
@@ -331,11 +333,13 @@ replace(vm_map_t map, const struct vm_map_new *new)
 static int
 replace_stack(vm_map_t map, const struct vm_map_new *new)
 {
+	struct vm_map_range range;
 	vm_object_t spare = NULL;
 	struct vm_map_stack stack;
 	int rv;
 
-	rv = vm_map_delete_check(map, new->start, new->end);
+	vm_map_range_find(map, new->start, new->end, &range);
+	rv = vm_map_delete_check(map, &range);
 	if (rv == KERN_SUCCESS)
 		rv = vm_map_stack_layout(map, new->start, new->end - new->start,
 		    VM_MAP_STACK_GROW, new->prot, new->max, new->cow, &stack);
@@ -343,7 +347,7 @@ replace_stack(vm_map_t map, const struct vm_map_new *new)
 		rv = vm_map_insert_check(map, &stack.stack);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	rv = vm_map_delete_reserve(map, new->start, new->end, 2, &spare);
+	rv = vm_map_delete_reserve(map, &range, 2, &spare);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	rv = vm_map_replace_charge(map, new->start, new->end, &stack.stack,
@@ -352,7 +356,7 @@ replace_stack(vm_map_t map, const struct vm_map_new *new)
 		vm_object_spare_fini(&spare);
 		return rv;
 	}
-	vm_map_delete_commit(map, new->start, new->end, &spare);
+	vm_map_delete_commit(map, &range, &spare);
 	vm_map_stack_commit(map, &stack);
 	return KERN_SUCCESS;
 }

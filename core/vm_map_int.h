@@ -138,7 +138,7 @@ void vm_map_pmap_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
 void vm_map_pmap_enter(vm_map_t map, vm_offset_t start, vm_offset_t end,
     vm_prot_t prot);
 
-/* vm_map_edit.c */
+/* vm_map_range.c */
 
 /*
  * Set aside what `n` new entries need.  `net` of them will stay: that many
@@ -146,21 +146,8 @@ void vm_map_pmap_enter(vm_map_t map, vm_offset_t start, vm_offset_t end,
  */
 int vm_map_reserve(vm_map_t map, unsigned n, unsigned net);
 
-/*
- * Set aside what clipping at both ends of [start, end) needs; objects are
- * added to *sparep.  KERN_RESOURCE_SHORTAGE: none is.
- */
-int vm_map_reserve_clips(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    vm_object_t *sparep);
-
 /* The entry may only be cut at multiples of this; 1: anywhere. */
 vm_size_t vm_map_entry_grain(vm_map_t map, const struct vm_map_entry *entry);
-
-/*
- * May the entry that holds `addr` be cut there?  KERN_INVALID_ARGUMENT: no,
- * its split boundary forbids it.  Pure.
- */
-int vm_map_clip_check(vm_map_t map, vm_offset_t addr);
 
 /* Will cutting this entry give it an object, and its charge to that? */
 bool vm_map_clip_backs(vm_map_t map, const struct vm_map_entry *entry);
@@ -189,8 +176,76 @@ bool vm_map_mergeable(const struct vm_map_entry *prev,
 /* Merge the entry at the cursor with the one in front of it, if they agree. */
 bool vm_map_try_merge(vm_map_t map, struct vm_cursor *cur);
 
-/* Merge what has become alike from `start` to the first entry behind `end`. */
-void vm_map_merge_range(vm_map_t map, vm_offset_t start, vm_offset_t end);
+/*
+ * A range and what is in it.  Edits outside make it stale; clipping and
+ * deleting keep it.
+ */
+struct vm_map_range {
+	vm_offset_t start, end;
+	struct vm_map_entry *first, *last; /* NULL: nothing is there */
+	struct vm_cursor cur;              /* at the first entry */
+	bool cut_start; /* the first entry begins in front of the range */
+	bool cut_end;   /* the last entry ends behind it */
+};
+
+/* Look for what is in [start, end), which is not empty and in the map. */
+void vm_map_range_find(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    struct vm_map_range *range);
+
+/* Walk the entries of a range; the cursor is the walk's own. */
+#define VM_MAP_RANGE_FOREACH(map, range, cur, entry)                           \
+	for ((entry) = vm_map_range_begin((range), &(cur)); (entry) != NULL;   \
+	     (entry) = vm_map_range_next((map), (range), &(cur), (entry)))
+
+static inline struct vm_map_entry *
+vm_map_range_begin(const struct vm_map_range *range, struct vm_cursor *cur)
+{
+	if (range->first != range->last)
+		*cur = range->cur;
+	return range->first;
+}
+
+static inline struct vm_map_entry *
+vm_map_range_next(vm_map_t map, const struct vm_map_range *range,
+    struct vm_cursor *cur, const struct vm_map_entry *entry)
+{
+	return entry == range->last ? NULL : vm_map_next(map, cur);
+}
+
+/*
+ * May the range be cut out of its entries: at its start, at its end, at both?
+ * KERN_INVALID_ARGUMENT: no, a split boundary forbids it.  Pure.
+ */
+int vm_map_range_check_start(vm_map_t map, const struct vm_map_range *range);
+int vm_map_range_check_end(vm_map_t map, const struct vm_map_range *range);
+int vm_map_range_check(vm_map_t map, const struct vm_map_range *range);
+
+/* How many entries cutting adds. */
+unsigned vm_map_range_nclips(const struct vm_map_range *range);
+
+/*
+ * Set aside what cutting needs, and `nobjects` objects more.
+ * KERN_RESOURCE_SHORTAGE.  reserve_objects: only the objects.
+ */
+int vm_map_range_reserve(vm_map_t map, const struct vm_map_range *range,
+    unsigned nobjects, vm_object_t *sparep);
+int vm_map_range_reserve_objects(vm_map_t map, const struct vm_map_range *range,
+    unsigned nobjects, vm_object_t *sparep);
+
+/* Cut the range out, from the reserve. */
+void vm_map_range_clip(vm_map_t map, struct vm_map_range *range,
+    vm_object_t *sparep);
+
+/*
+ * Merge what has become alike: each entry of the range with the one in front
+ * of it, and the one behind the range too.  The range is stale afterwards.
+ */
+void vm_map_range_merge(vm_map_t map, struct vm_map_range *range);
+
+/* Put what left the tree on the way to its end. */
+void vm_map_entry_retire(vm_map_t map, struct vm_map_entry *entry);
+
+/* vm_map_edit.c */
 
 /* Would vm_map_insert() refuse this, whatever is in the map?  Pure. */
 int vm_map_insert_check(vm_map_t map, const struct vm_map_new *new);
@@ -223,10 +278,10 @@ void vm_map_entry_delete(vm_map_t map, struct vm_cursor *cur);
 void vm_map_clear(vm_map_t map);
 
 /* The parts of vm_map_delete(): pure, and infallible after a reserve. */
-int vm_map_delete_check(vm_map_t map, vm_offset_t start, vm_offset_t end);
-int vm_map_delete_reserve(vm_map_t map, vm_offset_t start, vm_offset_t end,
+int vm_map_delete_check(vm_map_t map, const struct vm_map_range *range);
+int vm_map_delete_reserve(vm_map_t map, const struct vm_map_range *range,
     unsigned ninserts, vm_object_t *sparep);
-void vm_map_delete_commit(vm_map_t map, vm_offset_t start, vm_offset_t end,
+void vm_map_delete_commit(vm_map_t map, struct vm_map_range *range,
     vm_object_t *sparep);
 
 /*

@@ -7,59 +7,13 @@
 
 #include "core/vm_map_int.h"
 
-/* Cut [start, end) out of its entries; the result is the first one in it. */
-static struct vm_map_entry *
-clip_range(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    struct vm_cursor *cur, vm_object_t *sparep)
-{
-	struct vm_map_entry *entry, *last;
-	struct vm_cursor back;
-
-	if (end < map->tree.max) {
-		last = vm_map_seek(map, end, &back);
-		if (last != NULL && last->start < end)
-			vm_map_clip_end(map, &back, end, sparep);
-	}
-	entry = vm_map_seek_next(map, start, cur);
-	if (entry != NULL && entry->start < start)
-		vm_map_clip_start(map, cur, start, sparep);
-	return entry;
-}
-
 /* One call of vm_map_protect(). */
 struct protect {
-	vm_offset_t start, end;
+	struct vm_map_range range;
 	vm_prot_t prot, max;
 	bool set_prot, set_max;
 	unsigned ncopies; /* user-wired entries to be copied */
 };
-
-/* P2: may every entry of the range have what is asked?  Pure. */
-static int
-protect_check(vm_map_t map, struct protect *p)
-{
-	vm_prot_t want = (vm_prot_t)((p->set_prot ? p->prot : 0) |
-				     (p->set_max ? p->max : 0));
-	struct vm_map_entry *entry;
-	struct vm_cursor cur;
-	vm_prot_t max;
-
-	for (entry = vm_map_seek_next(map, p->start, &cur);
-	     entry != NULL && entry->start < p->end;
-	     entry = vm_map_next(map, &cur)) {
-		if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
-			return KERN_INVALID_ARGUMENT;
-		max = entry->max_protection;
-		if (entry_is_guard(entry)) {
-			if ((entry->eflags & MAP_ENTRY_STACK_GAP) == 0)
-				continue;
-			max = entry->gap_max;
-		}
-		if ((want & ~max) != 0)
-			return KERN_PROTECTION_FAILURE;
-	}
-	return KERN_SUCCESS;
-}
 
 /* A user-wired entry that becomes writable is copied at once. */
 static bool
@@ -72,6 +26,33 @@ protect_copies(const struct protect *p, const struct vm_map_entry *entry)
 	       (entry->eflags & both) == both;
 }
 
+/* P2: may every entry of the range have what is asked?  Pure. */
+static int
+protect_check(vm_map_t map, struct protect *p)
+{
+	vm_prot_t want = (vm_prot_t)((p->set_prot ? p->prot : 0) |
+				     (p->set_max ? p->max : 0));
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	vm_prot_t max;
+
+	VM_MAP_RANGE_FOREACH(map, &p->range, cur, entry)
+	{
+		if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
+			return KERN_INVALID_ARGUMENT;
+		max = entry->max_protection;
+		if (entry_is_guard(entry)) {
+			if ((entry->eflags & MAP_ENTRY_STACK_GAP) == 0)
+				continue;
+			max = entry->gap_max;
+		}
+		if ((want & ~max) != 0)
+			return KERN_PROTECTION_FAILURE;
+		p->ncopies += protect_copies(p, entry);
+	}
+	return KERN_SUCCESS;
+}
+
 /*
  * What P4 reserves for an entry that becomes writable: for the entry as it
  * will be after the clip, for the object that the clip will give it, or for
@@ -81,7 +62,7 @@ static vm_size_t
 protect_charge(vm_map_t map, const struct protect *p,
     const struct vm_map_entry *entry)
 {
-	bool cut = entry->start < p->start || entry->end > p->end;
+	bool cut = entry->start < p->range.start || entry->end > p->range.end;
 	bool backs = cut && vm_map_clip_backs(map, entry);
 	vm_object_t object = entry->object.vm_object;
 	vm_size_t overlap;
@@ -89,7 +70,8 @@ protect_charge(vm_map_t map, const struct protect *p,
 	if (!p->set_prot || entry_is_guard(entry) ||
 	    (p->prot & ~entry->protection & VM_PROT_WRITE) == 0)
 		return 0;
-	overlap = MIN(entry->end, p->end) - MAX(entry->start, p->start);
+	overlap =
+	    MIN(entry->end, p->range.end) - MAX(entry->start, p->range.start);
 	if ((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
 		return entry->cred && !backs ? 0 : overlap;
 	if (entry_is_charged(entry))
@@ -118,8 +100,10 @@ protect_unreserve(vm_map_t map, const struct protect *p,
 	struct vm_cursor cur;
 	vm_size_t bytes;
 
-	for (entry = vm_map_seek_next(map, p->start, &cur); entry != stop;
-	     entry = vm_map_next(map, &cur)) {
+	VM_MAP_RANGE_FOREACH(map, &p->range, cur, entry)
+	{
+		if (entry == stop)
+			return;
 		if (!entry->pending)
 			continue;
 		entry->pending = false;
@@ -144,11 +128,10 @@ protect_reserve(vm_map_t map, const struct protect *p)
 	vm_size_t bytes;
 	int rv = KERN_SUCCESS;
 
-	for (entry = vm_map_seek_next(map, p->start, &cur);
-	     entry != NULL && entry->start < p->end;
-	     entry = vm_map_next(map, &cur)) {
-		if (entry->end > p->end)
-			rv = vm_map_clip_check(map, p->end);
+	VM_MAP_RANGE_FOREACH(map, &p->range, cur, entry)
+	{
+		if (entry == p->range.last)
+			rv = vm_map_range_check_end(map, &p->range);
 		bytes = protect_charge(map, p, entry);
 		if (rv == KERN_SUCCESS && bytes > 0 &&
 		    !vm_map_swap_reserve(map, bytes))
@@ -225,36 +208,21 @@ protect_apply(vm_map_t map, const struct protect *p, struct vm_map_entry *entry,
 		vm_map_pmap_protect(map, entry->start, entry->end, *protp);
 }
 
-/* Objects that protect_apply() may need. */
-static unsigned
-protect_ncopies(vm_map_t map, const struct protect *p)
-{
-	struct vm_map_entry *entry;
-	struct vm_cursor cur;
-	unsigned n = 0;
-
-	for (entry = vm_map_seek_next(map, p->start, &cur);
-	     entry != NULL && entry->start < p->end;
-	     entry = vm_map_next(map, &cur))
-		n += protect_copies(p, entry);
-	return n;
-}
-
 static void
-protect_commit(vm_map_t map, const struct protect *p, vm_object_t *sparep)
+protect_commit(vm_map_t map, struct protect *p, vm_object_t *sparep)
 {
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
 
-	for (entry = clip_range(map, p->start, p->end, &cur, sparep);
-	     entry != NULL && entry->start < p->end;
-	     entry = vm_map_next(map, &cur)) {
+	vm_map_range_clip(map, &p->range, sparep);
+	VM_MAP_RANGE_FOREACH(map, &p->range, cur, entry)
+	{
 		protect_take_charge(map, entry);
 		protect_apply(map, p, entry, sparep);
 	}
 	map->updates++;
 	vm_object_spare_fini(sparep);
-	vm_map_merge_range(map, p->start, p->end);
+	vm_map_range_merge(map, &p->range);
 }
 
 /* GROWSDOWN: the range begins with the gap of the stack that it begins in. */
@@ -283,17 +251,16 @@ protect_locked(vm_map_t map, struct protect *p)
 
 	rv = protect_check(map, p);
 	if (rv == KERN_SUCCESS)
-		rv = vm_map_clip_check(map, p->start);
+		rv = vm_map_range_check_start(map, &p->range);
 	if (rv == KERN_SUCCESS)
-		rv = vm_object_spare_add(map->pmap->arch,
-		    protect_ncopies(map, p), &spare);
-	if (rv == KERN_SUCCESS)
-		rv = vm_map_reserve_clips(map, p->start, p->end, &spare);
-	if (rv == KERN_SUCCESS)
-		rv = protect_reserve(map, p);
+		rv = vm_map_range_reserve(map, &p->range, p->ncopies, &spare);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	rv = protect_reserve(map, p);
 	if (rv == KERN_SUCCESS)
 		protect_commit(map, p, &spare);
-	vm_object_spare_fini(&spare);
+	else
+		vm_object_spare_fini(&spare);
 	return rv;
 }
 
@@ -322,8 +289,7 @@ vm_map_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
 	else if (start < end) {
 		if ((flags & VM_MAP_PROTECT_GROWSDOWN) != 0)
 			start = protect_start(map, start, end);
-		p.start = start;
-		p.end = end;
+		vm_map_range_find(map, start, end, &p.range);
 		rv = protect_locked(map, &p);
 	}
 	vm_map_unlock(map);
@@ -332,23 +298,19 @@ vm_map_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
 
 /* H1: COPY may not split what has a split boundary.  Pure. */
 static int
-inherit_check(vm_map_t map, vm_offset_t start, vm_offset_t end,
+inherit_check(vm_map_t map, const struct vm_map_range *range,
     vm_inherit_t new_inheritance)
 {
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
 	int rv;
 
-	rv = vm_map_clip_check(map, start);
-	if (rv == KERN_SUCCESS)
-		rv = vm_map_clip_check(map, end);
+	rv = vm_map_range_check(map, range);
 	if (rv != KERN_SUCCESS || new_inheritance != VM_INHERIT_COPY)
 		return rv;
-	for (entry = vm_map_seek_next(map, start, &cur);
-	     entry != NULL && entry->start < end;
-	     entry = vm_map_next(map, &cur))
-		if ((entry->eflags & MAP_ENTRY_SPLIT_BOUNDARY_MASK) != 0)
-			return KERN_INVALID_ARGUMENT;
+	VM_MAP_RANGE_FOREACH(map, range, cur, entry)
+	if ((entry->eflags & MAP_ENTRY_SPLIT_BOUNDARY_MASK) != 0)
+		return KERN_INVALID_ARGUMENT;
 	return KERN_SUCCESS;
 }
 
@@ -357,24 +319,24 @@ inherit_locked(vm_map_t map, vm_offset_t start, vm_offset_t end,
     vm_inherit_t new_inheritance)
 {
 	struct vm_map_entry *entry;
+	struct vm_map_range range;
 	vm_object_t spare = NULL;
 	struct vm_cursor cur;
 	int rv;
 
-	rv = inherit_check(map, start, end, new_inheritance);
+	vm_map_range_find(map, start, end, &range);
+	rv = inherit_check(map, &range, new_inheritance);
 	if (rv == KERN_SUCCESS)
-		rv = vm_map_reserve_clips(map, start, end, &spare);
+		rv = vm_map_range_reserve(map, &range, 0, &spare);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	for (entry = clip_range(map, start, end, &cur, &spare);
-	     entry != NULL && entry->start < end;
-	     entry = vm_map_next(map, &cur))
-		if (!entry_is_guard(entry) ||
-		    new_inheritance != VM_INHERIT_ZERO)
-			entry->inheritance = new_inheritance;
+	vm_map_range_clip(map, &range, &spare);
+	VM_MAP_RANGE_FOREACH(map, &range, cur, entry)
+	if (!entry_is_guard(entry) || new_inheritance != VM_INHERIT_ZERO)
+		entry->inheritance = new_inheritance;
 	map->updates++;
 	vm_object_spare_fini(&spare);
-	vm_map_merge_range(map, start, end); /* BUG-2: the first one too */
+	vm_map_range_merge(map, &range); /* BUG-2: the first one too */
 	return KERN_SUCCESS;
 }
 
@@ -422,26 +384,24 @@ advise_flags(vm_map_t map, vm_offset_t start, vm_offset_t end,
     const struct advice *advice)
 {
 	struct vm_map_entry *entry;
+	struct vm_map_range range;
 	vm_object_t spare = NULL;
 	struct vm_cursor cur;
 	int rv;
 
-	rv = vm_map_clip_check(map, start);
+	vm_map_range_find(map, start, end, &range);
+	rv = vm_map_range_check(map, &range);
 	if (rv == KERN_SUCCESS)
-		rv = vm_map_clip_check(map, end);
-	if (rv == KERN_SUCCESS)
-		rv = vm_map_reserve_clips(map, start, end, &spare);
+		rv = vm_map_range_reserve(map, &range, 0, &spare);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	for (entry = clip_range(map, start, end, &cur, &spare);
-	     entry != NULL && entry->start < end;
-	     entry = vm_map_next(map, &cur))
-		if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0)
-			entry->eflags =
-			    (entry->eflags & ~advice->clear) | advice->set;
+	vm_map_range_clip(map, &range, &spare);
+	VM_MAP_RANGE_FOREACH(map, &range, cur, entry)
+	if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0)
+		entry->eflags = (entry->eflags & ~advice->clear) | advice->set;
 	map->updates++;
 	vm_object_spare_fini(&spare);
-	vm_map_merge_range(map, start, end);
+	vm_map_range_merge(map, &range);
 	return KERN_SUCCESS;
 }
 
@@ -549,61 +509,59 @@ vm_map_check_protection(vm_map_t map, vm_offset_t start, vm_offset_t end,
 bool
 vm_map_check_boundary(vm_map_t map, vm_offset_t start, vm_offset_t end)
 {
+	struct vm_map_range range;
+
 	vm_map_assert_locked(map);
 
 	if (!vm_map_range_valid(map, start, end))
 		return false;
-	return start == end || (vm_map_clip_check(map, start) == KERN_SUCCESS &&
-				   vm_map_clip_check(map, end) == KERN_SUCCESS);
+	if (start == end)
+		return true;
+	vm_map_range_find(map, start, end, &range);
+	return vm_map_range_check(map, &range) == KERN_SUCCESS;
 }
 
-/* The one entry that holds [start, end) and may become a window. */
-static struct vm_map_entry *
-submap_entry(vm_map_t map, vm_offset_t start, vm_offset_t end)
+/*
+ * May [start, end) become a window?  It must be in one entry without object,
+ * and cutting that must not give it one.  Pure.
+ */
+static int
+submap_check(vm_map_t map, const struct vm_map_range *range)
 {
-	struct vm_map_entry *entry;
-	struct vm_cursor cur;
+	struct vm_map_entry *entry = range->first;
 
-	if (start == end)
-		return NULL;
-	entry = vm_map_seek(map, start, &cur);
-	if (entry == NULL || entry->end < end)
-		return NULL;
-	if ((entry->eflags & MAP_ENTRY_COW) != 0 ||
-	    (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0 ||
+	if (entry == NULL || entry->start > range->start ||
+	    entry->end < range->end)
+		return KERN_INVALID_ARGUMENT;
+	if ((entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_IS_SUB_MAP)) != 0 ||
 	    entry->object.vm_object != NULL)
-		return NULL;
-	return entry;
+		return KERN_INVALID_ARGUMENT;
+	if (vm_map_range_nclips(range) > 0 && vm_map_clip_backs(map, entry))
+		return KERN_INVALID_ARGUMENT;
+	return vm_map_range_check(map, range);
 }
 
 static int
 submap_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, vm_map_t submap)
 {
-	struct vm_map_entry *entry;
+	struct vm_map_range range;
 	vm_object_t spare = NULL;
-	struct vm_cursor cur;
 	int rv;
 
-	entry = submap_entry(map, start, end);
-	if (entry == NULL)
+	if (start == end)
 		return KERN_INVALID_ARGUMENT;
-	/* Clipping makes an object, and a window has none (a user map's). */
-	if ((entry->start < start || entry->end > end) &&
-	    !vm_map_is_system(map))
-		return KERN_INVALID_ARGUMENT;
-	rv = vm_map_clip_check(map, start);
+	vm_map_range_find(map, start, end, &range);
+	rv = submap_check(map, &range);
 	if (rv == KERN_SUCCESS)
-		rv = vm_map_clip_check(map, end);
-	if (rv == KERN_SUCCESS)
-		rv = vm_map_reserve_clips(map, start, end, &spare);
+		rv = vm_map_range_reserve(map, &range, 0, &spare);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	entry = clip_range(map, start, end, &cur, &spare);
-	entry->eflags |= MAP_ENTRY_IS_SUB_MAP;
-	entry->object.sub_map = submap;
-	entry->offset = 0;
+	vm_map_range_clip(map, &range, &spare);
+	range.first->eflags |= MAP_ENTRY_IS_SUB_MAP;
+	range.first->object.sub_map = submap;
+	range.first->offset = 0;
 	map->updates++;
-	vm_object_spare_fini(&spare);
+	MPASS(spare == NULL);
 	return KERN_SUCCESS;
 }
 

@@ -120,17 +120,27 @@ first_bit(uint32_t mask, unsigned from, unsigned n)
 
 #define AVX512 __attribute__((target("avx512f,bmi,bmi2,popcnt")))
 
+/* The answers of four times eight slots, in order. */
+static inline uint32_t
+join_bits(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+	return (a | b << 8) | (c | d << 8) << 16;
+}
+
+AVX512 static inline uint32_t
+below_avx512(const vm_offset_t *keys, __m512i addr)
+{
+	return _mm512_cmple_epu64_mask(_mm512_loadu_si512(keys), addr);
+}
+
 AVX512 static inline unsigned
 rank_avx512(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
 {
 	__m512i a = _mm512_set1_epi64((long long)addr);
-	uint32_t mask = 0;
+	uint32_t mask =
+	    join_bits(below_avx512(keys, a), below_avx512(keys + 8, a),
+		below_avx512(keys + 16, a), below_avx512(keys + 24, a));
 
-	for (unsigned i = 0; i < VM_TREE_FANOUT; i += 8) {
-		__m512i k = _mm512_loadu_si512(keys + i);
-
-		mask |= (uint32_t)_mm512_cmple_epu64_mask(k, a) << i;
-	}
 	return (unsigned)__builtin_popcount(mask & low_bits(n));
 }
 
@@ -166,14 +176,15 @@ gap_avx512(const struct vm_leaf *leaf, unsigned from,
 	__m512i phase = _mm512_set1_epi64((long long)req->phase);
 	__m512i mask = _mm512_set1_epi64((long long)(req->align - 1));
 	__m512i need = _mm512_set1_epi64((long long)req->length);
-	uint32_t fits = 0;
+	uint32_t fits[4];
 
-	for (unsigned i = 0; i < VM_TREE_FANOUT; i += 8)
-		fits |= (uint32_t)_mm512_cmpge_epu64_mask(usable_avx512(leaf, i,
-							      phase, mask),
-			    need)
-			<< i;
-	return first_bit(fits, from, leaf->count);
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < 4; i++)
+		fits[i] = _mm512_cmpge_epu64_mask(usable_avx512(leaf, 8 * i,
+						      phase, mask),
+		    need);
+	return first_bit(join_bits(fits[0], fits[1], fits[2], fits[3]), from,
+	    leaf->count);
 }
 
 AVX512 static void
@@ -248,6 +259,7 @@ rank_avx2(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
 	__m256i a = flip_avx2(_mm256_set1_epi64x((long long)addr));
 	uint32_t above = 0;
 
+#pragma GCC unroll 8
 	for (unsigned i = 0; i < VM_TREE_FANOUT; i += 4) {
 		__m256i k = _mm256_loadu_si256((const void *)(keys + i));
 
@@ -262,6 +274,7 @@ first_avx2(const uint32_t *values, unsigned from, unsigned n, uint32_t need)
 	__m256i v = _mm256_set1_epi32((int)need);
 	uint32_t mask = 0;
 
+#pragma GCC unroll 4
 	for (unsigned i = 0; i < VM_TREE_FANOUT; i += 8) {
 		__m256i w = _mm256_loadu_si256((const void *)(values + i));
 		__m256i ge = _mm256_cmpeq_epi32(_mm256_max_epu32(w, v), w);
@@ -294,6 +307,7 @@ gap_avx2(const struct vm_leaf *leaf, unsigned from,
 	__m256i need = flip_avx2(_mm256_set1_epi64x((long long)req->length));
 	uint32_t small = 0;
 
+#pragma GCC unroll 8
 	for (unsigned i = 0; i < VM_TREE_FANOUT; i += 4) {
 		__m256i u = usable_avx2(leaf, i, phase, mask);
 

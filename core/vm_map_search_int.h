@@ -24,8 +24,8 @@ ISA(seek)(const struct vm_tree *tree, vm_offset_t addr, struct vm_cursor *cur)
 		struct vm_node *node = p;
 		unsigned slot = ISA_RANK(node->key, node->count, addr) - 1;
 
-		cur->path[level - 1].node = node;
-		cur->path[level - 1].slot = slot;
+		cur->node[level - 1] = node;
+		cur->at[level - 1] = slot;
 		p = node->child[slot];
 	}
 	cur->leaf = p;
@@ -46,8 +46,8 @@ ISA(sink)(void *p, unsigned level, unsigned column, uint32_t need,
 		    ISA_FIRST(node->fit[column], 0, node->count, need);
 
 		MPASS(slot < node->count);
-		cur->path[level - 1].node = node;
-		cur->path[level - 1].slot = slot;
+		cur->node[level - 1] = node;
+		cur->at[level - 1] = slot;
 		p = node->child[slot];
 	}
 	cur->leaf = p;
@@ -62,18 +62,50 @@ ISA(climb)(const struct vm_tree *tree, unsigned column, uint32_t need,
     struct vm_cursor *cur)
 {
 	for (unsigned level = 1; level <= tree->height; level++) {
-		struct vm_node *node = cur->path[level - 1].node;
+		struct vm_node *node = cur->node[level - 1];
 		unsigned slot = ISA_FIRST(node->fit[column],
-		    cur->path[level - 1].slot + 1, node->count, need);
+		    cur->at[level - 1] + 1, node->count, need);
 
 		if (slot < node->count) {
-			cur->path[level - 1].slot = slot;
+			cur->at[level - 1] = slot;
 			ISA(sink)
 			(node->child[slot], level - 1, column, need, cur);
 			return true;
 		}
 	}
 	return false;
+}
+
+/*
+ * The first leaf that promises `need` pages from req->start on.  If it is the
+ * one that holds req->start, *slotp is the first slot that may be taken whole,
+ * and true says that the gap in front of that, cut at req->start, will do.
+ * leaf NULL: there is none.
+ */
+ISA_TARGET static inline bool
+ISA(fit_begin)(const struct vm_tree *tree, const struct vm_gap_req *req,
+    unsigned column, uint32_t need, struct vm_cursor *cur, unsigned *slotp,
+    vm_offset_t *gapp)
+{
+	const struct vm_node *root = tree->root;
+	vm_offset_t gap, end;
+
+	*slotp = 0;
+	if (req->start == tree->min && tree->height > 0) {
+		/* From the beginning: no address to go by. */
+		cur->leaf = NULL;
+		if (ISA_FIRST(root->fit[column], 0, root->count, need) <
+		    root->count)
+			ISA(sink)(tree->root, tree->height, column, need, cur);
+		return false;
+	}
+	ISA(seek)(tree, req->start, cur);
+	*slotp = cur->slot + 1;
+	gap = MAX(cur->leaf->end[cur->slot], req->start);
+	end = cur->leaf->start[cur->slot + 1];
+	*gapp = gap;
+	return gap < end &&
+	       vm_gap_usable(gap, end, req->align, req->phase) >= req->length;
 }
 
 /*
@@ -87,27 +119,21 @@ ISA(fit)(const struct vm_tree *tree, const struct vm_gap_req *req,
 {
 	vm_size_t pages = ((req->length - 1) >> tree->pageshift) + 1;
 	uint32_t need = (uint32_t)MIN(pages, UINT32_MAX);
-	struct vm_leaf *leaf;
 	vm_offset_t gap;
 	unsigned slot;
 
-	ISA(seek)(tree, req->start, cur);
-	leaf = cur->leaf;
-	slot = cur->slot;
-	gap = MAX(leaf->end[slot], req->start);
-	if (gap >= leaf->start[slot + 1] ||
-	    vm_gap_usable(gap, leaf->start[slot + 1], req->align, req->phase) <
-		req->length) {
-		slot = ISA_GAP(leaf, slot + 1, req);
-		while (slot == leaf->count) {
+	if (!ISA(fit_begin)(tree, req, column, need, cur, &slot, &gap)) {
+		if (cur->leaf == NULL)
+			return false;
+		slot = ISA_GAP(cur->leaf, slot, req);
+		while (slot == cur->leaf->count) {
 			if (!ISA(climb)(tree, column, need, cur))
 				return false;
-			leaf = cur->leaf;
-			slot = ISA_GAP(leaf, 0, req);
+			slot = ISA_GAP(cur->leaf, 0, req);
 		}
-		gap = leaf->end[slot];
+		cur->slot = slot;
+		gap = cur->leaf->end[slot];
 	}
-	cur->slot = slot;
 	*addrp = gap + ((req->phase - gap) & (req->align - 1));
 	return true;
 }

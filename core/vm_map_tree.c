@@ -95,8 +95,8 @@ column_update(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
     struct vm_fit new)
 {
 	for (; level <= tree->height; level++) {
-		struct vm_node *node = cur->path[level - 1].node;
-		unsigned slot = cur->path[level - 1].slot;
+		struct vm_node *node = cur->node[level - 1];
+		unsigned slot = cur->at[level - 1];
 		struct vm_fit old = column_get(node, slot), up;
 		bool rises = false, falls = false;
 
@@ -104,7 +104,7 @@ column_update(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 		if (level == tree->height)
 			return;
 
-		up = column_get(cur->path[level].node, cur->path[level].slot);
+		up = column_get(cur->node[level], cur->at[level]);
 		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
 			rises |= new.pages[a] > up.pages[a];
 			falls |= new.pages[a] < old.pages[a] &&
@@ -135,7 +135,7 @@ leaf_gap_grew(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t start,
 	if (tree->height == 0)
 		return;
 	fit = gap_fit(tree, start, end);
-	old = column_get(cur->path[0].node, cur->path[0].slot);
+	old = column_get(cur->node[0], cur->at[0]);
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
 		rises |= fit.pages[a] > old.pages[a];
 		fit.pages[a] = MAX(fit.pages[a], old.pages[a]);
@@ -153,7 +153,7 @@ leaf_gap_shrank(struct vm_tree *tree, struct vm_cursor *cur, struct vm_fit was)
 
 	if (tree->height == 0)
 		return;
-	old = column_get(cur->path[0].node, cur->path[0].slot);
+	old = column_get(cur->node[0], cur->at[0]);
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
 		if (was.pages[a] >= old.pages[a]) {
 			column_update(tree, cur, 1, leaf_fit(tree, cur->leaf));
@@ -166,9 +166,9 @@ static void
 key_update(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t key)
 {
 	for (unsigned level = 1; level <= tree->height; level++) {
-		unsigned slot = cur->path[level - 1].slot;
+		unsigned slot = cur->at[level - 1];
 
-		cur->path[level - 1].node->key[slot] = key;
+		cur->node[level - 1]->key[slot] = key;
 		if (slot > 0)
 			return;
 	}
@@ -183,22 +183,22 @@ cursor_move_leaf(const struct vm_tree *tree, struct vm_cursor *cur, int step)
 	unsigned level = 1;
 	void *p;
 
-	while (level <= tree->height &&
-	       (step < 0 ? cur->path[level - 1].slot == 0
-			 : cur->path[level - 1].slot + 1 ==
-			       cur->path[level - 1].node->count))
+	while (
+	    level <= tree->height &&
+	    (step < 0 ? cur->at[level - 1] == 0
+		      : cur->at[level - 1] + 1 == cur->node[level - 1]->count))
 		level++;
 	if (level > tree->height)
 		return false;
 
-	cur->path[level - 1].slot += (unsigned)step;
-	p = cur->path[level - 1].node->child[cur->path[level - 1].slot];
+	cur->at[level - 1] += (unsigned)step;
+	p = cur->node[level - 1]->child[cur->at[level - 1]];
 	while (--level > 0) {
 		struct vm_node *node = p;
 
-		cur->path[level - 1].node = node;
-		cur->path[level - 1].slot = step < 0 ? node->count - 1 : 0;
-		p = node->child[cur->path[level - 1].slot];
+		cur->node[level - 1] = node;
+		cur->at[level - 1] = step < 0 ? node->count - 1 : 0;
+		p = node->child[cur->at[level - 1]];
 	}
 	cur->leaf = p;
 	cur->slot = step < 0 ? cur->leaf->count - 1 : 0;
@@ -343,8 +343,8 @@ tree_grow(struct vm_tree *tree, struct vm_cursor *cur)
 	root->child[0] = tree->root;
 	column_set(root, 0, (struct vm_fit){{0}}); /* node_add() sets it */
 	tree->root = root;
-	cur->path[tree->height].node = root;
-	cur->path[tree->height].slot = 0;
+	cur->node[tree->height] = root;
+	cur->at[tree->height] = 0;
 	tree->height++;
 }
 
@@ -372,8 +372,8 @@ node_add(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 
 	if (level > tree->height)
 		tree_grow(tree, cur);
-	node = cur->path[level - 1].node;
-	slot = cur->path[level - 1].slot;
+	node = cur->node[level - 1];
+	slot = cur->at[level - 1];
 	column_set(node, slot, left);
 	if (node->count < VM_TREE_FANOUT) {
 		node_put(node, slot + 1, key, child, fit);
@@ -390,9 +390,9 @@ node_add(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 	node_add(tree, cur, level + 1, node_fit(tree, node), right->key[0],
 	    right, node_fit(tree, right));
 	if (slot >= keep) {
-		cur->path[level - 1].node = right;
-		cur->path[level - 1].slot = slot - keep;
-		cur->path[level].slot++;
+		cur->node[level - 1] = right;
+		cur->at[level - 1] = slot - keep;
+		cur->at[level]++;
 	}
 }
 
@@ -414,7 +414,7 @@ leaf_split(struct vm_tree *tree, struct vm_cursor *cur)
 	if (cur->slot >= keep) {
 		cur->leaf = right;
 		cur->slot -= keep;
-		cur->path[0].slot++;
+		cur->at[0]++;
 	}
 }
 
@@ -586,10 +586,10 @@ tree_shrink(struct vm_tree *tree, struct vm_cursor *cur)
 	struct vm_node *node;
 
 	for (unsigned level = 1; level <= tree->height; level++) {
-		unsigned slot = cur->path[level - 1].slot;
+		unsigned slot = cur->at[level - 1];
 		bool empty;
 
-		node = cur->path[level - 1].node;
+		node = cur->node[level - 1];
 		MPASS(node->count >= 2);
 		if (slot > 0)
 			slot--;
@@ -643,32 +643,45 @@ cursor_settle(struct vm_tree *tree, struct vm_cursor *cur,
 	if (cur->leaf->count < VM_TREE_MINFILL && tree->height > 0) {
 		tree_shrink(tree, cur);
 		vm_tree_seek(tree, key, cur);
-	} else {
+	} else if (cur != front) {
 		*cur = *front;
 	}
+}
+
+/* The first entry of a leaf goes; its gap is the leaf's before. */
+static void
+remove_first(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	struct vm_leaf *leaf = cur->leaf;
+	struct vm_cursor front = *cur;
+
+	(void)vm_tree_prev(tree, &front); /* the header is in front of all */
+	leaf_close(leaf, 0);
+	MPASS(leaf->count > 0);
+	front.leaf->start[front.leaf->count] = leaf->start[0];
+	key_update(tree, cur, leaf->start[0]);
+	leaf_changed(tree, cur);
+	leaf_gap_grew(tree, &front, vm_cursor_gap_start(&front),
+	    vm_cursor_gap_end(&front));
+	cursor_settle(tree, cur, &front);
 }
 
 void
 vm_tree_remove(struct vm_tree *tree, struct vm_cursor *cur)
 {
-	struct vm_cursor front = *cur; /* the entry in front */
-	struct vm_leaf *leaf = cur->leaf;
-
 	KASSERT(vm_cursor_entry(cur) != NULL, "the header stays");
 
-	(void)vm_tree_prev(tree, &front); /* the header is in front of all */
-	leaf_close(leaf, cur->slot);
 	tree->count--;
 	if (cur->slot == 0) {
-		/* The gap in front of a leaf is the leaf's before. */
-		MPASS(leaf->count > 0);
-		front.leaf->start[front.leaf->count] = leaf->start[0];
-		key_update(tree, cur, leaf->start[0]);
-		leaf_changed(tree, cur);
+		remove_first(tree, cur);
+		return;
 	}
-	leaf_gap_grew(tree, &front, vm_cursor_gap_start(&front),
-	    vm_cursor_gap_end(&front));
-	cursor_settle(tree, cur, &front);
+	leaf_close(cur->leaf, cur->slot);
+	cur->slot--;
+	leaf_gap_grew(tree, cur, vm_cursor_gap_start(cur),
+	    vm_cursor_gap_end(cur));
+	if (cur->leaf->count < VM_TREE_MINFILL)
+		cursor_settle(tree, cur, cur);
 }
 
 void
@@ -725,31 +738,54 @@ vm_tree_split(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t addr,
 	tree->count++;
 }
 
-void
-vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur)
+/* The same across the border of two leaves. */
+static void
+merge_first(struct vm_tree *tree, struct vm_cursor *cur)
 {
-	struct vm_cursor front = *cur;
 	struct vm_map_entry *entry = vm_cursor_entry(cur);
 	struct vm_leaf *leaf = cur->leaf;
+	struct vm_cursor front = *cur;
 
 	(void)vm_tree_prev(tree, &front);
-	MPASS(entry != NULL && vm_cursor_entry(&front) != NULL);
+	MPASS(vm_cursor_entry(&front) != NULL);
 	MPASS(vm_cursor_gap_start(&front) == entry->start);
 
-	/* The survivor moves to the slot in front, and brings its gap along. */
+	/* The survivor moves to the leaf in front, and brings its gap along. */
 	entry->start = front.leaf->start[front.slot];
 	front.leaf->entry[front.slot] = entry;
 	front.leaf->end[front.slot] = entry->end;
-	leaf_close(leaf, cur->slot);
+	leaf_close(leaf, 0);
+	MPASS(leaf->count > 0);
+	front.leaf->start[front.leaf->count] = leaf->start[0];
+	key_update(tree, cur, leaf->start[0]);
+	leaf_changed(tree, cur);
+	leaf_changed(tree, &front);
+	cursor_settle(tree, cur, &front);
+}
+
+void
+vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	struct vm_map_entry *entry = vm_cursor_entry(cur);
+	struct vm_leaf *leaf = cur->leaf;
+
+	MPASS(entry != NULL);
+
 	tree->count--;
 	if (cur->slot == 0) {
-		MPASS(leaf->count > 0);
-		front.leaf->start[front.leaf->count] = leaf->start[0];
-		key_update(tree, cur, leaf->start[0]);
-		leaf_changed(tree, cur);
-		leaf_changed(tree, &front);
+		merge_first(tree, cur);
+		return;
 	}
-	cursor_settle(tree, cur, &front);
+	/* Only a gap of no length goes, so nothing above the leaf changes. */
+	leaf_close(leaf, cur->slot);
+	cur->slot--;
+	MPASS(leaf->entry[cur->slot] != NULL);
+	MPASS(leaf->end[cur->slot] == entry->start);
+	entry->start = leaf->start[cur->slot];
+	leaf->entry[cur->slot] = entry;
+	leaf->end[cur->slot] = entry->end;
+	if (leaf->count < VM_TREE_MINFILL)
+		cursor_settle(tree, cur, cur);
 }
 
 /* Life. */

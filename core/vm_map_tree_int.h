@@ -22,7 +22,7 @@
 #define VM_TREE_FANOUT  32
 #define VM_TREE_MINFILL (VM_TREE_FANOUT / 4) /* of all nodes but the root */
 #define VM_TREE_ALIGNS  3  /* page, smaller superpage, larger superpage */
-#define VM_TREE_DEPTH   12 /* index levels; 8^12 leaves do not fit anywhere */
+#define VM_TREE_DEPTH   10 /* index levels; 8^11 entries at the least */
 
 struct vm_leaf {
 	vm_offset_t end[VM_TREE_FANOUT];
@@ -56,14 +56,15 @@ struct vm_tree {
 	struct uma_zone leaves, nodes;
 };
 
-/* A place in the tree; any edit but through it makes it stale. */
+/*
+ * A place in the tree; any edit but through it makes it stale.  node[0] is the
+ * leaf's parent, and at[] the slots that lead down.
+ */
 struct vm_cursor {
 	struct vm_leaf *leaf;
-	unsigned slot;
-	struct {
-		struct vm_node *node;
-		unsigned slot;
-	} path[VM_TREE_DEPTH]; /* [0] is the leaf's parent */
+	struct vm_node *node[VM_TREE_DEPTH];
+	unsigned at[VM_TREE_DEPTH];
+	unsigned slot; /* in the leaf */
 };
 
 /* A gap that can hold `length` bytes at an address congruent to `phase`. */

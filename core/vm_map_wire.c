@@ -14,20 +14,23 @@
 /* One call: what is asked, and what it has set aside on the way. */
 struct wiring {
 	vm_offset_t start, end;
+	struct vm_map_range range; /* what is there, unless start is end */
 	bool outside; /* nothing is mapped where it starts, wherever clamped */
 	bool user;
 	bool holes_ok;
 	vm_prot_t need;     /* rights that an entry must have */
+	vm_size_t added;    /* bytes that become user-wired */
 	vm_size_t reserved; /* bytes of swap, for copies */
 	vm_size_t credit;   /* bytes the commit gives back: taken off already */
 	unsigned nobjects;  /* objects, for copies and for what has none */
 };
 
-static struct wiring
-wiring_make(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
+static void
+wiring_make(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags,
+    struct wiring *w)
 {
 	vm_map_clamp(map, &start, &end);
-	return (struct wiring){
+	*w = (struct wiring){
 	    .start = start,
 	    .end = end,
 	    .outside = start < map->tree.min || start == map->tree.max,
@@ -35,23 +38,25 @@ wiring_make(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 	    .holes_ok = (flags & VM_MAP_WIRE_HOLESOK) != 0,
 	    .need = (flags & VM_MAP_WIRE_WRITE) != 0 ? VM_PROT_WRITE : 0,
 	};
+	if (start < end)
+		vm_map_range_find(map, start, end, &w->range);
 }
 
-/* W1: the first entry concerned, if the range may begin like that. */
+/* W1: may the range begin like that? */
 static int
-wiring_begin(vm_map_t map, const struct wiring *w, struct vm_cursor *cur,
-    struct vm_map_entry **entryp)
+wiring_begin(vm_map_t map, const struct wiring *w)
 {
-	*entryp = NULL;
+	struct vm_cursor cur;
+	bool mapped;
+
 	if (w->outside)
-		return w->holes_ok ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
-	*entryp = vm_map_seek(map, w->start, cur);
-	if (*entryp != NULL)
-		return KERN_SUCCESS;
-	if (!w->holes_ok)
-		return KERN_INVALID_ADDRESS;
-	*entryp = vm_map_next(map, cur);
-	return KERN_SUCCESS;
+		mapped = false;
+	else if (w->start == w->end)
+		mapped = vm_map_seek(map, w->start, &cur) != NULL;
+	else
+		mapped =
+		    w->range.first != NULL && w->range.first->start <= w->start;
+	return mapped || w->holes_ok ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
 }
 
 /* W2: entries without the rights are passed over, like holes. */
@@ -63,13 +68,13 @@ wiring_skips(const struct wiring *w, const struct vm_map_entry *entry)
 	       (entry->protection & w->need) != w->need;
 }
 
-/* Is there a hole behind the entry at the cursor, before the range ends? */
+/* Is there a hole behind the entry, before the next one or the range's end? */
 static bool
-wiring_hole_behind(const struct wiring *w, const struct vm_cursor *cur)
+wiring_hole_behind(const struct wiring *w, const struct vm_map_entry *entry,
+    const struct vm_map_entry *next)
 {
-	vm_offset_t end = vm_cursor_gap_start(cur);
-
-	return end < w->end && end < vm_cursor_gap_end(cur);
+	return entry->end < w->end &&
+	       (next == NULL || entry->end < next->start);
 }
 
 /* The part of the entry that lies in the range. */
@@ -81,20 +86,6 @@ wiring_overlap(const struct wiring *w, const struct vm_map_entry *entry)
 	return MIN(entry->end, w->end) - MAX(entry->start, w->start);
 }
 
-/* The range may be cut out of this entry. */
-static int
-wiring_clip_check(vm_map_t map, const struct wiring *w,
-    const struct vm_map_entry *entry)
-{
-	int rv = KERN_SUCCESS;
-
-	if (entry->start < w->start)
-		rv = vm_map_clip_check(map, w->start);
-	if (rv == KERN_SUCCESS && entry->end > w->end)
-		rv = vm_map_clip_check(map, w->end);
-	return rv;
-}
-
 /* A wired page is there: wiring faults in what the entry allows. */
 static bool
 wiring_writes(const struct vm_map_entry *entry)
@@ -104,7 +95,7 @@ wiring_writes(const struct vm_map_entry *entry)
 
 /* What wiring one entry can be refused for, but for its place. */
 static int
-wire_check_entry(vm_map_t map, struct wiring *w, vm_size_t *addedp,
+wire_check_entry(vm_map_t map, struct wiring *w,
     const struct vm_map_entry *entry)
 {
 	bool was_user = (entry->eflags & MAP_ENTRY_USER_WIRED) != 0;
@@ -116,8 +107,8 @@ wire_check_entry(vm_map_t map, struct wiring *w, vm_size_t *addedp,
 		return w->holes_ok ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
 	if (w->user && !was_user) {
 		/* W5, and BUG-5: counted when it becomes user-wired. */
-		*addedp += bytes;
-		if (limit != 0 && map->user_wired + *addedp > limit)
+		w->added += bytes;
+		if (limit != 0 && map->user_wired + w->added > limit)
 			return KERN_RESOURCE_SHORTAGE;
 	}
 	if (entry->wired_count != 0)
@@ -144,31 +135,49 @@ wire_check_entry(vm_map_t map, struct wiring *w, vm_size_t *addedp,
 }
 
 /*
- * All that vm_map_wire() can refuse, in the kernel's order.  Swap that copies
- * need is reserved on the way; the caller gives it back on failure.
+ * Let `check` look at every entry of the range in turn, together with the one
+ * behind it; the first code that is not KERN_SUCCESS is the answer.  Cutting
+ * at either end is refused when that entry's turn comes, as the kernel does.
  */
 static int
-wire_check(vm_map_t map, struct wiring *w)
+wiring_check(vm_map_t map, struct wiring *w,
+    int (*check)(vm_map_t map, struct wiring *w,
+	const struct vm_map_entry *entry, const struct vm_map_entry *next))
 {
-	struct vm_map_entry *entry;
+	struct vm_map_entry *entry, *next;
 	struct vm_cursor cur;
-	vm_size_t added = 0;
 	int rv;
 
-	rv = wiring_begin(map, w, &cur, &entry);
+	rv = wiring_begin(map, w);
 	if (rv != KERN_SUCCESS || w->start == w->end)
 		return rv;
-	for (; entry != NULL && entry->start < w->end;
-	     entry = vm_map_next(map, &cur)) {
-		rv = wiring_clip_check(map, w, entry);
+	rv = vm_map_range_check_start(map, &w->range);
+	cur = w->range.cur;
+	for (entry = w->range.first; entry != NULL && rv == KERN_SUCCESS;
+	     entry = next) {
+		next = entry == w->range.last ? NULL : vm_map_next(map, &cur);
+		if (next == NULL)
+			rv = vm_map_range_check_end(map, &w->range);
 		if (rv == KERN_SUCCESS)
-			rv = wire_check_entry(map, w, &added, entry);
-		if (rv != KERN_SUCCESS)
-			return rv;
-		if (!w->holes_ok && wiring_hole_behind(w, &cur))
-			return KERN_INVALID_ADDRESS;
+			rv = check(map, w, entry, next);
 	}
-	return KERN_SUCCESS;
+	return rv;
+}
+
+/*
+ * What vm_map_wire() can refuse.  Swap that copies need is reserved on the
+ * way; the caller gives it back on failure.
+ */
+static int
+wire_check(vm_map_t map, struct wiring *w, const struct vm_map_entry *entry,
+    const struct vm_map_entry *next)
+{
+	int rv = wire_check_entry(map, w, entry);
+
+	if (rv == KERN_SUCCESS && !w->holes_ok &&
+	    wiring_hole_behind(w, entry, next))
+		rv = KERN_INVALID_ADDRESS;
+	return rv;
 }
 
 /* Count one wiring of an entry that lies in the range. */
@@ -212,25 +221,31 @@ unwire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry,
 	map->updates++;
 }
 
+/* Set aside what the commit needs. */
+static int
+wiring_reserve(vm_map_t map, const struct wiring *w, vm_object_t *sparep)
+{
+	if (w->start == w->end)
+		return KERN_SUCCESS;
+	return vm_map_range_reserve(map, &w->range, w->nobjects, sparep);
+}
+
 /* Cut the range out of its entries, apply, and merge what became alike. */
 static void
-wiring_commit(vm_map_t map, const struct wiring *w, vm_object_t *sparep,
+wiring_commit(vm_map_t map, struct wiring *w, vm_object_t *sparep,
     void (*apply)(vm_map_t map, const struct wiring *w,
 	struct vm_map_entry *entry, vm_object_t *sparep))
 {
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
 
-	entry = vm_map_seek_next(map, w->start, &cur);
-	if (entry != NULL && entry->start < w->start)
-		vm_map_clip_start(map, &cur, w->start, sparep);
-	for (; entry != NULL && entry->start < w->end;
-	     entry = vm_map_next(map, &cur)) {
-		vm_map_clip_end(map, &cur, w->end, sparep);
-		apply(map, w, entry, sparep);
-	}
+	if (w->start == w->end || w->range.first == NULL)
+		return;
+	vm_map_range_clip(map, &w->range, sparep);
+	VM_MAP_RANGE_FOREACH(map, &w->range, cur, entry)
+	apply(map, w, entry, sparep);
 	vm_object_spare_fini(sparep);
-	vm_map_merge_range(map, w->start, w->end);
+	vm_map_range_merge(map, &w->range);
 }
 
 void
@@ -241,9 +256,9 @@ vm_map_wire_new(vm_map_t map, vm_offset_t start, vm_offset_t end,
 
 	vm_map_assert_wlocked(map);
 
-	w = wiring_make(map, start, end,
-	    VM_MAP_WIRE_USER | VM_MAP_WIRE_NOHOLES);
-	if (wire_check(map, &w) == KERN_SUCCESS) {
+	wiring_make(map, start, end, VM_MAP_WIRE_USER | VM_MAP_WIRE_NOHOLES,
+	    &w);
+	if (wiring_check(map, &w, wire_check) == KERN_SUCCESS) {
 		MPASS(w.reserved == 0 && w.credit == 0 && w.nobjects <= 1);
 		wiring_commit(map, &w, sparep, wire_entry);
 	}
@@ -258,17 +273,11 @@ wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 
 	vm_map_assert_wlocked(map);
 
-	if (start == end)
-		return KERN_SUCCESS;
-	w = wiring_make(map, start, end, flags);
-	rv = wire_check(map, &w);
+	wiring_make(map, start, end, flags, &w);
+	rv = wiring_check(map, &w, wire_check);
 	vm_account_charge(map->account, w.credit);
-	if (rv == KERN_SUCCESS && w.start == w.end)
-		return rv;
 	if (rv == KERN_SUCCESS)
-		rv = vm_object_spare_add(map->pmap->arch, w.nobjects, &spare);
-	if (rv == KERN_SUCCESS)
-		rv = vm_map_reserve_clips(map, w.start, w.end, &spare);
+		rv = wiring_reserve(map, &w, &spare);
 	if (rv == KERN_SUCCESS) {
 		wiring_commit(map, &w, &spare, wire_entry);
 		return KERN_SUCCESS;
@@ -283,34 +292,25 @@ vm_map_wire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 {
 	int rv;
 
+	if (start == end)
+		return KERN_SUCCESS;
 	vm_map_lock(map);
 	rv = wire_locked(map, start, end, flags);
 	vm_map_unlock(map);
 	return rv;
 }
 
-/* All that vm_map_unwire() can refuse.  Pure. */
+/* What vm_map_unwire() can refuse.  Pure. */
 static int
-unwire_check(vm_map_t map, const struct wiring *w)
+unwire_check(vm_map_t map, struct wiring *w, const struct vm_map_entry *entry,
+    const struct vm_map_entry *next)
 {
-	struct vm_map_entry *entry;
-	struct vm_cursor cur;
-	int rv;
-
-	rv = wiring_begin(map, w, &cur, &entry);
-	if (rv != KERN_SUCCESS || w->start == w->end)
-		return rv;
-	for (; entry != NULL && entry->start < w->end;
-	     entry = vm_map_next(map, &cur)) {
-		rv = wiring_clip_check(map, w, entry);
-		if (rv != KERN_SUCCESS)
-			return rv;
-		if (!w->holes_ok && wiring_hole_behind(w, &cur))
-			return KERN_INVALID_ADDRESS;
-		/* W4 */
-		if (!w->user && entry_system_wired(entry) == 0)
-			return KERN_INVALID_ARGUMENT;
-	}
+	(void)map; /* unwiring has no limits */
+	if (!w->holes_ok && wiring_hole_behind(w, entry, next))
+		return KERN_INVALID_ADDRESS;
+	/* W4 */
+	if (!w->user && entry_system_wired(entry) == 0)
+		return KERN_INVALID_ARGUMENT;
 	return KERN_SUCCESS;
 }
 
@@ -324,11 +324,11 @@ vm_map_unwire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 	if (start == end)
 		return KERN_SUCCESS;
 	vm_map_lock(map);
-	w = wiring_make(map, start, end, flags);
-	rv = unwire_check(map, &w);
-	if (rv == KERN_SUCCESS && w.start < w.end)
-		rv = vm_map_reserve_clips(map, w.start, w.end, &spare);
-	if (rv == KERN_SUCCESS && w.start < w.end)
+	wiring_make(map, start, end, flags, &w);
+	rv = wiring_check(map, &w, unwire_check);
+	if (rv == KERN_SUCCESS)
+		rv = wiring_reserve(map, &w, &spare);
+	if (rv == KERN_SUCCESS)
 		wiring_commit(map, &w, &spare, unwire_entry);
 	vm_map_unlock(map);
 	return rv;
