@@ -201,10 +201,11 @@ check_insert_args(vm_map_t map, const struct vm_insert_args *args,
 	rv = check_aligned(machine->page_size, "offset", args->offset, whyp);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	if (args->offset + args->length < args->offset)
+	/* FreeBSD's vm_ooffset_t has a sign; coalescing adds to it. */
+	if (args->offset > (uint64_t)INT64_MAX - args->length)
 		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, "offset",
-		    "leave room for the length", args->offset,
-		    UINT64_MAX - args->length);
+		    "leave room for the length below 2^63", args->offset,
+		    (uint64_t)INT64_MAX - args->length);
 	rv = check_prot(args->prot, args->max, whyp);
 	if (rv != KERN_SUCCESS)
 		return rv;
