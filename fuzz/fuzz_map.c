@@ -59,16 +59,34 @@ note_rare(struct run *run, struct hf_runner *r, const struct hf_call *call,
 		*seen |= FUZZ_BIT(SEEN_SHARED);
 }
 
+/* May running out of entries fail an operation on any map? */
+static bool
+is_limited(struct run *run, struct hf_runner *r)
+{
+	struct vm_map_limits limits;
+
+	for (unsigned i = 0; i < HF_MAPS; i++) {
+		if (!r->maps[i].live)
+			continue;
+		vm_map_get_limits(run->core.maps[i], &limits);
+		if (limits.nentries != 0)
+			return true;
+	}
+	return false;
+}
+
 static bool
 before(void *arg, struct hf_runner *r, const struct hf_call *call)
 {
 	struct run *run = arg;
 
-	(void)r;
 	/* find_min may fail once and then succeed elsewhere, as it should;
 	   the model cannot tell which of its two passes was hit. */
-	if (call->op == HF_FIND_MIN)
+	if (call->op == HF_FIND_MIN) {
+		if (is_limited(run, r))
+			return false;
 		sim_fail_never(run->core.arch);
+	}
 	run->nfailed = run->core.arch != NULL ? sim_nfailed(run->core.arch) : 0;
 	return true;
 }
