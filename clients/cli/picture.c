@@ -15,7 +15,7 @@ picture_scale(const struct picture *picture, unsigned rows)
 			uint64_t size =
 			    picture->segs[i].end - picture->segs[i].start;
 
-			used += size / (scale * PICTURE_COLUMNS) + 1;
+			used += (size - 1) / (scale * PICTURE_COLUMNS) + 1;
 		}
 		if (used <= rows || used <= picture->nsegs)
 			return scale;

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every verb of `holdfast` against a daemon over invented memory.
+
+cli_verbs.py HOLDFASTD HOLDFAST: each verb's output, as text and as JSON, and
+each exit status that --help promises.  Needs neither root nor huge pages.
+"""
+import json
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+
+DAEMON, CLI = sys.argv[1:3]
+MIB = 1 << 20
+passed = failed = 0
+
+
+def check(name, good, detail=''):
+    global passed, failed
+    passed += bool(good)
+    failed += not good
+    print(('ok      ' if good else 'FAILED  ') + name)
+    if not good:
+        print('        ' + str(detail))
+
+
+class Daemon:
+    """Ready when the constructor returns; gone after stop()."""
+
+    def __init__(self, *options):
+        self.dir = tempfile.TemporaryDirectory(prefix='holdfast-cli-')
+        self.socket = str(pathlib.Path(self.dir.name) / 'socket')
+        ready, ours = os.pipe()
+        self.process = subprocess.Popen(
+            [DAEMON, '--socket', self.socket, '--backend', 'sim', '--pool',
+             '256M', '--ready-fd', str(ours), '--log-level', 'error',
+             '--user', str(os.getuid()), *options], pass_fds=[ours])
+        os.close(ours)
+        if not select.select([ready], [], [], 30)[0] or not os.read(ready, 99):
+            raise SystemExit('the daemon does not get ready')
+        os.close(ready)
+
+    def stop(self):
+        self.process.terminate()
+        check('daemon: SIGTERM ends it with 0', self.process.wait(30) == 0)
+        check('daemon: nothing is left', os.listdir(self.dir.name) == [])
+        self.dir.cleanup()
+
+    def run(self, *args, **kwargs):
+        return subprocess.run(
+            [CLI, '--socket', self.socket, *args], text=True, timeout=60,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+
+    def json(self, *args):
+        result = self.run(*args, '--json')
+        return result.returncode, json.loads(result.stdout)
+
+    def hold(self, *args):
+        """A verb that holds until interrupted, and its first output."""
+        process = subprocess.Popen(
+            [CLI, '--socket', self.socket, *args, '--json'], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        text = ''
+        while True:
+            text += process.stdout.readline()
+            try:
+                return process, json.loads(text)
+            except ValueError:
+                if process.poll() is not None:
+                    raise
+
+
+def interrupt(process, sig):
+    process.send_signal(sig)
+    process.communicate(timeout=30)
+    return process.returncode
+
+
+def status_and_pool(d):
+    rv, status = d.json('status')
+    check('status: JSON', rv == 0 and status['machine'] == 'x86_64'
+          and status['pool']['frames_total'] == 128
+          and status['pool']['simulated'], status)
+    text = d.run('status').stdout
+    check('status: text', 'pool      256 MiB: 128 frames of 2 MiB' in text
+          and 'degraded' in text, text)
+    rv, pool = d.json('pool')
+    check('pool: JSON', rv == 0 and pool['addresses_told']
+          and sum(r['end'] - r['start'] for r in pool['free']) == 256 * MIB,
+          pool)
+    text = d.run('pool').stdout
+    check('pool: picture', text.count('.' * 64) == 2, text)
+    text = d.run('pool', '--rows', '1').stdout
+    check('pool: rows', 'one character is 4 MiB' in text
+          and text.count('.' * 64) == 1, text)
+
+
+def alloc(d):
+    holder, buf = d.hold('alloc', '20M', '--align', '4M')
+    check('alloc: holds what was asked for', buf['size'] == 20 * MIB
+          and buf['pa'] % (4 * MIB) == 0 and buf['pin'] == 'none', buf)
+    text = d.run('pool').stdout
+    check('pool: shows it', text.count('#') == 10 + 1, text)  # and the legend
+    check('alloc: SIGINT ends it with 0', interrupt(holder, signal.SIGINT) == 0)
+    holder, _ = d.hold('alloc', '2M')
+    check('alloc: SIGTERM ends it with 0',
+          interrupt(holder, signal.SIGTERM) == 0)
+    rv, buf = d.json('alloc', '8K', '--zero', '--align', '32K', '--boundary',
+                     '1M', '--high', '0x108000000', '--type', 'devbuf',
+                     '--once')
+    check("alloc: the manual page's example", rv == 0
+          and buf['pa'] % (32 << 10) == 0
+          and buf['pa'] + 8192 <= 0x108000000, buf)
+    rv, error = d.json('alloc', '8K', '--high', '4M', '--once')
+    check('alloc: a refusal is 1 and an object', rv == 1
+          and error['error']['status'] == 'KERN_NO_SPACE'
+          and '0x100000000' in error['error']['message'], error)
+    result = d.run('alloc', '8M', '--exec', 'sh', '-c',
+                   'readlink /proc/self/fd/$HOLDFAST_FD; '
+                   'echo $HOLDFAST_SIZE $HOLDFAST_PA $HOLDFAST_PIN; exit 7')
+    check('alloc: --exec passes descriptor and numbers, ends as it did',
+          result.returncode == 7 and '/memfd:' in result.stdout
+          and '8388608 0x1' in result.stdout, result)
+    result = d.run('alloc', '2M', '--exec', 'sh', '-c', 'kill -9 $$')
+    check('alloc: --exec of what a signal ends', result.returncode == 137)
+    result = d.run('alloc', '2M', '--exec', '/nowhere')
+    check('alloc: --exec of nothing', result.returncode == 127)
+    rv, pool = d.json('status')
+    check('alloc: everything came back',
+          pool['pool']['frames_in_use'] == 0, pool)
+
+
+def maps(d):
+    rv, names = d.json('map', 'list')
+    check('map: none at first', rv == 0 and names == [])
+    holder, created = d.hold('map', 'create', 'shared')
+    low = created['min']
+    rv, found = d.json('map', 'find', 'shared', '4M', '--super')
+    check('map find: superpages', rv == 0 and found['start'] % (2 * MIB) == 0
+          and found['end'] - found['start'] == 4 * MIB, found)
+    rv, again = d.json('map', 'find', 'shared', '64K', '--prot', 'r')
+    check('map find: first fit', rv == 0 and again['start'] == found['end'])
+    rv, error = d.json('map', 'insert', 'shared', hex(low), '4K')
+    check('map insert: taken', rv == 1
+          and error['error']['status'] == 'KERN_NO_SPACE', error)
+    rv, _ = d.json('map', 'insert', 'shared', hex(low + 64 * MIB), '8K',
+                   '--base')
+    check('map insert: free', rv == 0)
+    rv, shown = d.json('map', 'show', 'shared')
+    kinds = [e['kind'] for e in shown['entries']]
+    check('map show: JSON', rv == 0 and len(kinds) == 3
+          and kinds[0] == 'super' and shown['entries'][1]['prot'] == 'r--',
+          shown)
+    text = d.run('map', 'show', 'shared').stdout
+    check('map show: text', '3 entries' in text and 'r-- rwx' in text, text)
+    rv, entry = d.json('map', 'lookup', 'shared', hex(low + 64 * MIB + 4096))
+    check('map lookup: the page', rv == 0 and entry['pindex'] == 1, entry)
+    rv, error = d.json('map', 'lookup', 'shared', hex(found['end']),
+                       '--access', 'w')
+    check('map lookup: protection', rv == 1
+          and error['error']['status'] == 'KERN_PROTECTION_FAILURE', error)
+    rv, room = d.json('map', 'findspace', 'shared', '1M')
+    check('map findspace', rv == 0 and room['start'] == again['end'], room)
+    check('map check', d.run('map', 'check', 'shared').returncode == 0)
+    rv, _ = d.json('map', 'delete', 'shared', hex(low), '4M')
+    rv, shown = d.json('map', 'show', 'shared')
+    check('map delete', len(shown['entries']) == 2, shown)
+    rv, names = d.json('map', 'list')
+    check('map list', [m['name'] for m in names] == ['shared'], names)
+    rv, error = d.json('map', 'create', 'shared')
+    check('map create: taken', rv == 1
+          and error['error']['status'] == 'HF_EXISTS', error)
+    check('map destroy', d.run('map', 'destroy', 'shared').returncode == 0)
+    rv, error = d.json('map', 'show', 'shared')
+    check('map show: unknown', rv == 1
+          and error['error']['status'] == 'HF_UNKNOWN_ID', error)
+    check('map create: SIGINT ends it', interrupt(holder, signal.SIGINT) == 0)
+
+
+def usage(d):
+    for args in (['alloc'], ['alloc', '1Q'], ['alloc', '1', '2'], ['nothing'],
+                 ['status', 'x'], ['pool', '--rows', '0'], ['map'],
+                 ['map', 'nothing'], ['map', 'find', 'a'], ['--nothing'],
+                 ['map', 'find', 'a', '1', '--space', 'x'], ['map', 'list', 'x'],
+                 ['map', 'create'], ['alloc', '1', '--exec'], []):
+        result = d.run(*args)
+        check('usage: holdfast ' + ' '.join(args), result.returncode == 2
+              and 'help' in result.stderr and result.stdout == '', result)
+    for verb in ([], ['status'], ['pool'], ['alloc'], ['map']):
+        result = d.run(*verb, '--help')
+        check('help: holdfast ' + ' '.join(verb), result.returncode == 0
+              and 'SYNOPSIS' in result.stdout and 'EXIT STATUS'
+              in result.stdout and max(map(len, result.stdout.split('\n')))
+              <= 80, result.stdout)
+    result = subprocess.run([CLI, '-s', '/nowhere/socket', 'status', '-j'],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    check('no daemon: 3', result.returncode == 3 and json.loads(
+        result.stdout)['error']['status'] == 'ENOENT', result)
+
+
+def dark():
+    """A tenant that is not told addresses."""
+    d = Daemon()
+    rv, pool = d.json('pool')
+    check('dark pool: counts only', rv == 0 and not pool['addresses_told']
+          and 'free' not in pool, pool)
+    text = d.run('pool').stdout
+    check('dark pool: bar', '.' * 64 in text and 'not told' in text, text)
+    rv, buf = d.json('alloc', '2M', '--once')
+    check('dark alloc: no address', rv == 0 and 'pa' not in buf, buf)
+    holder, _ = d.hold('alloc', '2M')
+    d.process.kill()
+    d.process.wait()
+    holder.communicate(timeout=30)
+    check('hold: 3 when the daemon goes away', holder.returncode == 3)
+    os.path.exists(d.socket) and os.unlink(d.socket)
+    d.dir.cleanup()
+
+
+daemon = Daemon('--allow-addresses', 'all')
+for case in (status_and_pool, alloc, maps, usage):
+    case(daemon)
+daemon.stop()
+dark()
+print(f'{passed} passed, {failed} failed, 0 skipped')
+sys.exit(failed != 0)
