@@ -96,15 +96,12 @@ run_read(struct run_ref *run)
 static bool
 run_first(struct phys_domain *domain, unsigned zone, struct run_ref *run)
 {
-	uint64_t zones;
+	unsigned zones = domain->used >> zone << zone;
 
-	if (zone >= PHYS_NZONES)
-		return false;
-	zones = domain->used & -(UINT64_C(1) << zone);
 	if (zones == 0)
 		return false;
 	run->domain = domain;
-	run->zone = (unsigned)__builtin_ctzll(zones);
+	run->zone = (unsigned)__builtin_ctz(zones);
 	(void)rt_seek(run_tree(run), 0, &run->path); /* it is not empty */
 	run_read(run);
 	return true;
@@ -144,7 +141,7 @@ run_insert(struct vm_phys *phys, struct phys_domain *domain, vm_paddr_t start,
 	unsigned zone = phys_zone(end - 1);
 
 	rt_insert(&phys->store, &domain->rt[zone], start, end);
-	domain->used |= UINT64_C(1) << zone;
+	domain->used |= 1u << zone;
 	phys->nruns++;
 }
 
@@ -168,7 +165,7 @@ run_delete(struct vm_phys *phys, struct run_ref *run)
 
 	rt_delete(&phys->store, rt, &run->path);
 	if (rt->height == 0)
-		run->domain->used &= ~(UINT64_C(1) << run->zone);
+		run->domain->used &= ~(1u << run->zone);
 	phys->nruns--;
 }
 
@@ -307,12 +304,19 @@ domain_reserve(struct vm_phys *phys, int d)
 }
 
 /* The zones from that of the first byte to that of the last. */
-static uint64_t
+static unsigned
 zones_of(vm_paddr_t start, vm_paddr_t end)
 {
-	uint64_t upto = (UINT64_C(2) << phys_zone(end - 1)) - 1;
+	unsigned first = phys_zone(start), last = phys_zone(end - 1);
 
-	return upto & -(UINT64_C(1) << phys_zone(start));
+	return (2u << last) - (1u << first);
+}
+
+static vm_size_t
+bytes_above_4g(vm_paddr_t start, vm_paddr_t end)
+{
+	start = MAX(start, UINT64_C(1) << 32);
+	return end > start ? end - start : 0;
 }
 
 static bool
@@ -354,7 +358,8 @@ vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 {
 	struct phys_seg *seg;
 	struct around around;
-	uint64_t zones, fresh;
+	uint64_t fresh;
+	unsigned zones;
 	int rv;
 
 	if (range_check(phys, start, end) != KERN_SUCCESS || domain < 0 ||
@@ -367,7 +372,7 @@ vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 	if (rv != KERN_SUCCESS)
 		return rv;
 	zones = zones_of(start, end);
-	fresh = (uint64_t)__builtin_popcountll(
+	fresh = (uint64_t)__builtin_popcount(
 	    zones & ~phys->domains[domain]->possible);
 	rv = rt_store_reserve(&phys->store, phys->nruns + phys->ntaken + 1,
 	    phys->ntrees + fresh);
@@ -381,6 +386,7 @@ vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 	phys->ndomains = MAX(phys->ndomains, domain + 1);
 	phys->ntrees += fresh;
 	phys->total += end - start;
+	phys->above_4g += bytes_above_4g(start, end);
 	seg = seg_enter(phys, seg, start, end, domain, owner);
 	(void)look_around(phys, seg, start, end, &around); /* nothing is free */
 	run_release(phys, seg, start, end, &around);
@@ -472,6 +478,7 @@ vm_phys_remove_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 		(void)run_holding(phys, seg, start, upto, &run); /* checked */
 		run_carve(phys, &run, start, upto);
 		phys->total -= upto - start;
+		phys->above_4g -= bytes_above_4g(start, upto);
 		seg_carve(phys, seg, start, upto, &spare);
 		start = upto;
 	}
@@ -539,48 +546,55 @@ query_init(const struct vm_phys *phys, const struct contig_req *req,
 	       query->high - query->low >= query->size;
 }
 
+/*
+ * Is memory below 4 GiB worth saving for those who need it?  As FreeBSD has
+ * it: where there is a lot above.
+ */
 static bool
-domain_find(struct vm_phys *phys, int d, unsigned zone,
+low_is_scarce(const struct vm_phys *phys)
+{
+	return phys->above_4g > UINT64_C(64) << 30;
+}
+
+/* The trees of zones [first, last], high ones first, of one or all domains. */
+static bool
+zones_find(struct vm_phys *phys, int only, unsigned first, unsigned last,
     const struct phys_query *query, struct run_ref *run, vm_paddr_t *pap)
 {
-	struct phys_domain *domain = phys->domains[d];
+	struct phys_tree trees[PHYS_NZONES * VM_PHYS_DOMAINS];
+	const struct phys_tree *tree;
+	unsigned ntrees = 0;
 
-	if (domain == NULL || (domain->used >> zone & 1) == 0 ||
-	    !rt_find(&domain->rt[zone], &phys->store, query,
-		phys_zone_top(zone), &run->path, pap))
+	for (unsigned z = last + 1; z-- > first;)
+		for (int d = phys->ndomains; d-- > 0;) {
+			struct phys_domain *domain = phys->domains[d];
+
+			if (domain == NULL || (only >= 0 && only != d) ||
+			    (domain->used >> z & 1) == 0)
+				continue;
+			trees[ntrees++] = (struct phys_tree){&domain->rt[z],
+			    domain, z, phys_zone_top(z)};
+		}
+	if (ntrees == 0 || !phys_search(trees, ntrees, &phys->store, query,
+			       &tree, &run->path, pap))
 		return false;
-	run->domain = domain;
-	run->zone = zone;
+	run->domain = tree->domain;
+	run->zone = tree->zone;
 	run_read(run);
 	return true;
 }
 
-/*
- * From the highest zone down, so that low memory is spent last; in a zone the
- * highest domain first.
- */
+/* Low memory is spent last: below 16 MiB always, below 4 GiB if scarce. */
 static bool
 phys_find(struct vm_phys *phys, int only, const struct phys_query *query,
     struct run_ref *run, vm_paddr_t *pap)
 {
-	int first = only >= 0 ? only : 0;
-	int last = only >= 0 ? only : phys->ndomains - 1;
-	uint64_t zones = 0;
-
-	for (int d = first; d <= last; d++)
-		if (phys->domains[d] != NULL)
-			zones |= phys->domains[d]->used;
-	/* Runs of lower zones end below the window. */
-	zones &= -(UINT64_C(1) << phys_zone(query->low));
-	while (zones != 0) {
-		unsigned zone = 63 - (unsigned)__builtin_clzll(zones);
-
-		for (int d = last; d >= first; d--)
-			if (domain_find(phys, d, zone, query, run, pap))
-				return true;
-		zones &= ~(UINT64_C(1) << zone);
-	}
-	return false;
+	if (low_is_scarce(phys))
+		return zones_find(phys, only, 2, 2, query, run, pap) ||
+		       zones_find(phys, only, 1, 1, query, run, pap) ||
+		       zones_find(phys, only, 0, 0, query, run, pap);
+	return zones_find(phys, only, 1, 2, query, run, pap) ||
+	       zones_find(phys, only, 0, 0, query, run, pap);
 }
 
 int

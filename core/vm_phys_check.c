@@ -238,7 +238,7 @@ static const char *
 check_segs(struct vm_phys *phys)
 {
 	struct phys_seg *seg, *next;
-	vm_size_t total = 0;
+	vm_size_t total = 0, above = 0;
 	uint64_t nsegs = 0;
 
 	for (seg = phys_seg_next(phys, 0); seg != NULL; seg = next) {
@@ -250,9 +250,12 @@ check_segs(struct vm_phys *phys)
 		    next->domain == seg->domain && next->owner == seg->owner)
 			return "[phys.seg] segments that should be one";
 		total += seg->end - seg->start;
+		if (seg->end > UINT64_C(1) << 32)
+			above += seg->end - MAX(seg->start, UINT64_C(1) << 32);
 		nsegs++;
 	}
-	if (total != phys->total || nsegs != phys->nsegs)
+	if (total != phys->total || above != phys->above_4g ||
+	    nsegs != phys->nsegs)
 		return "[phys.count] segments";
 	return NULL;
 }

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The search: which run of a tree, and which place in it.
+ * The search: which run of which tree, and which place in it.
  *
- * Three stages, each a bounded descent that prefers high addresses:
+ * Three stages, each a bounded descent in every tree, from high addresses:
  *
- *	1. plain requests: the smallest class of lengths that has a run,
+ *	1. plain requests: the smallest classes of lengths that have a run,
  *	2. any run whose length alone guarantees a fit,
  *	3. every run whose length does not rule a fit out.
  *
- * The third makes the search exact.  For a plain request, and for an alignment
- * that the tree keeps a measure for, it never visits a run in vain but at the
- * two edges of the window.
+ * The third makes the search exact.  It never visits a run in vain but at the
+ * two edges of the window, except for alignments of more than 512 pages and
+ * for boundaries that some run which is long enough straddles.
+ *
+ * The choice depends on what is free and on nothing else: not on the shape of
+ * the trees, nor on the order in which runs came to be.
  */
 
 #include <string.h>
@@ -19,7 +22,8 @@
 #include "core/kassert.h"
 #include "core/vm_phys_int.h"
 
-#define CLASS_TRIES 3 /* runs looked at in stage 1 */
+#define CLASS_TRIES 3  /* classes looked at in stage 1 */
+#define RUN_TRIES   16 /* runs of each */
 
 /* [pa, pa + size) has no multiple of the boundary inside. */
 static bool
@@ -272,16 +276,51 @@ node_hunt(struct hunt *h, void *node, unsigned depth)
 	return false;
 }
 
-/* Stage 1: the smallest classes, one run of each. */
-static bool
-hunt_classes(struct rt *rt, struct hunt *h, uint64_t npages)
-{
-	uint64_t classes = rt->sum.classes & -(UINT64_C(1) << rt_class(npages));
+/* Where all stages look, and what the last one found. */
+struct search {
+	const struct phys_tree *trees[PHYS_NZONES * VM_PHYS_DOMAINS];
+	unsigned ntrees;
+	const struct phys_tree *found;
+	struct hunt hunt;
+};
 
-	for (unsigned i = 0; i < CLASS_TRIES && classes != 0; i++) {
-		h->class = (unsigned)__builtin_ctzll(classes);
-		h->tries = 1;
+static bool
+hunt_trees(struct search *s)
+{
+	struct hunt *h = &s->hunt;
+
+	for (unsigned i = 0; i < s->ntrees; i++) {
+		struct rt *rt = s->trees[i]->rt;
+		unsigned tries = h->tries;
+
+		if (h->class < RT_NCLASS
+			? (rt->sum.classes >> h->class & 1) == 0
+			: rt_sum_max(&rt->sum, h->level) < h->want)
+			continue;
+		h->height = rt->height;
+		h->bounded = h->query->low > rt_first(rt) ||
+			     h->query->high < s->trees[i]->top;
+		s->found = s->trees[i];
 		if (node_hunt(h, rt->root, 0))
+			return true;
+		h->tries = tries;
+	}
+	return false;
+}
+
+/* Stage 1: the smallest classes, some runs of each. */
+static bool
+hunt_classes(struct search *s, uint64_t npages)
+{
+	uint64_t classes = 0;
+
+	for (unsigned i = 0; i < s->ntrees; i++)
+		classes |= s->trees[i]->rt->sum.classes;
+	classes &= -(UINT64_C(1) << rt_class(npages));
+	for (unsigned i = 0; i < CLASS_TRIES && classes != 0; i++) {
+		s->hunt.class = (unsigned)__builtin_ctzll(classes);
+		s->hunt.tries = RUN_TRIES;
+		if (hunt_trees(s))
 			return true;
 		classes &= classes - 1;
 	}
@@ -290,48 +329,59 @@ hunt_classes(struct rt *rt, struct hunt *h, uint64_t npages)
 
 /* Stages 2 and 3: any run with max[level] of at least `npages`. */
 static bool
-hunt_level(struct rt *rt, struct hunt *h, unsigned level, uint64_t npages)
+hunt_level(struct search *s, unsigned level, uint64_t npages)
 {
-	h->class = RT_NCLASS;
-	h->level = level;
-	h->want = (int16_t)MIN(npages, RT_MAX);
-	h->tries = UINT32_MAX;
-	return rt_sum_max(&rt->sum, level) >= h->want &&
-	       node_hunt(h, rt->root, 0);
+	s->hunt.class = RT_NCLASS;
+	s->hunt.level = level;
+	s->hunt.want = (int16_t)MIN(npages, RT_MAX);
+	s->hunt.tries = UINT32_MAX;
+	return hunt_trees(s);
+}
+
+/* Could the tree have a run that fits? */
+static bool
+tree_hopeful(const struct phys_tree *tree, const struct phys_query *query,
+    unsigned level, uint64_t npages)
+{
+	return tree->rt->height > 0 &&
+	       rt_sum_max(&tree->rt->sum, level) >=
+		   (int16_t)MIN(npages, RT_MAX) &&
+	       rt_first(tree->rt) < query->high && tree->top > query->low;
 }
 
 bool
-rt_find(struct rt *rt, const struct rt_store *store,
-    const struct phys_query *query, vm_paddr_t top, struct rt_path *path,
-    vm_paddr_t *pap)
+phys_search(const struct phys_tree *trees, unsigned ntrees,
+    const struct rt_store *store, const struct phys_query *query,
+    const struct phys_tree **treep, struct rt_path *path, vm_paddr_t *pap)
 {
-	struct hunt h = {
-	    .query = query,
-	    .height = rt->height,
-	    .path = path,
-	};
 	uint64_t npages = query->size >> store->page_shift;
 	uint64_t align = query->alignment >> store->page_shift;
 	unsigned log, level;
+	struct search s;
 	bool found;
 
 	MPASS(query->size > 0 && query->low < query->high && align > 0);
+	MPASS(ntrees <= nitems(s.trees));
 
 	log = (unsigned)__builtin_ctzll(align);
 	level = MIN(log, RT_LEVELS - 1u);
-	if (rt->height == 0 ||
-	    rt_sum_max(&rt->sum, level) < (int16_t)MIN(npages, RT_MAX) ||
-	    rt_first(rt) >= query->high)
+	s.hunt = (struct hunt){.query = query, .path = path};
+	s.ntrees = 0;
+	for (unsigned i = 0; i < ntrees; i++)
+		if (tree_hopeful(&trees[i], query, level, npages))
+			s.trees[s.ntrees++] = &trees[i];
+	if (s.ntrees == 0)
 		return false;
-	h.bounded = query->low > rt_first(rt) || query->high < top;
-	found = align == 1 && hunt_classes(rt, &h, npages);
+	found = align == 1 && hunt_classes(&s, npages);
 	/* Of two halves that a boundary parts, one is long enough. */
 	if (!found && query->boundary > query->alignment && log == level &&
 	    2 * npages < RT_MAX)
-		found = hunt_level(rt, &h, level, 2 * npages);
+		found = hunt_level(&s, level, 2 * npages);
 	if (!found)
-		found = hunt_level(rt, &h, level, npages);
-	if (found)
-		*pap = h.pa;
-	return found;
+		found = hunt_level(&s, level, npages);
+	if (!found)
+		return false;
+	*treep = s.found;
+	*pap = s.hunt.pa;
+	return true;
 }

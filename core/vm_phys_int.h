@@ -82,17 +82,15 @@ struct rt_store {
 };
 
 /*
- * A zone is the addresses with the same highest bit (all below 16 MiB are one),
- * because devices' address masks are powers of two.  A run belongs to the zone
- * of its last byte.
+ * Zones end where the common devices' address masks do: at 16 MiB, at 4 GiB,
+ * nowhere.  A run belongs to the zone of its last byte.
  */
-#define PHYS_ZONE_SHIFT 24
-#define PHYS_NZONES     (64 - PHYS_ZONE_SHIFT + 1)
+#define PHYS_NZONES 3
 
 struct phys_domain {
 	struct rt rt[PHYS_NZONES];
-	uint64_t used;     /* zones whose tree is not empty */
-	uint64_t possible; /* zones that a segment ever reached */
+	unsigned used;     /* bits: zones whose tree is not empty */
+	unsigned possible; /* bits: zones that a segment ever reached */
 	vm_size_t free;    /* bytes */
 };
 
@@ -113,6 +111,7 @@ struct vm_phys {
 	struct phys_seg *segs; /* treap */
 	struct phys_seg *hint; /* segment of the last free, or NULL */
 	vm_size_t total, free; /* bytes */
+	vm_size_t above_4g;    /* bytes of segments above 4 GiB */
 	uint64_t nsegs, nruns;
 	uint64_t ntaken; /* runs handed out, to come back in one piece each */
 	uint64_t ntrees; /* bits in all `possible` words */
@@ -179,10 +178,21 @@ bool contig_fit_low(const struct phys_query *query, vm_paddr_t start,
 bool contig_fit(const struct phys_query *query, vm_paddr_t start,
     vm_paddr_t end, vm_paddr_t *pap);
 
-/* Search one tree, no run of which ends above `top`. */
-bool rt_find(struct rt *rt, const struct rt_store *store,
-    const struct phys_query *query, vm_paddr_t top, struct rt_path *path,
-    vm_paddr_t *pap);
+/* A tree to look in.  No run of it ends above `top`. */
+struct phys_tree {
+	struct rt *rt;
+	struct phys_domain *domain;
+	unsigned zone;
+	vm_paddr_t top;
+};
+
+/*
+ * Search the trees, of two that will do the first.  true: *treep is the one,
+ * *path the run in it and *pap the place in that.
+ */
+bool phys_search(const struct phys_tree *trees, unsigned ntrees,
+    const struct rt_store *store, const struct phys_query *query,
+    const struct phys_tree **treep, struct rt_path *path, vm_paddr_t *pap);
 
 /* Segments: core/vm_phys_seg.c. */
 
@@ -205,16 +215,15 @@ rt_first(const struct rt *rt)
 static inline unsigned
 phys_zone(vm_paddr_t last)
 {
-	if (last >> PHYS_ZONE_SHIFT == 0)
-		return 0;
-	return 64 - PHYS_ZONE_SHIFT - (unsigned)__builtin_clzll(last);
+	return (unsigned)(last >> 24 != 0) + (unsigned)(last >> 32 != 0);
 }
 
 /* Where a zone ends; of the last, its last byte. */
 static inline vm_paddr_t
 phys_zone_top(unsigned zone)
 {
-	return zone + 1 == PHYS_NZONES
-		   ? UINT64_MAX
-		   : UINT64_C(1) << (PHYS_ZONE_SHIFT + zone);
+	static const vm_paddr_t tops[PHYS_NZONES] = {UINT64_C(1) << 24,
+	    UINT64_C(1) << 32, UINT64_MAX};
+
+	return tops[zone];
 }

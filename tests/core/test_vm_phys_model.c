@@ -143,7 +143,7 @@ TEST(vm_phys_find_contig__is_exact_for_every_pattern_of_ten_pages)
 
 TEST(vm_phys_find_contig__is_exact_across_a_zone_border)
 {
-	every_pattern((UINT64_C(1) << PHYS_ZONE_SHIFT) - 6 * PAGE);
+	every_pattern(phys_zone_top(0) - 6 * PAGE);
 }
 
 /* Random sequences. */
@@ -332,9 +332,14 @@ TEST(vm_phys__agrees_with_the_model_on_random_sequences)
 	random_world(UINT64_C(0x100000), 256, test_ops(6000));
 }
 
-TEST(vm_phys__agrees_with_the_model_on_three_zones)
+TEST(vm_phys__agrees_with_the_model_across_16_mib)
 {
-	random_world((UINT64_C(1) << 25) - 900 * PAGE, 1024, test_ops(3000));
+	random_world(phys_zone_top(0) - 500 * PAGE, 1024, test_ops(3000));
+}
+
+TEST(vm_phys__agrees_with_the_model_across_4_gib)
+{
+	random_world(phys_zone_top(1) - 500 * PAGE, 1024, test_ops(3000));
 }
 
 TEST(vm_phys__agrees_with_the_model_when_trees_are_deep)
