@@ -150,7 +150,7 @@ zone_grow(struct uma_zone *zone)
 }
 
 int
-uma_zone_reserve(struct uma_zone *zone, size_t n)
+uma_zone_reserve_slow(struct uma_zone *zone, size_t n)
 {
 	const struct arch *arch = zone->uz_arch;
 

@@ -42,7 +42,15 @@ void uma_zone_fini(struct uma_zone *zone);
  * Make sure that the next `n` uma_zalloc_reserved() succeed.
  * KERN_RESOURCE_SHORTAGE: no memory, or arch->ops->inject said so.
  */
-int uma_zone_reserve(struct uma_zone *zone, size_t n);
+int uma_zone_reserve_slow(struct uma_zone *zone, size_t n);
+
+static inline int
+uma_zone_reserve(struct uma_zone *zone, size_t n)
+{
+	if (zone->uz_nfree >= n && zone->uz_arch->ops->inject == NULL)
+		return 0; /* KERN_SUCCESS */
+	return uma_zone_reserve_slow(zone, n);
+}
 
 /* Take one item out of the reserve.  Its contents are undefined. */
 void *uma_zalloc_reserved(struct uma_zone *zone);

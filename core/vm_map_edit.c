@@ -16,28 +16,23 @@
 static uint32_t
 eflags_from_cow(int cow)
 {
-	static const struct {
-		int cow;
-		uint32_t eflags;
-	} table[] = {
-	    {MAP_COPY_ON_WRITE, MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY},
-	    {MAP_NOFAULT, MAP_ENTRY_NOFAULT},
-	    {MAP_DISABLE_SYNCER, MAP_ENTRY_NOSYNC},
-	    {MAP_CREATE_GUARD, MAP_ENTRY_GUARD},
-	    {MAP_DISABLE_COREDUMP, MAP_ENTRY_NOCOREDUMP},
-	    {MAP_WRITECOUNT, MAP_ENTRY_WRITECNT},
-	    {MAP_STACK_AREA, MAP_ENTRY_GROWS_DOWN},
-	    {MAP_CREATE_STACK_GAP, MAP_ENTRY_STACK_GAP},
-	    {MAP_VN_EXEC, MAP_ENTRY_VN_EXEC},
-	};
-	uint32_t eflags = 0, boundary;
+	uint32_t boundary = (uint32_t)(cow & MAP_SPLIT_BOUNDARY_MASK) >>
+			    MAP_SPLIT_BOUNDARY_SHIFT;
+	uint32_t eflags = boundary << MAP_ENTRY_SPLIT_BOUNDARY_SHIFT;
 
-	for (size_t i = 0; i < nitems(table); i++)
-		if ((cow & table[i].cow) != 0)
-			eflags |= table[i].eflags;
-	boundary = (uint32_t)(cow & MAP_SPLIT_BOUNDARY_MASK) >>
-		   MAP_SPLIT_BOUNDARY_SHIFT;
-	return eflags | boundary << MAP_ENTRY_SPLIT_BOUNDARY_SHIFT;
+#define COW_BIT(from, to) (((cow & (from)) != 0) ? (uint32_t)(to) : 0)
+	eflags |=
+	    COW_BIT(MAP_COPY_ON_WRITE, MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY);
+	eflags |= COW_BIT(MAP_NOFAULT, MAP_ENTRY_NOFAULT);
+	eflags |= COW_BIT(MAP_DISABLE_SYNCER, MAP_ENTRY_NOSYNC);
+	eflags |= COW_BIT(MAP_CREATE_GUARD, MAP_ENTRY_GUARD);
+	eflags |= COW_BIT(MAP_DISABLE_COREDUMP, MAP_ENTRY_NOCOREDUMP);
+	eflags |= COW_BIT(MAP_WRITECOUNT, MAP_ENTRY_WRITECNT);
+	eflags |= COW_BIT(MAP_STACK_AREA, MAP_ENTRY_GROWS_DOWN);
+	eflags |= COW_BIT(MAP_CREATE_STACK_GAP, MAP_ENTRY_STACK_GAP);
+	eflags |= COW_BIT(MAP_VN_EXEC, MAP_ENTRY_VN_EXEC);
+#undef COW_BIT
+	return eflags;
 }
 
 /* I5: the split boundary, if any, fits the machine and the range. */
@@ -154,15 +149,15 @@ static bool
 coalesce_agrees(vm_map_t map, const struct vm_map_entry *prev,
     const struct vm_map_new *new, bool charged)
 {
-	uint32_t eflags = eflags_from_cow(new->cow);
 	struct vm_account *cred = charged ? map->account : NULL;
+	uint32_t eflags;
 
-	if (prev == NULL || prev->end != new->start || new->object != NULL)
+	if (prev == NULL || prev->end != new->start || new->object != NULL ||
+	    (new->cow &(MAP_STACK_AREA | MAP_VN_EXEC | MAP_CREATE_STACK_GAP)) !=
+		0)
 		return false;
+	eflags = eflags_from_cow(new->cow);
 	if ((prev->eflags & ~(uint32_t)MAP_ENTRY_USER_WIRED) != eflags)
-		return false;
-	if ((eflags & (MAP_ENTRY_GROWS_DOWN | MAP_ENTRY_VN_EXEC |
-			  MAP_ENTRY_STACK_GAP)) != 0)
 		return false;
 	if (prev->cred == charged)
 		return true;

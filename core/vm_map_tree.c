@@ -144,21 +144,29 @@ leaf_gap_grew(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t start,
 		column_update(tree, cur, 1, fit);
 }
 
-/* The only change in the leaf at the cursor: what was a gap like `was` shrank.
+/*
+ * The only change in the leaf at the cursor: a gap that could hold `was` was
+ * filled by the entry there, which leaves a gap on either side.  The column
+ * stays if that gap did not make it, or if one of the two still does.
  */
 static void
-leaf_gap_shrank(struct vm_tree *tree, struct vm_cursor *cur, struct vm_fit was)
+leaf_gap_filled(struct vm_tree *tree, struct vm_cursor *cur, struct vm_fit was)
 {
-	struct vm_fit old;
+	const struct vm_leaf *leaf = cur->leaf;
+	struct vm_fit old, front, behind;
+	bool stays = true;
 
 	if (tree->height == 0)
 		return;
 	old = column_get(cur->node[0], cur->at[0]);
+	front = gap_fit(tree, leaf->end[cur->slot - 1], leaf->start[cur->slot]);
+	behind =
+	    gap_fit(tree, vm_cursor_gap_start(cur), vm_cursor_gap_end(cur));
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		if (was.pages[a] >= old.pages[a]) {
-			column_update(tree, cur, 1, leaf_fit(tree, cur->leaf));
-			return;
-		}
+		stays &= was.pages[a] < old.pages[a] ||
+			 MAX(front.pages[a], behind.pages[a]) == old.pages[a];
+	if (!stays)
+		column_update(tree, cur, 1, leaf_fit(tree, cur->leaf));
 }
 
 /* The first entry of the cursor's leaf now starts at `key`. */
@@ -441,7 +449,7 @@ vm_tree_insert(struct vm_tree *tree, struct vm_cursor *cur,
 	leaf->end[slot] = entry->end;
 	leaf->entry[slot] = entry;
 	tree->count++;
-	leaf_gap_shrank(tree, cur, was);
+	leaf_gap_filled(tree, cur, was);
 }
 
 /* Shrinking. */
