@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# test_fwd.sh HF_DPDK_FWD [null|ring]: the program as root, as a uid with no
-# capability, and where it has to fail.  Needs $HOLDFAST_SOCKET.
+# test_fwd.sh HF_DPDK_FWD null|ring HOLDFAST: the program as root, as a uid with
+# no capability, killed, and where it has to fail.  Needs $HOLDFAST_SOCKET.
 set -u
 
 fwd=$1
 ports=$2
+holdfast=$3
 here=$(dirname "$0")
 out=$(mktemp)
 err=$(mktemp)
@@ -56,6 +57,28 @@ run 0 "$here/as_nobody.sh" "$fwd" $small
 has 'uid 65534'
 has '2047 of 2047 mbufs carry the physical address that holdfast gave'
 has 'all as it should be'
+
+# Killed with packets on their way: the pool has everything back.
+free_bytes() {
+	"$holdfast" pool --json | grep '"free_bytes"'
+}
+before=$(free_bytes)
+"$fwd" $small --packets 1T >"$out" 2>"$err" &
+pid=$!
+while [ "$(free_bytes)" = "$before" ] && kill -0 $pid 2>/dev/null; do
+	sleep 0.05
+done
+kill -KILL $pid || fault "it ended by itself"
+wait $pid
+tries=0
+while [ "$(free_bytes)" != "$before" ]; do
+	tries=$((tries + 1))
+	if [ $tries -gt 200 ]; then
+		fault "after a kill: $(free_bytes) instead of $before"
+		break
+	fi
+	sleep 0.05
+done
 
 # What cannot work says so.
 run 1 "$fwd" --size 1T
