@@ -413,6 +413,22 @@ map_check_cut(struct map *map, vm_offset_t at, const char *arg,
 	    arg, (unsigned long long)frame, (unsigned long long)at);
 }
 
+/* Does one entry reach over both ends, so that two are left of it? */
+static bool
+map_delete_splits(struct map *map, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry_info info = {0};
+	vm_map_entry_t entry;
+	bool found;
+
+	vm_map_lock_read(map->vm);
+	found = vm_map_lookup_entry(map->vm, start, &entry);
+	if (found)
+		vm_map_entry_info(entry, &info);
+	vm_map_unlock_read(map->vm);
+	return found && info.start < start && end < info.end;
+}
+
 int
 map_delete_check(struct map *map, vm_offset_t start, vm_offset_t end,
     struct answer *answer)
@@ -426,7 +442,8 @@ map_delete_check(struct map *map, vm_offset_t start, vm_offset_t end,
 	rv = map_check_cut(map, start, "start", answer);
 	if (rv == KERN_SUCCESS)
 		rv = map_check_cut(map, end, "end", answer);
-	if (rv == KERN_SUCCESS)
+	/* A tenant at its limit can still make room. */
+	if (rv == KERN_SUCCESS && map_delete_splits(map, start, end))
 		rv = map_afford(map, 0, answer);
 	return rv;
 }
