@@ -268,6 +268,20 @@ open_standard_fds(void)
 		(void)close(fd);
 }
 
+/* Nothing that was inherited by accident, but what --ready-fd names. */
+static void
+close_inherited_fds(int keep)
+{
+	unsigned first = STDERR_FILENO + 1;
+
+	if (keep > STDERR_FILENO) {
+		if ((unsigned)keep > first)
+			(void)close_range(first, (unsigned)keep - 1, 0);
+		first = (unsigned)keep + 1;
+	}
+	(void)close_range(first, ~0u, 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -288,6 +302,7 @@ main(int argc, char **argv)
 		config_fini(&daemon.config);
 		return 2;
 	}
+	close_inherited_fds(daemon.config.ready_fd);
 	log_set_level(daemon.config.log_level);
 	r = daemon_open(&daemon);
 	if (r == 0)
