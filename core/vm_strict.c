@@ -359,6 +359,10 @@ vm_strict_object(const struct arch_machine *machine, int type, vm_size_t size,
 	if (size == 0)
 		return refuse(whyp, KERN_INVALID_ARGUMENT, "size", "not be 0",
 		    size);
+	if (size > machine->user_max) /* no map could show it */
+		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, "size",
+		    "be at most the machine's user addresses", size,
+		    machine->user_max);
 	if (type == OBJT_SUPER) {
 		super = machine->super[machine->nsuper - 1];
 		if (size % super != 0)

@@ -328,6 +328,8 @@ TEST(vm_strict_object__wants_whole_pages_or_superpages)
 	    KERN_INVALID_ARGUMENT);
 	ASSERT_EQ(vm_strict_object(machine, OBJT_SWAP, 0, &why),
 	    KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_strict_object(machine, OBJT_SWAP, 0 - PAGE, &why),
+	    KERN_INVALID_ARGUMENT);
 	ASSERT_EQ(vm_strict_object(machine, OBJT_SWAP, PAGE / 2, &why),
 	    KERN_INVALID_ARGUMENT);
 	ASSERT_EQ(vm_strict_object(machine, 17, PAGE, &why),
