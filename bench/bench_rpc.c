@@ -287,8 +287,8 @@ main(int argc, char **argv)
 	const char *program = NULL;
 	size_t rounds = 20, n = 2000, live = 1000;
 	/* No deadline, as the ping-pong has none. */
-	struct holdfast_options connect = {
-	    .name = "bench_rpc", .timeout_ms = -1};
+	struct holdfast_options connect = {.name = "bench_rpc",
+	    .timeout_ms = -1};
 	struct holdfast_map_options map_options = {.no_mirror = true};
 	struct holdfast_map *map;
 	struct holdfast *h;

@@ -72,7 +72,7 @@ daemon_open_linux(struct daemon *daemon)
 	    .node = config->node,
 	    .may_raise = config->set_nr_hugepages,
 	    .prefer_runs = config->set_nr_hugepages,
-	    .spare_percent = config->set_nr_hugepages ? 25 : 0,
+	    .spare_percent = config->set_nr_hugepages ? 25 : 100,
 	    .pin = pins[config->pin],
 	    .without_addresses = config->without_addresses,
 	};
