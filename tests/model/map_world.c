@@ -31,6 +31,10 @@ differ(const char *format, ...)
 static void
 add_map(struct world *world, int i, vm_map_t real, struct model_map *model)
 {
+	const struct vm_tree_isa *isa = vm_tree_isa_find(world->setup.isa);
+
+	if (isa != NULL) /* else the processor lacks it */
+		real->tree.isa = isa;
 	world->real[i] = real;
 	world->model[i] = model;
 }
@@ -155,12 +159,14 @@ void
 map_setup_print(const struct map_setup *setup)
 {
 	fprintf(stderr,
-	    "%s page %#" PRIx64 " map [%#" PRIx64 ", %#" PRIx64
+	    "%s %s page %#" PRIx64 " map [%#" PRIx64 ", %#" PRIx64
 	    ") flags %#x vmem %#" PRIx64 " stack %#" PRIx64 " memlock %#" PRIx64
-	    " swap %#" PRIx64 " overcommit %d cluster %d guard %#" PRIx64 "\n",
-	    setup->machine->name, setup->machine->page_size, setup->min,
-	    setup->max, setup->flags, setup->limits.vmem, setup->limits.stack,
-	    setup->limits.memlock, setup->limits.swap, setup->limits.overcommit,
+	    " swap %#" PRIx64 " entries %" PRIu64
+	    " overcommit %d cluster %d guard %#" PRIx64 "\n",
+	    setup->machine->name, setup->isa, setup->machine->page_size,
+	    setup->min, setup->max, setup->flags, setup->limits.vmem,
+	    setup->limits.stack, setup->limits.memlock, setup->limits.swap,
+	    setup->limits.nentries, setup->limits.overcommit,
 	    setup->limits.cluster_anon, setup->limits.stack_guard);
 }
 
@@ -687,18 +693,15 @@ apply_sweep(struct world *world, const struct map_op *op, vm_object_t object,
  * let the map grow beyond it.
  */
 static bool
-hits_entry_limit(const struct world *world, const struct map_op *op,
-    uint64_t before, const struct answer *a)
+hits_entry_limit(const struct world *world, int map, uint64_t before,
+    const struct answer *a)
 {
 	uint64_t limit = world->setup.limits.nentries;
 
 	if (limit == 0)
 		return false;
-	MODEL_CHECK(
-	    vm_map_nentries(world->real[op->map]) <= MAX(limit, before));
-	return before + 3 > limit &&
-	       (a->rv == KERN_RESOURCE_SHORTAGE ||
-		   (a->rv != KERN_SUCCESS && op->kind == OP_FIND_MIN));
+	MODEL_CHECK(vm_map_nentries(world->real[map]) <= MAX(limit, before));
+	return before + 3 > limit && a->rv == KERN_RESOURCE_SHORTAGE;
 }
 
 const char *
@@ -729,13 +732,17 @@ world_apply(struct world *world, const struct map_op *op)
 
 	world->nops++;
 	before = vm_map_nentries(world->real[op->map]);
+	/* Refused at its first place it may find another, without an entry. */
+	if (op->kind == OP_FIND_MIN && world->setup.limits.nentries != 0 &&
+	    before + 3 > world->setup.limits.nentries)
+		return NULL;
 	if (op->sweep)
 		why = apply_sweep(world, op, robject, &real);
 	else
 		apply_real(world, op, robject, &real);
 	if (why != NULL)
 		return why;
-	if (hits_entry_limit(world, op, before, &real))
+	if (hits_entry_limit(world, op->map, before, &real))
 		return compare_all(world);
 	model_object_reference(mobject);
 	do_model(world, op, mobject, &model);

@@ -67,6 +67,7 @@ struct map_setup {
 	vm_offset_t min, max;
 	uint32_t flags; /* of the map */
 	struct vm_map_limits limits;
+	const char *isa; /* whose instructions search the tree; static */
 };
 
 struct world {

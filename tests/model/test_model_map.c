@@ -52,6 +52,7 @@ one_in(struct generator *g, uint64_t n)
 static void
 generate_setup(struct generator *g, struct map_setup *setup)
 {
+	static const char *const isas[] = {"plain", "avx2", "avx512"};
 	const struct arch_machine *machine;
 	vm_size_t page;
 	size_t n = 0;
@@ -62,6 +63,7 @@ generate_setup(struct generator *g, struct map_setup *setup)
 	page = machine->page_size;
 	memset(setup, 0, sizeof(*setup));
 	setup->machine = machine;
+	setup->isa = isas[below(g, nitems(isas))];
 	switch (g->dense ? 1 : below(g, 6)) {
 	case 0: /* the map of the vectors */
 		setup->min = 0x10000;
