@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * holdfast itself, vmem and the bitmap behind one interface.
+ * holdfast itself and the bitmap behind one interface.
  */
 
 #include <err.h>
@@ -13,8 +13,8 @@
 #include "core/vm_param.h"
 
 /* The lowest place in [start, end) that satisfies the request. */
-static bool
-fit(const struct contig_req *req, vm_size_t size, vm_paddr_t start,
+bool
+peer_fit(const struct contig_req *req, vm_size_t size, vm_paddr_t start,
     vm_paddr_t end, vm_paddr_t *pap)
 {
 	vm_paddr_t pa;
@@ -99,228 +99,6 @@ const struct peer_ops peer_holdfast = {
     holdfast_largest,
 };
 
-/* ---- vmem --------------------------------------------------------------- */
-
-#define VMEM_EXACT   32 /* classes of exactly so many pages */
-#define VMEM_NCLASS  (VMEM_EXACT + 48)
-#define VMEM_BUCKETS (UINT64_C(1) << 20)
-
-/* A boundary tag. */
-struct tag {
-	vm_paddr_t start;
-	vm_size_t size;
-	bool is_free;
-	struct tag *below, *above; /* in order of address */
-	struct tag *next, **prevp; /* in its class, or hash chain */
-};
-
-struct vmem {
-	struct tag *classes[VMEM_NCLASS];
-	struct tag **buckets;
-	struct tag *spare;
-};
-
-static unsigned
-vmem_class(vm_size_t size)
-{
-	uint64_t npages = size / PEER_PAGE;
-
-	if (npages <= VMEM_EXACT)
-		return (unsigned)npages - 1;
-	return VMEM_EXACT - 5 + 63 - (unsigned)__builtin_clzll(npages);
-}
-
-static struct tag **
-vmem_bucket(struct vmem *vm, vm_paddr_t pa)
-{
-	uint64_t hash = pa / PEER_PAGE * UINT64_C(0x9e3779b97f4a7c15);
-
-	return &vm->buckets[hash >> 44];
-}
-
-static void
-tag_link(struct tag **headp, struct tag *tag)
-{
-	tag->next = *headp;
-	tag->prevp = headp;
-	if (tag->next != NULL)
-		tag->next->prevp = &tag->next;
-	*headp = tag;
-}
-
-static void
-tag_unlink(struct tag *tag)
-{
-	*tag->prevp = tag->next;
-	if (tag->next != NULL)
-		tag->next->prevp = tag->prevp;
-}
-
-static void
-tag_set_free(struct vmem *vm, struct tag *tag)
-{
-	tag->is_free = true;
-	tag_link(&vm->classes[vmem_class(tag->size)], tag);
-}
-
-/* A tag for [start, start + size) above `below`. */
-static struct tag *
-tag_new(struct vmem *vm, struct tag *below, vm_paddr_t start, vm_size_t size)
-{
-	struct tag *tag = vm->spare;
-
-	if (tag != NULL)
-		vm->spare = tag->next;
-	else
-		tag = malloc(sizeof(*tag));
-	if (tag == NULL)
-		err(1, "malloc");
-	*tag = (struct tag){.start = start, .size = size, .below = below};
-	tag->above = below ? below->above : NULL;
-	if (below != NULL)
-		below->above = tag;
-	if (tag->above != NULL)
-		tag->above->below = tag;
-	return tag;
-}
-
-static void
-tag_drop(struct vmem *vm, struct tag *tag)
-{
-	if (tag->below != NULL)
-		tag->below->above = tag->above;
-	if (tag->above != NULL)
-		tag->above->below = tag->below;
-	tag->next = vm->spare;
-	vm->spare = tag;
-}
-
-static void *
-vmem_create(vm_paddr_t start, vm_paddr_t end)
-{
-	struct vmem *vm = calloc(1, sizeof(*vm));
-
-	if (vm == NULL ||
-	    (vm->buckets = calloc(VMEM_BUCKETS, sizeof(*vm->buckets))) == NULL)
-		err(1, "calloc");
-	tag_set_free(vm, tag_new(vm, NULL, start, end - start));
-	return vm;
-}
-
-static void
-free_list(struct tag *tag)
-{
-	while (tag != NULL) {
-		struct tag *next = tag->next;
-
-		free(tag);
-		tag = next;
-	}
-}
-
-static void
-vmem_destroy(void *peer)
-{
-	struct vmem *vm = peer;
-
-	for (unsigned i = 0; i < VMEM_NCLASS; i++)
-		free_list(vm->classes[i]);
-	for (uint64_t i = 0; i < VMEM_BUCKETS; i++)
-		free_list(vm->buckets[i]);
-	free_list(vm->spare);
-	free(vm->buckets);
-	free(vm);
-}
-
-static struct tag *
-vmem_find(struct vmem *vm, const struct contig_req *req, vm_size_t size,
-    vm_paddr_t *pap)
-{
-	for (unsigned c = vmem_class(size); c < VMEM_NCLASS; c++)
-		for (struct tag *tag = vm->classes[c]; tag; tag = tag->next)
-			if (tag->size >= size &&
-			    fit(req, size, tag->start, tag->start + tag->size,
-				pap))
-				return tag;
-	return NULL;
-}
-
-static bool
-vmem_alloc(void *peer, const struct contig_req *req, vm_paddr_t *pap)
-{
-	struct vmem *vm = peer;
-	vm_size_t size = roundup2(req->size, PEER_PAGE);
-	struct tag *tag = vmem_find(vm, req, size, pap);
-	vm_paddr_t end;
-
-	if (tag == NULL)
-		return false;
-	tag_unlink(tag);
-	end = tag->start + tag->size;
-	if (*pap > tag->start) {
-		tag->size = *pap - tag->start;
-		tag_set_free(vm, tag);
-		tag = tag_new(vm, tag, *pap, size);
-	}
-	tag->size = size;
-	tag->is_free = false;
-	if (end > *pap + size)
-		tag_set_free(vm,
-		    tag_new(vm, tag, *pap + size, end - *pap - size));
-	tag_link(vmem_bucket(vm, tag->start), tag);
-	return true;
-}
-
-static void
-vmem_free(void *peer, vm_paddr_t pa, vm_size_t size)
-{
-	struct vmem *vm = peer;
-	struct tag *tag = *vmem_bucket(vm, pa), *other;
-
-	while (tag != NULL && tag->start != pa)
-		tag = tag->next;
-	if (tag == NULL || tag->size != size)
-		errx(1, "vmem: freed what was not allocated");
-	tag_unlink(tag);
-	if ((other = tag->above) != NULL && other->is_free) {
-		tag_unlink(other);
-		tag->size += other->size;
-		tag_drop(vm, other);
-	}
-	if ((other = tag->below) != NULL && other->is_free) {
-		tag_unlink(other);
-		other->size += tag->size;
-		tag_drop(vm, tag);
-		tag = other;
-	}
-	tag_set_free(vm, tag);
-}
-
-static vm_size_t
-vmem_largest(void *peer)
-{
-	struct vmem *vm = peer;
-
-	for (unsigned c = VMEM_NCLASS; c-- > 0;) {
-		vm_size_t largest = 0;
-
-		for (struct tag *tag = vm->classes[c]; tag; tag = tag->next)
-			largest = MAX(largest, tag->size);
-		if (largest > 0)
-			return largest;
-	}
-	return 0;
-}
-
-const struct peer_ops peer_vmem = {
-    "vmem-like",
-    vmem_create,
-    vmem_destroy,
-    vmem_alloc,
-    vmem_free,
-    vmem_largest,
-};
-
 /* ---- bitmap ------------------------------------------------------------- */
 
 struct bitmap {
@@ -398,7 +176,7 @@ bitmap_alloc(void *peer, const struct contig_req *req, vm_paddr_t *pap)
 	vm_paddr_t from = map->start, pa;
 
 	end = MIN(end, req->high);
-	while (fit(req, size, from, end, &pa)) {
+	while (peer_fit(req, size, from, end, &pa)) {
 		uint64_t i = (pa - map->start) / PEER_PAGE;
 		uint64_t n = size / PEER_PAGE;
 		uint64_t used = bitmap_next(map, i, i + n, true);

@@ -151,7 +151,6 @@ void rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,
 vm_size_t rt_largest(const struct rt *rt);
 
 unsigned rt_class(uint64_t npages);
-uint64_t rt_class_min(unsigned class); /* pages; of RT_NCLASS: no length */
 /* Fill in what follows from start and end of run `i` of a leaf. */
 void rt_leaf_measure(struct rt_leaf *leaf, unsigned i, unsigned page_shift);
 

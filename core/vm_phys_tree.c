@@ -43,22 +43,6 @@ rt_class(uint64_t npages)
 	return 4 * (log - 2) + (unsigned)((npages >> (log - 2)) & 3) + 3;
 }
 
-/* The shortest length of a class. */
-uint64_t
-rt_class_min(unsigned class)
-{
-	unsigned log;
-
-	MPASS(class <= RT_NCLASS);
-
-	if (class < 3)
-		return class + 1;
-	if (class == RT_NCLASS)
-		return UINT64_MAX;
-	log = (class - 3) / 4;
-	return (4 + (uint64_t)((class - 3) % 4)) << log;
-}
-
 /* Reserve. */
 
 void
