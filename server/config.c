@@ -386,10 +386,9 @@ config_set(struct config *config, const char *name, const char *value)
 			r = rule->set(config, value);
 		if (r < 0)
 			(void)fprintf(stderr,
-			    "holdfastd: %s: \"%s\" is not a %s: %s\n", name,
-			    value == NULL ? "" : value,
+			    "holdfastd: %s takes %s, not \"%s\": %s\n", name,
 			    rule->value == NULL ? "yes or no" : rule->value,
-			    strerror(-r));
+			    value == NULL ? "" : value, strerror(-r));
 		return r;
 	}
 	(void)fprintf(stderr, "holdfastd: there is no option \"%s\"\n", name);

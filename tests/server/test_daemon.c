@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The life of a real daemon, on invented memory: start, readiness, what it
+ * keeps of its privileges, sockets that are stale or taken, every way to end.
+ * Not here: real huge pages (tests/system).
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "proto/wire.h"
+#include "tests/test.h"
+
+#define WAIT_MS 20000
+
+struct box {
+	char dir[64];
+	struct sockaddr_un addr;
+	char notify[96];
+	char log[96];
+};
+
+struct daemon {
+	pid_t pid;
+	char ready[32]; /* what it wrote there before it closed it */
+};
+
+static void
+box_init(struct box *box)
+{
+	(void)snprintf(box->dir, sizeof(box->dir), "/tmp/holdfast-test-XXXXXX");
+	ASSERT_NOT_NULL(mkdtemp(box->dir));
+	box->addr.sun_family = AF_UNIX;
+	(void)snprintf(box->addr.sun_path, sizeof(box->addr.sun_path), "%s/s",
+	    box->dir);
+	(void)snprintf(box->notify, sizeof(box->notify), "%s/n", box->dir);
+	(void)snprintf(box->log, sizeof(box->log), "%s/log", box->dir);
+	if (getenv("HOLDFASTD") == NULL)
+		test_skip("HOLDFASTD does not name the daemon");
+}
+
+static bool
+socket_is_there(const struct box *box)
+{
+	struct stat st;
+
+	return lstat(box->addr.sun_path, &st) == 0;
+}
+
+/* The daemon must have left nothing but what the test put there. */
+static void
+box_fini(struct box *box)
+{
+	(void)unlink(box->notify);
+	(void)unlink(box->log);
+	ASSERT_EQ(rmdir(box->dir), 0);
+}
+
+static _Noreturn void
+daemon_exec(const struct box *box, int ready, const char *const *options,
+    int nofile)
+{
+	const char *argv[24] = {getenv("HOLDFASTD"), "--backend", "sim",
+	    "--pool", "16M", "--socket", box->addr.sun_path, "--ready-fd"};
+	char fd[16];
+	size_t n = 9;
+	int log = open(box->log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+
+	(void)snprintf(fd, sizeof(fd), "%d", ready);
+	argv[8] = fd;
+	while (options != NULL && *options != NULL && n < 23)
+		argv[n++] = *options++;
+	(void)dup2(log, STDERR_FILENO);
+	if (nofile > 0) {
+		struct rlimit limit = {(rlim_t)nofile, (rlim_t)nofile};
+
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	(void)execv(argv[0], (char *const *)argv);
+	_exit(126);
+}
+
+/* Start it, and wait until it is ready or gone. */
+static void
+daemon_start(struct daemon *daemon, const struct box *box,
+    const char *const *options, int nofile)
+{
+	size_t len = 0;
+	int fds[2];
+	ssize_t n;
+
+	ASSERT_EQ(pipe(fds), 0);
+	(void)fcntl(fds[0], F_SETFD, FD_CLOEXEC);
+	daemon->pid = fork();
+	ASSERT_TRUE(daemon->pid >= 0);
+	if (daemon->pid == 0)
+		daemon_exec(box, fds[1], options, nofile);
+	(void)close(fds[1]);
+	while ((n = read(fds[0], daemon->ready + len,
+		    sizeof(daemon->ready) - 1 - len)) > 0)
+		len += (size_t)n;
+	daemon->ready[len] = '\0';
+	(void)close(fds[0]);
+}
+
+static int
+daemon_wait(struct daemon *daemon)
+{
+	int status;
+
+	for (int ms = 0; ms < WAIT_MS; ms += 5) {
+		if (waitpid(daemon->pid, &status, WNOHANG) == daemon->pid)
+			return WIFEXITED(status) ? WEXITSTATUS(status)
+						 : -WTERMSIG(status);
+		(void)usleep(5000);
+	}
+	(void)kill(daemon->pid, SIGKILL);
+	test_fail(__FILE__, __LINE__, "the daemon does not end");
+}
+
+static int
+daemon_stop(struct daemon *daemon, int number)
+{
+	ASSERT_EQ(kill(daemon->pid, number), 0);
+	return daemon_wait(daemon);
+}
+
+static int
+client_connect(const struct box *box)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	ASSERT_TRUE(fd >= 0);
+	if (connect(fd, (const struct sockaddr *)&box->addr,
+		sizeof(box->addr)) == 0)
+		return fd;
+	(void)close(fd);
+	return -1;
+}
+
+/* Say Hello; true if a reply came. */
+static bool
+client_greet(int fd)
+{
+	static const uint8_t hello[] = {0x0a, 0x08, 0x08, 0x01, 0x12, 0x04,
+	    0x08, 0x01, 0x10, 0x01};
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	char reply[256];
+
+	return send(fd, hello, sizeof(hello), MSG_NOSIGNAL) ==
+		   (ssize_t)sizeof(hello) &&
+	       poll(&pfd, 1, WAIT_MS) == 1 &&
+	       recv(fd, reply, sizeof(reply), 0) > 0;
+}
+
+static bool
+client_works(const struct box *box)
+{
+	int fd = client_connect(box);
+	bool works = fd >= 0 && client_greet(fd);
+
+	if (fd >= 0)
+		(void)close(fd);
+	return works;
+}
+
+/* The value of a line such as "CapEff:" of /proc/PID/status. */
+static void
+proc_status(pid_t pid, const char *key, char *value, size_t size)
+{
+	char path[64], line[256];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "re");
+	ASSERT_NOT_NULL(file);
+	value[0] = '\0';
+	while (fgets(line, sizeof(line), file) != NULL) {
+		if (strncmp(line, key, strlen(key)) != 0)
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		(void)snprintf(value, size, "%s",
+		    line + strlen(key) + strspn(line + strlen(key), " \t"));
+	}
+	(void)fclose(file);
+}
+
+static void
+assert_status(pid_t pid, const char *key, const char *want)
+{
+	char value[128];
+
+	proc_status(pid, key, value, sizeof(value));
+	if (strcmp(value, want) != 0)
+		test_fail(__FILE__, __LINE__, "%s is \"%s\", not \"%s\"", key,
+		    value, want);
+}
+
+/* ---- Start
+ * --------------------------------------------------------------------- */
+
+TEST(daemon__is_ready_serves_and_ends_on_sigterm)
+{
+	struct daemon daemon;
+	struct box box;
+	int fd;
+
+	box_init(&box);
+	daemon_start(&daemon, &box, NULL, 0);
+	ASSERT_EQ(strcmp(daemon.ready, "READY=1\n"), 0);
+	fd = client_connect(&box);
+	ASSERT_TRUE(fd >= 0 && client_greet(fd));
+	ASSERT_EQ(daemon_stop(&daemon, SIGTERM), 0);
+	ASSERT_EQ(recv(fd, &(char){0}, 1, 0), 0);
+	(void)close(fd);
+	ASSERT_FALSE(socket_is_there(&box));
+	box_fini(&box);
+}
+
+TEST(daemon__as_root_becomes_nobody_without_any_capability)
+{
+	static const char none[] = "0000000000000000";
+	struct daemon daemon;
+	struct box box;
+
+	if (getuid() != 0)
+		test_skip("needs root");
+	box_init(&box);
+	daemon_start(&daemon, &box, (const char *[]){"--user", "12345", NULL},
+	    0);
+	assert_status(daemon.pid, "Uid:", "12345\t12345\t12345\t12345");
+	assert_status(daemon.pid, "Gid:", "12345\t12345\t12345\t12345");
+	assert_status(daemon.pid, "Groups:", "");
+	assert_status(daemon.pid, "CapInh:", none);
+	assert_status(daemon.pid, "CapPrm:", none);
+	assert_status(daemon.pid, "CapEff:", none);
+	assert_status(daemon.pid, "CapBnd:", none);
+	assert_status(daemon.pid, "CapAmb:", none);
+	assert_status(daemon.pid, "NoNewPrivs:", "1");
+	ASSERT_TRUE(client_works(&box));
+	ASSERT_EQ(daemon_stop(&daemon, SIGINT), 0);
+	ASSERT_FALSE(socket_is_there(&box));
+	box_fini(&box);
+}
+
+TEST(daemon__an_unknown_user_is_refused_and_leaves_nothing)
+{
+	struct daemon daemon;
+	struct box box;
+
+	if (getuid() != 0)
+		test_skip("needs root");
+	box_init(&box);
+	daemon_start(&daemon, &box,
+	    (const char *[]){"--user", "no-such-user", NULL}, 0);
+	ASSERT_EQ(daemon.ready[0], '\0');
+	ASSERT_EQ(daemon_wait(&daemon), 1);
+	ASSERT_FALSE(socket_is_there(&box));
+	box_fini(&box);
+}
+
+TEST(daemon__tells_the_service_manager)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct daemon daemon;
+	struct box box;
+	char text[64] = "";
+	int fd;
+
+	box_init(&box);
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", box.notify);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	ASSERT_EQ(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	ASSERT_EQ(setenv("NOTIFY_SOCKET", box.notify, 1), 0);
+	daemon_start(&daemon, &box, NULL, 0);
+	ASSERT_TRUE(recv(fd, text, sizeof(text) - 1, 0) > 0);
+	ASSERT_NOT_NULL(strstr(text, "READY=1"));
+	ASSERT_EQ(daemon_stop(&daemon, SIGTERM), 0);
+	memset(text, 0, sizeof(text));
+	ASSERT_TRUE(recv(fd, text, sizeof(text) - 1, 0) > 0);
+	ASSERT_NOT_NULL(strstr(text, "STOPPING=1"));
+	(void)close(fd);
+	box_fini(&box);
+}
+
+TEST(daemon__says_what_is_wrong_with_its_options)
+{
+	static const char *const wrong[][3] = {
+	    {"--pool", "0", NULL},
+	    {"--pool", "3M", NULL},
+	    {"--nonsense", NULL, NULL},
+	    {"stray", NULL, NULL},
+	    {"--config", "/nonexistent", NULL},
+	};
+	struct daemon daemon;
+	struct stat st;
+	struct box box;
+
+	box_init(&box);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		daemon_start(&daemon, &box, wrong[i], 0);
+		ASSERT_EQ(daemon_wait(&daemon), 2);
+		ASSERT_EQ(stat(box.log, &st), 0);
+		ASSERT_TRUE(st.st_size > 0);
+		ASSERT_EQ(unlink(box.log), 0);
+	}
+	ASSERT_FALSE(socket_is_there(&box));
+	box_fini(&box);
+}
+
+/* ---- The socket
+ * -------------------------------------------------------------------- */
+
+TEST(daemon__takes_over_a_stale_socket)
+{
+	struct daemon daemon;
+	struct box box;
+	int fd;
+
+	box_init(&box);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	ASSERT_EQ(bind(fd, (struct sockaddr *)&box.addr, sizeof(box.addr)), 0);
+	(void)close(fd);
+	ASSERT_TRUE(socket_is_there(&box));
+	daemon_start(&daemon, &box, NULL, 0);
+	ASSERT_TRUE(client_works(&box));
+	ASSERT_EQ(daemon_stop(&daemon, SIGTERM), 0);
+	ASSERT_FALSE(socket_is_there(&box));
+	box_fini(&box);
+}
+
+TEST(daemon__a_second_one_is_refused_and_harms_nothing)
+{
+	struct daemon first, second;
+	struct box box;
+
+	box_init(&box);
+	daemon_start(&first, &box, NULL, 0);
+	daemon_start(&second, &box, NULL, 0);
+	ASSERT_EQ(second.ready[0], '\0');
+	ASSERT_EQ(daemon_wait(&second), 1);
+	ASSERT_TRUE(client_works(&box));
+	ASSERT_EQ(daemon_stop(&first, SIGTERM), 0);
+	ASSERT_FALSE(socket_is_there(&box));
+	box_fini(&box);
+}
+
+TEST(daemon__a_file_that_is_no_socket_is_left_alone)
+{
+	struct daemon daemon;
+	struct box box;
+	int fd;
+
+	box_init(&box);
+	fd = open(box.addr.sun_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	ASSERT_TRUE(fd >= 0);
+	(void)close(fd);
+	daemon_start(&daemon, &box, NULL, 0);
+	ASSERT_EQ(daemon_wait(&daemon), 1);
+	ASSERT_TRUE(socket_is_there(&box));
+	ASSERT_EQ(unlink(box.addr.sun_path), 0);
+	box_fini(&box);
+}
+
+TEST(daemon__the_socket_has_the_mode_that_was_asked_for)
+{
+	struct daemon daemon;
+	struct stat st;
+	struct box box;
+
+	box_init(&box);
+	daemon_start(&daemon, &box,
+	    (const char *[]){"--socket-mode", "640", NULL}, 0);
+	ASSERT_EQ(stat(box.addr.sun_path, &st), 0);
+	ASSERT_EQ(st.st_mode & 0777, 0640u);
+	ASSERT_EQ(daemon_stop(&daemon, SIGTERM), 0);
+	box_fini(&box);
+}
+
+/* ---- Ends
+ * ------------------------------------------------------------------------------
+ */
+
+TEST(daemon__killed_its_socket_goes_all_the_same)
+{
+	struct daemon daemon;
+	struct box box;
+
+	box_init(&box);
+	daemon_start(&daemon, &box, NULL, 0);
+	ASSERT_EQ(daemon_stop(&daemon, SIGKILL), -SIGKILL);
+	for (int ms = 0; ms < WAIT_MS && socket_is_there(&box); ms += 5)
+		(void)usleep(5000);
+	ASSERT_FALSE(socket_is_there(&box));
+	daemon_start(&daemon, &box, NULL, 0);
+	ASSERT_TRUE(client_works(&box));
+	ASSERT_EQ(daemon_stop(&daemon, SIGTERM), 0);
+	box_fini(&box);
+}
+
+TEST(daemon__out_of_descriptors_it_sheds_and_recovers)
+{
+	struct daemon daemon;
+	struct box box;
+	int fds[100];
+
+	box_init(&box);
+	daemon_start(&daemon, &box, NULL, 48);
+	ASSERT_EQ(strcmp(daemon.ready, "READY=1\n"), 0);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		fds[i] = client_connect(&box);
+	/* The last ones were cut off, not left hanging. */
+	ASSERT_FALSE(client_greet(fds[99]));
+	ASSERT_TRUE(client_greet(fds[0]));
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		(void)close(fds[i]);
+	(void)usleep(50000);
+	ASSERT_TRUE(client_works(&box));
+	ASSERT_EQ(daemon_stop(&daemon, SIGTERM), 0);
+	box_fini(&box);
+}
