@@ -696,20 +696,20 @@ TEST_TIMEOUT(vm_map__agrees_with_the_model_for_a_first_client, 86400)
 {
 	struct generator g = {.issue = 2};
 
-	(void)run(g, test_ops(500000), EPISODE_OPS);
+	(void)run(g, test_ops(200000), EPISODE_OPS);
 }
 
 TEST_TIMEOUT(vm_map__agrees_with_the_model_in_everything, 86400)
 {
 	struct generator g = {.issue = 3};
 
-	(void)run(g, test_ops(1000000), EPISODE_OPS);
+	(void)run(g, test_ops(600000), EPISODE_OPS);
 }
 
 TEST_TIMEOUT(vm_map__agrees_with_the_model_when_it_is_full, 86400)
 {
 	struct generator g = {.issue = 3, .dense = true};
-	struct shared *shared = run(g, test_ops(200000) / 10, LONG_OPS);
+	struct shared *shared = run(g, test_ops(100000) / 10, LONG_OPS);
 
 	ASSERT_GT(shared->nentries, 200u);
 }
@@ -722,7 +722,7 @@ TEST_TIMEOUT(vm_map__changes_nothing_when_memory_runs_out, 86400)
 	    OP_MADVISE, OP_WIRE, OP_UNWIRE, OP_STACK, OP_GROWSTACK, OP_LOOKUP,
 	    OP_FORK};
 	struct generator g = {.issue = 3, .sweep = true};
-	struct shared *shared = run(g, test_ops(200000), EPISODE_OPS);
+	struct shared *shared = run(g, test_ops(100000), EPISODE_OPS);
 
 	for (size_t i = 0; i < nitems(kinds); i++)
 		if (shared->nshort[kinds[i]] == 0)
