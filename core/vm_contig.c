@@ -4,6 +4,8 @@
 #include "core/kassert.h"
 #include "core/vm_param.h"
 
+#define INTERLEAVE_STRIDE (UINT64_C(16) << 20) /* bytes from one domain */
+
 vm_paddr_t
 vm_dmap_to_phys(const struct arch *arch, const void *addr)
 {
@@ -47,14 +49,11 @@ count_malloc(struct malloc_type_stats *stats, vm_size_t size)
 	    stats->mts_memalloced - stats->mts_memfreed);
 }
 
-void *
-contigmalloc_domain(vm_size_t size, struct malloc_type *type, int domain,
-    int flags, vm_paddr_t low, vm_paddr_t high, vm_paddr_t alignment,
-    vm_paddr_t boundary)
+/* What the manual page forbids, and what the machine cannot name. */
+static struct contig_req
+contig_req(vm_size_t size, const struct malloc_type *type, int flags,
+    vm_paddr_t low, vm_paddr_t high, vm_paddr_t alignment, vm_paddr_t boundary)
 {
-	struct contig_req req = {size, low, high, alignment, boundary, domain};
-	vm_paddr_t pa;
-
 	KASSERT(size > 0, "contigmalloc: size 0");
 	KASSERT(powerof2(alignment), "contigmalloc: alignment");
 	KASSERT(powerof2(boundary), "contigmalloc: boundary");
@@ -62,14 +61,87 @@ contigmalloc_domain(vm_size_t size, struct malloc_type *type, int domain,
 	    "contigmalloc: M_NOWAIT and M_WAITOK");
 
 	/* Memory beyond the direct map has no address to give. */
-	req.high = MIN(high, type->ks_arch->machine->dmap_size);
-	if (vm_phys_alloc_contig(type->ks_phys, &req, &pa) != KERN_SUCCESS) {
+	high = MIN(high, type->ks_arch->machine->dmap_size);
+	return (struct contig_req){size, low, high, alignment, boundary, -1};
+}
+
+/* Count what came of it. */
+static void *
+contig_finish(struct malloc_type *type, vm_size_t size, int rv, vm_paddr_t pa)
+{
+	if (rv != KERN_SUCCESS) {
 		type->ks_stats.mts_failures++;
 		return NULL;
 	}
 	count_malloc(&type->ks_stats,
 	    roundup2(size, vm_phys_page_size(type->ks_phys)));
 	return vm_phys_to_dmap(type->ks_arch, pa);
+}
+
+void *
+contigmalloc_domain(vm_size_t size, struct malloc_type *type, int domain,
+    int flags, vm_paddr_t low, vm_paddr_t high, vm_paddr_t alignment,
+    vm_paddr_t boundary)
+{
+	struct contig_req req =
+	    contig_req(size, type, flags, low, high, alignment, boundary);
+	vm_paddr_t pa = 0;
+	int rv;
+
+	req.domain = domain;
+	rv = vm_phys_alloc_contig(type->ks_phys, &req, &pa);
+	return contig_finish(type, size, rv, pa);
+}
+
+/* The n-th domain of a set's order: one of them first, the rest in turn. */
+static int
+domainset_nth(const struct domainset *ds, int n)
+{
+	bool preferred = (ds->ds_policy == DOMAINSET_POLICY_FIRSTTOUCH ||
+			     ds->ds_policy == DOMAINSET_POLICY_PREFER) &&
+			 ds->ds_prefer >= 0 && ds->ds_prefer < VM_PHYS_DOMAINS;
+	int first = preferred ? ds->ds_prefer : ds->ds_cursor;
+
+	MPASS(first >= 0 && first < VM_PHYS_DOMAINS);
+
+	return (first + n) % VM_PHYS_DOMAINS;
+}
+
+/* Where the next round begins, after `size` bytes from `domain`. */
+static void
+domainset_advance(struct domainset *ds, int domain, vm_size_t size)
+{
+	if (domain != ds->ds_cursor)
+		ds->ds_taken = 0;
+	ds->ds_cursor = domain;
+	ds->ds_taken += size;
+	if (ds->ds_policy == DOMAINSET_POLICY_INTERLEAVE &&
+	    ds->ds_taken < INTERLEAVE_STRIDE)
+		return;
+	ds->ds_cursor = (domain + 1) % VM_PHYS_DOMAINS;
+	ds->ds_taken = 0;
+}
+
+void *
+contigmalloc_domainset(vm_size_t size, struct malloc_type *type,
+    struct domainset *ds, int flags, vm_paddr_t low, vm_paddr_t high,
+    vm_paddr_t alignment, vm_paddr_t boundary)
+{
+	struct contig_req req =
+	    contig_req(size, type, flags, low, high, alignment, boundary);
+	int rv = KERN_NO_SPACE;
+	vm_paddr_t pa = 0;
+
+	KASSERT(ds->ds_mask != 0, "contigmalloc_domainset: no domain");
+
+	for (int n = 0; n < VM_PHYS_DOMAINS && rv != KERN_SUCCESS; n++) {
+		req.domain = domainset_nth(ds, n);
+		if ((ds->ds_mask >> req.domain & 1) != 0)
+			rv = vm_phys_alloc_contig(type->ks_phys, &req, &pa);
+	}
+	if (rv == KERN_SUCCESS)
+		domainset_advance(ds, req.domain, size);
+	return contig_finish(type, size, rv, pa);
 }
 
 void *

@@ -42,6 +42,27 @@ void *contigmalloc_domain(vm_size_t size, struct malloc_type *type, int domain,
     int flags, vm_paddr_t low, vm_paddr_t high, vm_paddr_t alignment,
     vm_paddr_t boundary);
 
+/*
+ * Which NUMA domains, and in what order.  Owned by the caller, who sets the
+ * first three; all 0 but the mask is a round robin.
+ */
+#define DOMAINSET_POLICY_ROUNDROBIN 1 /* from the one after the last used */
+#define DOMAINSET_POLICY_FIRSTTOUCH 2 /* ds_prefer: where the caller runs */
+#define DOMAINSET_POLICY_PREFER     3 /* ds_prefer first */
+#define DOMAINSET_POLICY_INTERLEAVE 4 /* round robin, 16 MiB at a time */
+struct domainset {
+	uint32_t ds_mask; /* bit d: domain d may be used */
+	int ds_policy;    /* 0: round robin */
+	int ds_prefer;    /* a domain; not in the mask: as if there were none */
+	int ds_cursor;    /* where the next round begins */
+	vm_size_t ds_taken; /* bytes from there in this round */
+};
+
+/* From the first domain, in the set's order, that has such a run. */
+void *contigmalloc_domainset(vm_size_t size, struct malloc_type *type,
+    struct domainset *ds, int flags, vm_paddr_t low, vm_paddr_t high,
+    vm_paddr_t alignment, vm_paddr_t boundary);
+
 /* Give it back; `size` must be what was asked for.  NULL is fine. */
 void contigfree(void *addr, vm_size_t size, struct malloc_type *type);
 

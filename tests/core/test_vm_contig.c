@@ -152,6 +152,76 @@ TEST(contigmalloc_domain__keeps_to_its_domain)
 	bed_free(&bed);
 }
 
+/* The domain that an allocation of `size` comes from; -1: none does. */
+static int
+domain_of(struct bed *bed, struct domainset *ds, vm_size_t size)
+{
+	void *addr = contigmalloc_domainset(size, &bed->type, ds, 0, 0,
+	    UINT64_MAX, 1, 0);
+
+	/* bed_make_numa() puts domain d at [64 d, 64 d + 48) MiB. */
+	return addr != NULL ? (int)(vm_dmap_to_phys(bed->arch, addr) / M(64))
+			    : -1;
+}
+
+static void
+bed_make_numa(struct bed *bed)
+{
+	bed_make(bed, 0, M(48));
+	for (int d = 1; d < 3; d++)
+		ASSERT_EQ(vm_phys_add_seg(bed->phys, (vm_paddr_t)d * M(64),
+			      (vm_paddr_t)d * M(64) + M(48), d, NULL),
+		    KERN_SUCCESS);
+}
+
+TEST(contigmalloc_domainset__takes_turns)
+{
+	struct bed bed;
+	struct domainset ds = {.ds_mask = 5};
+
+	bed_make_numa(&bed);
+	ASSERT_EQ(domain_of(&bed, &ds, PAGE), 0);
+	ASSERT_EQ(domain_of(&bed, &ds, PAGE), 2);
+	ASSERT_EQ(domain_of(&bed, &ds, PAGE), 0);
+	ds.ds_mask = 2;
+	ASSERT_EQ(domain_of(&bed, &ds, PAGE), 1);
+	ASSERT_EQ(domain_of(&bed, &ds, PAGE), 1);
+	bed_free(&bed);
+}
+
+TEST(contigmalloc_domainset__prefers_one_and_falls_back_to_the_others)
+{
+	struct bed bed;
+	struct domainset ds = {.ds_mask = 7,
+	    .ds_policy = DOMAINSET_POLICY_PREFER,
+	    .ds_prefer = 1};
+
+	bed_make_numa(&bed);
+	ASSERT_EQ(domain_of(&bed, &ds, M(20)), 1);
+	ASSERT_EQ(domain_of(&bed, &ds, M(20)), 1);
+	ASSERT_EQ(domain_of(&bed, &ds, M(20)), 2);
+	ASSERT_EQ(domain_of(&bed, &ds, M(48)), 0);
+	ASSERT_EQ(domain_of(&bed, &ds, M(48)), -1);
+	ASSERT_EQ(bed.type.ks_stats.mts_failures, UINT64_C(1));
+	ASSERT_EQ(bed.type.ks_stats.mts_numallocs, UINT64_C(4));
+	bed_free(&bed);
+}
+
+TEST(contigmalloc_domainset__interleaves_by_16_mib)
+{
+	struct bed bed;
+	struct domainset ds = {.ds_mask = 3,
+	    .ds_policy = DOMAINSET_POLICY_INTERLEAVE};
+
+	bed_make_numa(&bed);
+	ASSERT_EQ(domain_of(&bed, &ds, M(8)), 0);
+	ASSERT_EQ(domain_of(&bed, &ds, M(8)), 0);
+	ASSERT_EQ(domain_of(&bed, &ds, M(12)), 1);
+	ASSERT_EQ(domain_of(&bed, &ds, M(12)), 1);
+	ASSERT_EQ(domain_of(&bed, &ds, M(8)), 0);
+	bed_free(&bed);
+}
+
 TEST(contigmalloc__does_not_hand_out_what_the_direct_map_cannot_name)
 {
 	struct bed bed;
