@@ -41,6 +41,13 @@ static const struct operation operations[] = {
     [OP(MAP_ENTRIES)] = {handle_map_entries, "MapEntries", false, false},
     [OP(MAP_CHECK)] = {handle_map_check, "MapCheck", false, false},
     [OP(MAP_LIST)] = {handle_map_list, "MapList", false, false},
+    [OP(MAP_PROTECT)] = {handle_map_protect, "MapProtect", false, false},
+    [OP(MAP_INHERIT)] = {handle_map_inherit, "MapInherit", false, false},
+    [OP(MAP_MADVISE)] = {handle_map_madvise, "MapMadvise", false, false},
+    [OP(MAP_WIRE)] = {handle_map_wire, "MapWire", false, false},
+    [OP(MAP_UNWIRE)] = {handle_map_unwire, "MapUnwire", false, false},
+    [OP(MAP_STACK)] = {handle_map_stack, "MapStack", false, false},
+    [OP(MAP_GROWSTACK)] = {handle_map_growstack, "MapGrowstack", false, false},
 };
 /* clang-format on */
 

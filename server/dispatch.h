@@ -52,6 +52,9 @@ void call_drop(struct call *call);
 /* Memory that lasts until the reply is packed.  NULL: refused. */
 void *call_alloc(struct call *call, size_t size);
 
+/* The session's map of that number, still there, or NULL with the refusal. */
+struct map *call_map(struct call *call, uint64_t id);
+
 /* The session's object of that number, or NULL with the refusal. */
 void *call_object(struct call *call, enum id_kind kind, uint64_t id,
     const char *arg);
@@ -78,5 +81,14 @@ enum call_outcome handle_map_findspace(struct call *call);
 enum call_outcome handle_map_delete(struct call *call);
 enum call_outcome handle_map_lookup(struct call *call);
 enum call_outcome handle_map_entries(struct call *call);
+/* handle_map_edit.c */
+enum call_outcome handle_map_protect(struct call *call);
+enum call_outcome handle_map_inherit(struct call *call);
+enum call_outcome handle_map_madvise(struct call *call);
+enum call_outcome handle_map_wire(struct call *call);
+enum call_outcome handle_map_unwire(struct call *call);
+enum call_outcome handle_map_stack(struct call *call);
+enum call_outcome handle_map_growstack(struct call *call);
+
 enum call_outcome handle_map_check(struct call *call);
 enum call_outcome handle_map_list(struct call *call);

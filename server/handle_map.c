@@ -136,8 +136,7 @@ handle_object_destroy(struct call *call)
 /* ---- Life of maps
  * ------------------------------------------------------------ */
 
-/* The map of that number that is still there, or NULL with the refusal. */
-static struct map *
+struct map *
 call_map(struct call *call, uint64_t id)
 {
 	struct map *map = call_object(call, ID_MAP, id, "map");

@@ -196,8 +196,7 @@ map_attach(struct tenant *tenant, const char *name, struct map **mapp,
 /* ---- Account
  * ------------------------------------------------------------------ */
 
-/* Room for what one operation may add. */
-static int
+int
 map_afford(struct map *map, vm_size_t length, struct answer *answer)
 {
 	struct quota *quota = &map->tenant->quota;
@@ -218,8 +217,7 @@ map_afford(struct map *map, vm_size_t length, struct answer *answer)
 	return KERN_SUCCESS;
 }
 
-/* Bring the account up to what the map now holds. */
-static void
+void
 map_settle(struct map *map)
 {
 	int r;
@@ -387,8 +385,7 @@ map_findspace(struct map *map, vm_offset_t start, vm_size_t length,
 /* ---- Deleting
  * ------------------------------------------------------------------- */
 
-/* A cut through a superpage entry would leave one that cannot be mapped. */
-static int
+int
 map_check_cut(struct map *map, vm_offset_t at, const char *arg,
     struct answer *answer)
 {

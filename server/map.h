@@ -89,3 +89,28 @@ int map_lookup(struct map *map, vm_offset_t addr, vm_prot_t fault_type,
  */
 int map_entry_fd(struct map *map, const struct vm_map_entry_info *info,
     int *fdp, uint64_t *offsetp, struct answer *answer);
+
+/* Room for what one operation may add: two clips, and `length` base bytes. */
+int map_afford(struct map *map, vm_size_t length, struct answer *answer);
+/* Bring the account up to what the map now holds. */
+void map_settle(struct map *map);
+/* Refuse a cut through a superpage, which would leave what cannot be mapped. */
+int map_check_cut(struct map *map, vm_offset_t at, const char *arg,
+    struct answer *answer);
+
+/* ---- map_edit.c: the rest of vm_map(9), with its codes ---------------------
+ */
+
+int map_protect(struct map *map, vm_offset_t start, vm_offset_t end,
+    vm_prot_t prot, vm_prot_t max, int flags, struct answer *answer);
+int map_inherit(struct map *map, vm_offset_t start, vm_offset_t end,
+    int inheritance, struct answer *answer);
+int map_madvise(struct map *map, vm_offset_t start, vm_offset_t end, int advice,
+    struct answer *answer);
+int map_wire(struct map *map, vm_offset_t start, vm_offset_t end, int flags,
+    struct answer *answer);
+int map_unwire(struct map *map, vm_offset_t start, vm_offset_t end, int flags,
+    struct answer *answer);
+int map_stack(struct map *map, vm_offset_t addrbos, vm_size_t max_ssize,
+    vm_prot_t prot, vm_prot_t max, int cow, struct answer *answer);
+int map_growstack(struct map *map, vm_offset_t addr, struct answer *answer);
