@@ -242,7 +242,7 @@ vm_map_lookup(vm_map_t *mapp, vm_offset_t addr, vm_prot_t fault_type,
     vm_map_entry_t *entryp, vm_object_t *objectp, vm_pindex_t *pindexp,
     vm_prot_t *protp, bool *wiredp)
 {
-	struct lookup lookup;
+	struct lookup lookup = {0};
 	struct vm_map_entry *entry;
 	vm_map_t map = *mapp;
 	int rv;
@@ -274,7 +274,7 @@ vm_map_lookup_locked(vm_map_t *mapp, vm_offset_t addr, vm_prot_t fault_type,
 {
 	vm_map_t map = *mapp;
 	struct vm_map_entry *entry;
-	struct lookup lookup;
+	struct lookup lookup = {0};
 	int rv;
 
 	vm_map_assert_locked(map);
