@@ -166,7 +166,8 @@ let_go(struct life *l)
 	l->used -= item.size;
 }
 
-/* One allocation; where there is no room for it the soonest to die go. */
+/* One allocation; what has lived its life goes before, and, where there is no
+ * room, what would have died soonest. */
 static void
 live_on(struct life *l, const struct workload *w, unsigned percent)
 {
@@ -178,7 +179,8 @@ live_on(struct life *l, const struct workload *w, unsigned percent)
 	vm_paddr_t pa;
 
 	l->now++;
-	while (l->n > 0 && l->used + size > MEMORY / 100 * percent)
+	while (l->n > 0 && (l->heap[0].death <= l->now ||
+			       l->used + size > MEMORY / 100 * percent))
 		let_go(l);
 	if (!l->ops->alloc(l->peer, &req, &pa)) {
 		l->nfailed++;

@@ -403,12 +403,17 @@ run_holding(struct vm_phys *phys, const struct phys_seg *seg, vm_paddr_t start,
 	       run->start <= start && end <= run->end;
 }
 
-/* May [start, end) go: is it all in segments, and all free? */
+/*
+ * May [start, end) go: is it all in segments, and all free?  *middlep: it is
+ * in the middle of one segment, so that two pieces are left.
+ */
 static int
-seg_remove_check(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
+seg_remove_check(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
+    bool *middlep)
 {
 	int rv = KERN_SUCCESS;
 
+	*middlep = false;
 	while (start < end) {
 		struct phys_seg *seg = phys_seg_at(phys, start);
 		struct run_ref run;
@@ -416,6 +421,7 @@ seg_remove_check(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 
 		if (seg == NULL)
 			return KERN_INVALID_ADDRESS;
+		*middlep |= seg->start < start && end < seg->end;
 		upto = MIN(end, seg->end);
 		if (!run_holding(phys, seg, start, upto, &run))
 			rv = KERN_FAILURE;
@@ -456,18 +462,18 @@ seg_carve(struct vm_phys *phys, struct phys_seg *seg, vm_paddr_t start,
 int
 vm_phys_remove_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 {
-	struct phys_seg *spare;
+	struct phys_seg *spare = NULL;
+	bool middle = false;
 	int rv;
 
 	rv = range_check(phys, start, end);
 	if (rv == KERN_SUCCESS)
-		rv = seg_remove_check(phys, start, end);
-	if (rv == KERN_SUCCESS)
+		rv = seg_remove_check(phys, start, end, &middle);
+	if (rv == KERN_SUCCESS && middle)
 		rv = phys_reserve(phys, 1);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	spare = uma_zalloc(&phys->segzone);
-	if (spare == NULL)
+	if (middle && (spare = uma_zalloc(&phys->segzone)) == NULL)
 		return KERN_RESOURCE_SHORTAGE;
 
 	while (start < end) {
@@ -482,8 +488,7 @@ vm_phys_remove_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 		seg_carve(phys, seg, start, upto, &spare);
 		start = upto;
 	}
-	if (spare != NULL)
-		uma_zfree(&phys->segzone, spare);
+	MPASS(spare == NULL);
 	edited(phys);
 	return KERN_SUCCESS;
 }

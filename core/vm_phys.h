@@ -56,8 +56,9 @@ int vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 /*
  * Remove [start, end), which must be wholly inside segments and wholly free.
  * KERN_INVALID_ARGUMENT: empty or not page aligned.  KERN_INVALID_ADDRESS: not
- * in a segment.  KERN_FAILURE: part is allocated.  KERN_RESOURCE_SHORTAGE: no
- * memory for the record of what is left.
+ * in a segment.  KERN_FAILURE: part is allocated.  KERN_RESOURCE_SHORTAGE: it
+ * is the middle of a segment, and there is no memory for the record of what
+ * is left; a whole segment, or its edge, never needs memory.
  */
 int vm_phys_remove_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end);
 

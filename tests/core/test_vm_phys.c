@@ -602,6 +602,25 @@ TEST(vm_phys__leaves_no_trace_when_memory_runs_out)
 	done(phys);
 }
 
+TEST(vm_phys_remove_seg__needs_no_memory_but_in_the_middle)
+{
+	struct vm_phys *phys = MAKE(0, M(16), M(32), M(48));
+
+	sim_fail_from(arch, 1);
+	sim_limit_bytes(arch, 1);
+	ASSERT_EQ(vm_phys_remove_seg(phys, M(4), M(8)), KERN_RESOURCE_SHORTAGE);
+	check(phys);
+	ASSERT_EQ(stats(phys).total, M(32));
+	ASSERT_EQ(vm_phys_remove_seg(phys, 0, M(4)), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_remove_seg(phys, M(12), M(16)), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_remove_seg(phys, M(4), M(12)), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_remove_seg(phys, M(32), M(48)), KERN_SUCCESS);
+	sim_fail_never(arch);
+	sim_limit_bytes(arch, 0);
+	ASSERT_EQ(stats(phys).total, UINT64_C(0));
+	done(phys);
+}
+
 /* Every page taken on its own, then given back in the worst order. */
 TEST(vm_phys_free_contig__never_needs_memory_for_what_was_taken_whole)
 {
