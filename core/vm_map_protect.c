@@ -91,6 +91,19 @@ protect_charges_object(const struct vm_map_entry *entry)
 	       (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0;
 }
 
+/* An object that was cut down to nothing still gets somebody who pays. */
+static bool
+protect_charges_empty(const struct protect *p, const struct vm_map_entry *entry)
+{
+	vm_object_t object = entry->object.vm_object;
+
+	return p->set_prot && protect_charges_object(entry) &&
+	       (p->prot & ~entry->protection & VM_PROT_WRITE) != 0 &&
+	       !entry_is_charged(entry) &&
+	       vm_object_type(object) == OBJT_SWAP &&
+	       vm_object_size(object) == 0;
+}
+
 /* Undo protect_reserve() for the entries in front of `stop`. */
 static void
 protect_unreserve(vm_map_t map, const struct protect *p,
@@ -140,7 +153,7 @@ protect_reserve(vm_map_t map, const struct protect *p)
 			protect_unreserve(map, p, entry);
 			return rv;
 		}
-		entry->pending = bytes > 0;
+		entry->pending = bytes > 0 || protect_charges_empty(p, entry);
 		if (entry->pending && protect_charges_object(entry))
 			vm_object_set_charge(entry->object.vm_object,
 			    map->account, bytes);
