@@ -18,6 +18,11 @@
 /* What it keeps open: standard error, and these. */
 enum { JANITOR_PIPE = 3, JANITOR_DIR, JANITOR_NR, JANITOR_NFDS };
 
+struct janitor_message {
+	uint64_t raised;
+	uint64_t before; /* plus 1; 0: not known */
+};
+
 void
 janitor_init(struct janitor *janitor)
 {
@@ -64,17 +69,26 @@ janitor_nr_hugepages(vm_size_t frame_size, uint64_t *np)
 	return nr_hugepages_read(fd, np);
 }
 
-/* Take off what the daemon added; others may have changed it meanwhile. */
+/*
+ * Take off what the daemon added; others may have changed it meanwhile.  In
+ * the short time while it is being raised only the value before is known.
+ */
 static void
-nr_hugepages_lower(int fd, uint64_t by)
+nr_hugepages_lower(int fd, const struct janitor_message *message)
 {
+	uint64_t now, want;
 	char text[32];
-	uint64_t now;
 	int len;
 
-	if (by == 0 || nr_hugepages_read(fd, &now) < 0)
+	if ((message->raised == 0 && message->before == 0) ||
+	    nr_hugepages_read(fd, &now) < 0)
 		return;
-	len = snprintf(text, sizeof(text), "%" PRIu64, now > by ? now - by : 0);
+	want = message->before - 1;
+	if (message->raised != 0)
+		want = now > message->raised ? now - message->raised : 0;
+	if (want >= now)
+		return;
+	len = snprintf(text, sizeof(text), "%" PRIu64, want);
 	if (pwrite(fd, text, (size_t)len, 0) < 0)
 		log_warn("nr_hugepages", "errno=%d", errno);
 }
@@ -105,7 +119,7 @@ static _Noreturn void
 janitor_main(int pipe, const struct listener *listener, int nr)
 {
 	struct listener mine = *listener;
-	uint64_t raised = 0, message;
+	struct janitor_message message, last = {0};
 	int dir;
 
 	(void)prctl(PR_SET_NAME, "holdfastd-tidy");
@@ -124,10 +138,10 @@ janitor_main(int pipe, const struct listener *listener, int nr)
 	privilege_keep_file_access();
 
 	while (read(JANITOR_PIPE, &message, sizeof(message)) == sizeof(message))
-		raised = message;
+		last = message;
 	mine.dirfd = JANITOR_DIR;
 	listener_unlink(&mine);
-	nr_hugepages_lower(JANITOR_NR, raised);
+	nr_hugepages_lower(JANITOR_NR, &last);
 	_exit(0);
 }
 
@@ -159,14 +173,28 @@ janitor_start(struct janitor *janitor, const struct listener *listener,
 	return 0;
 }
 
-int
-janitor_raised(struct janitor *janitor, uint64_t npages)
+static int
+janitor_tell(struct janitor *janitor, const struct janitor_message *message)
 {
 	if (janitor->pipe < 0)
 		return 0;
-	if (write(janitor->pipe, &npages, sizeof(npages)) != sizeof(npages))
+	if (write(janitor->pipe, message, sizeof(*message)) != sizeof(*message))
 		return error_origin(-EIO);
 	return 0;
+}
+
+int
+janitor_raising(struct janitor *janitor, uint64_t before)
+{
+	return janitor_tell(janitor,
+	    &(struct janitor_message){.before = before + 1});
+}
+
+int
+janitor_raised(struct janitor *janitor, uint64_t npages)
+{
+	return janitor_tell(janitor,
+	    &(struct janitor_message){.raised = npages});
 }
 
 void

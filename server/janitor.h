@@ -28,7 +28,12 @@ void janitor_init(struct janitor *janitor);
 int janitor_start(struct janitor *janitor, const struct listener *listener,
     vm_size_t frame_size);
 
-/* Tell it by how many huge pages nr_hugepages was raised; 0: put back. */
+/*
+ * Tell it what to put right should the daemon be killed: nr_hugepages is about
+ * to be raised and is `before` now; or was raised by `npages` (0: it has been
+ * put back).  -errno.
+ */
+int janitor_raising(struct janitor *janitor, uint64_t before);
 int janitor_raised(struct janitor *janitor, uint64_t npages);
 
 /* Let it tidy up, and wait until it has. */

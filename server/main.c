@@ -79,15 +79,21 @@ daemon_open_linux(struct daemon *daemon)
 	uint64_t before = 0, after = 0;
 	int r;
 
-	(void)janitor_nr_hugepages(config->frame_size, &before);
+	if (config->set_nr_hugepages &&
+	    janitor_nr_hugepages(config->frame_size, &before) == 0) {
+		r = janitor_raising(&daemon->janitor, before);
+		if (r < 0)
+			return r;
+	}
 	r = arch_linux_open(&want, &daemon->linux_arch);
 	if (r < 0)
 		return r;
 	daemon->arch = &daemon->linux_arch;
 	if (!config->set_nr_hugepages ||
-	    janitor_nr_hugepages(config->frame_size, &after) < 0 ||
-	    after <= before)
+	    janitor_nr_hugepages(config->frame_size, &after) < 0)
 		return 0;
+	if (after <= before)
+		return janitor_raised(&daemon->janitor, 0);
 	log_info("nr_hugepages", "before=%llu now=%llu",
 	    (unsigned long long)before, (unsigned long long)after);
 	return janitor_raised(&daemon->janitor, after - before);
@@ -164,6 +170,21 @@ daemon_signalled(evutil_socket_t number, short what, void *arg)
 	server_stop(daemon->server, STOP_TIMEOUT_MS);
 }
 
+/*
+ * From the first moment on a request to end is kept until it can be carried
+ * out in order.
+ */
+static void
+hold_signals(int how)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigprocmask(how, &set, NULL);
+}
+
 static int
 daemon_watch_signals(struct daemon *daemon)
 {
@@ -176,6 +197,7 @@ daemon_watch_signals(struct daemon *daemon)
 	    event_add(daemon->term, NULL) < 0 ||
 	    event_add(daemon->intr, NULL) < 0)
 		return error_origin(-ENOMEM);
+	hold_signals(SIG_UNBLOCK);
 	return 0;
 }
 
@@ -304,6 +326,7 @@ main(int argc, char **argv)
 	}
 	close_inherited_fds(daemon.config.ready_fd);
 	log_set_level(daemon.config.log_level);
+	hold_signals(SIG_BLOCK);
 	r = daemon_open(&daemon);
 	if (r == 0)
 		r = daemon_start(&daemon);
