@@ -103,6 +103,20 @@ enum holdfast_pin { HF_PIN_NONE = 1, HF_PIN_MLOCK = 2, HF_PIN_LONGTERM = 3 };
 #define HF_VMFS_SUPER_SPACE         3u
 #define HF_VMFS_ALIGNED_SPACE(log2) ((uint32_t)(log2) << 8)
 
+#define HF_PROTECT_SET_PROT    1u
+#define HF_PROTECT_SET_MAXPROT 2u
+#define HF_WIRE_NOHOLES        0u
+#define HF_WIRE_HOLESOK        2u
+#define HF_WIRE_WRITE          4u
+#define HF_ADVICE_NORMAL       0u
+#define HF_ADVICE_RANDOM       1u
+#define HF_ADVICE_SEQUENTIAL   2u
+#define HF_ADVICE_WILLNEED     3u
+#define HF_ADVICE_DONTNEED     4u
+#define HF_ADVICE_FREE         5u
+#define HF_ADVICE_NOCORE       8u
+#define HF_ADVICE_CORE         9u
+
 /* Bounds of what travels. */
 #define HF_NAME_MAX  63  /* bytes in the name of a client or a map */
 #define HF_TYPE_MAX  31  /* bytes in the name of a malloc type */
@@ -301,6 +315,37 @@ int holdfast_map_find(struct holdfast_map *map,
 int holdfast_map_findspace(struct holdfast_map *map, uint64_t start,
     uint64_t length, uint64_t *addrp);
 int holdfast_map_delete(struct holdfast_map *map, uint64_t start, uint64_t end);
+
+/*
+ * vm_map_protect(9), vm_map_inherit(9), vm_map_madvise(9), vm_map_wire(9) and
+ * vm_map_unwire(9) with HF_PROTECT_*, HF_INHERIT_*, HF_ADVICE_*, HF_WIRE_*.
+ *
+ * What they become in this process: mprotect(2); for HF_INHERIT_NONE and _ZERO
+ * the range is not in children that are forked later, else it is shared with
+ * them; madvise(2) where it has the advice; wiring populates and, base pages,
+ * mlock(2)s (-ENOMEM, -EPERM: RLIMIT_MEMLOCK; the range is unwired again).
+ */
+int holdfast_map_protect(struct holdfast_map *map, uint64_t start, uint64_t end,
+    uint32_t prot, uint32_t max_prot, uint32_t flags);
+int holdfast_map_inherit(struct holdfast_map *map, uint64_t start, uint64_t end,
+    uint32_t inheritance);
+int holdfast_map_madvise(struct holdfast_map *map, uint64_t start, uint64_t end,
+    uint32_t advice);
+int holdfast_map_wire(struct holdfast_map *map, uint64_t start, uint64_t end,
+    uint32_t flags);
+int holdfast_map_unwire(struct holdfast_map *map, uint64_t start, uint64_t end,
+    uint32_t flags);
+
+/*
+ * vm_map_stack(9): a stack that may grow down to args->addr, length bytes in
+ * all (args has addr, length, prot, max_prot).  What lies below its mapped
+ * part is inaccessible until holdfast_map_growstack() is told of an address
+ * there.  HF_NO_SPACE: something is there.
+ */
+int holdfast_map_stack(struct holdfast_map *map,
+    const struct holdfast_map_args *args);
+int holdfast_map_growstack(struct holdfast_map *map, uint64_t addr);
+
 /*
  * vm_map_lookup(9): the entry that holds `addr`, and the page of its object
  * that an access of that type meets.

@@ -19,6 +19,8 @@
 
 #include "clients/libholdfast/map_int.h"
 
+#define ENTRY_COW 0x4u /* MAP_ENTRY_COW of vm_map(9) */
+
 static int
 check_entries(struct holdfast_map *map, uint64_t from,
     const struct hf_entries *page)
@@ -119,6 +121,24 @@ prot_to_linux(uint32_t prot)
 	       ((prot & HF_PROT_EXECUTE) != 0 ? PROT_EXEC : 0);
 }
 
+/*
+ * An entry that copies on write is this process's own once it writes, in base
+ * pages; huge pages are not to be had for copies, so they are only read.
+ */
+static void
+set_rights(struct hf_piece *piece, const Holdfast__V1__Entry *entry)
+{
+	piece->prot = prot_to_linux(entry->prot);
+	piece->not_in_child = entry->inheritance == HF_INHERIT_NONE ||
+			      entry->inheritance == HF_INHERIT_ZERO;
+	if ((entry->eflags & ENTRY_COW) == 0)
+		return;
+	if (entry->kind == HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_SUPER)
+		piece->prot &= ~PROT_WRITE;
+	else
+		piece->copy_on_write = true;
+}
+
 static int
 entries_to_pieces(struct holdfast_map *map, const struct hf_entries *page,
     uint64_t start, uint64_t end, struct hf_piece *pieces, size_t *np)
@@ -130,7 +150,6 @@ entries_to_pieces(struct holdfast_map *map, const struct hf_entries *page,
 		    .start = entry->start,
 		    .end = entry->end,
 		    .file_offset = entry->file_offset,
-		    .prot = prot_to_linux(entry->prot),
 		};
 		const char *fault;
 
@@ -138,6 +157,7 @@ entries_to_pieces(struct holdfast_map *map, const struct hf_entries *page,
 		    entry->end <= start || entry->start >= end)
 			continue; /* nothing there that could be touched */
 		piece.fd = page->fds.fd[entry->fd_index - 1];
+		set_rights(&piece, entry);
 		fault = piece_fault(&piece);
 		if (fault != NULL)
 			return hf_mistrust(map->h,

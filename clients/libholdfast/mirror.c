@@ -8,8 +8,9 @@
  *	steps |unmap| keep| map a  |unmap|
  *
  * Between two borders either side is one piece or nothing.  Equal: keep.
- * Otherwise one mmap over what was there, of the new piece or of nothing, so
- * no other thread of the process ever finds the range free.  Clipping and
+ * The same bytes with other rights: mprotect.  Otherwise one mmap over what
+ * was there, of the new piece or of nothing, so no other thread of the process
+ * ever finds the range free.  Clipping and
  * merging of entries in the daemon's map changes borders and no mapping.
  */
 
@@ -50,32 +51,63 @@ hf_mirror_fini(struct hf_mirror *mirror)
 	*mirror = (struct hf_mirror){0};
 }
 
-static int
-carry_out(uint64_t start, uint64_t end, const struct hf_piece *piece)
+/* Do both show the same bytes of the same file at `at`? */
+static bool
+same_bytes(const struct hf_piece *a, const struct hf_piece *b, uint64_t at)
 {
-	void *at = (void *)(uintptr_t)start, *got;
-	size_t length = (size_t)(end - start);
-
-	if (piece == NULL)
-		got = mmap(at, length, PROT_NONE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-		    0);
-	else
-		got = mmap(at, length, piece->prot,
-		    MAP_SHARED | MAP_FIXED | MAP_NORESERVE, piece->fd,
-		    (off_t)(piece->file_offset + (start - piece->start)));
-	return got == MAP_FAILED ? -errno : 0;
+	return a != NULL && b != NULL && a->dev == b->dev && a->ino == b->ino &&
+	       a->copy_on_write == b->copy_on_write &&
+	       a->file_offset + (at - a->start) ==
+		   b->file_offset + (at - b->start);
 }
 
-/* Do both show the same bytes with the same rights at `at`? */
+/* And with the same rights? */
 static bool
 same(const struct hf_piece *a, const struct hf_piece *b, uint64_t at)
 {
 	if (a == NULL || b == NULL)
 		return a == b;
-	return a->dev == b->dev && a->ino == b->ino && a->prot == b->prot &&
-	       a->file_offset + (at - a->start) ==
-		   b->file_offset + (at - b->start);
+	return same_bytes(a, b, at) && a->prot == b->prot &&
+	       a->not_in_child == b->not_in_child;
+}
+
+static int
+map_nothing(uint64_t start, uint64_t end)
+{
+	void *got =
+	    mmap((void *)(uintptr_t)start, (size_t)(end - start), PROT_NONE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+
+	return got == MAP_FAILED ? -errno : 0;
+}
+
+/* Change [start, end) from what `old` says to what `new` says. */
+static int
+carry_out(uint64_t start, uint64_t end, const struct hf_piece *old,
+    const struct hf_piece *new)
+{
+	void *at = (void *)(uintptr_t)start;
+	size_t length = (size_t)(end - start);
+	bool in_child = true;
+
+	if (new == NULL)
+		return map_nothing(start, end);
+	if (same_bytes(old, new, start)) {
+		in_child = !old->not_in_child;
+		if (mprotect(at, length, new->prot) < 0)
+			return -errno;
+	} else if (mmap(at, length, new->prot,
+		       (new->copy_on_write ? MAP_PRIVATE : MAP_SHARED) |
+			   MAP_FIXED | MAP_NORESERVE,
+		       new->fd,
+		       (off_t)(new->file_offset + (start - new->start))) ==
+		   MAP_FAILED) {
+		return -errno;
+	}
+	if (in_child == new->not_in_child &&
+	    madvise(at, length, in_child ? MADV_DONTFORK : MADV_DOFORK) < 0)
+		return -errno;
+	return 0;
 }
 
 /* A walk along pieces from a place upward. */
@@ -180,10 +212,10 @@ update(struct walk was, struct walk will, uint64_t start, uint64_t end,
 		old = walk_to(&was, at, &border);
 		new = r == 0 ? walk_to(&will, at, &border) : old;
 		if (!same(old, new, at)) {
-			r = carry_out(at, border, new);
+			r = carry_out(at, border, old, new);
 			if (r < 0)
 				new = NULL;
-			if (r < 0 && carry_out(at, border, NULL) < 0)
+			if (r < 0 && map_nothing(at, border) < 0)
 				new = old;
 		}
 		if (new != NULL)

@@ -20,6 +20,8 @@ struct hf_piece {
 	uint64_t file_offset; /* of `start` */
 	uint64_t dev, ino;    /* which file */
 	int prot;             /* PROT_* */
+	bool copy_on_write;   /* a write is this process's own */
+	bool not_in_child;    /* MADV_DONTFORK */
 	int fd;               /* open while the piece is new, then -1 */
 };
 
