@@ -128,6 +128,8 @@ open_files(struct linux_pool *lp)
 	lp->lp_zero = sys->open("/dev/zero", O_RDONLY | O_CLOEXEC);
 	if (lp->lp_zero < 0)
 		return lp->lp_zero;
+	/* Only tells retired frames from withheld ones, so it may be absent. */
+	lp->lp_kpageflags = sys->open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	return sysfs_open(lp);
 }
 
@@ -148,21 +150,62 @@ note_degraded(struct linux_pool *lp)
 				  "be had, so the kernel may move them";
 }
 
+/* Tries, and how long each waits, for a kernel that unpins late. */
+#define PROBE_TRIES   300
+#define PROBE_WAIT_US 10000
+
+/* Recycle the probe; a kernel that unpins late needs more than one try. */
+static int
+probe_recycle(struct linux_pool *lp, struct arch_span *span)
+{
+	int r = linux_span_recycle(lp, span);
+
+	for (int i = 0; i < PROBE_TRIES && r == -EBUSY; i++) {
+		usleep(PROBE_WAIT_US);
+		r = linux_span_recycle(lp, span);
+	}
+	return r;
+}
+
+/* The whole life of a span of one frame, to see what spans can get. */
+static int
+probe_span(struct linux_pool *lp)
+{
+	struct arch_frame frame;
+	struct arch_span *span;
+	size_t n;
+	int r;
+
+	r = inventory_frames(&lp->lp_inv, &frame, 1, &n);
+	if (r == 0)
+		r = linux_span_assemble(lp, frame.pa, 1, &span);
+	if (r < 0)
+		return r;
+	if (span->pin != ARCH_PIN_LONGTERM)
+		lp->lp_pin = ARCH_PIN_NONE;
+	return probe_recycle(lp, span);
+}
+
 static int
 open_pins(struct linux_pool *lp, const struct arch_linux_config *cfg)
 {
 	size_t nframes = MAX(cfg->nframes, cfg->nframes_max);
+	struct arch_event event;
 	int r = -EPERM;
 
 	if (cfg->pin != ARCH_LINUX_PIN_NEVER)
 		r = pins_init(lp, nframes);
 	if (r == 0)
-		r = standby_probe_pin(lp);
-	if (r == 0)
 		lp->lp_pin = ARCH_PIN_LONGTERM;
-	else
+	else if (cfg->pin == ARCH_LINUX_PIN_REQUIRE)
+		return r;
+	r = probe_span(lp);
+	if (lp->lp_pin == ARCH_PIN_NONE)
 		pins_fini(lp);
-	return cfg->pin == ARCH_LINUX_PIN_REQUIRE ? r : 0;
+	/* Nobody has seen the inventory yet, so nothing has changed in it. */
+	while (linux_pool_event(lp, &event))
+		continue;
+	return r;
 }
 
 static void
@@ -170,6 +213,7 @@ pool_free(struct linux_pool *lp)
 {
 	int fds[] = {
 	    lp->lp_pagemap,
+	    lp->lp_kpageflags,
 	    lp->lp_zero,
 	    lp->lp_free_fd,
 	    lp->lp_nr_fd,
@@ -222,7 +266,7 @@ pool_new(const struct arch_linux_config *cfg)
 	lp->lp_prefer_runs = cfg->prefer_runs;
 	for (size_t i = 0; i < LINUX_SHARDS; i++)
 		lp->lp_standby[i] = -1;
-	lp->lp_pagemap = -1;
+	lp->lp_pagemap = lp->lp_kpageflags = -1;
 	lp->lp_zero = lp->lp_nr_fd = lp->lp_free_fd = -1;
 	pthread_mutex_init(&lp->lp_lock, NULL);
 	order_init(&lp->lp_order);

@@ -121,6 +121,7 @@ struct linux_pool {
 	unsigned char *lp_map[LINUX_SHARDS]; /* (c) each mapped read-only */
 	vm_size_t lp_map_size;               /* (c) of each, bytes */
 	int lp_pagemap;            /* (c) /proc/self/pagemap, or -errno */
+	int lp_kpageflags;         /* (c) /proc/kpageflags, or -errno */
 	int lp_zero;               /* (c) /dev/zero */
 	int lp_nr_fd;              /* (c) nr_hugepages */
 	int lp_free_fd;            /* (c) free_hugepages of the host, or -1 */
@@ -171,6 +172,9 @@ int pagemap_touch(const struct linux_pool *lp, void *va, size_t len,
  */
 int pagemap_read(const struct linux_pool *lp, const void *va, vm_paddr_t *pap);
 
+/* Has the kernel retired the frame for a memory error?  false: not known. */
+bool pagemap_frame_is_poisoned(const struct linux_pool *lp, vm_paddr_t pa);
+
 /* memfd.c */
 
 /* A hugetlb memfd of `nframes`, mode 0600.  `seals`: F_SEAL_* or 0. */
@@ -189,8 +193,6 @@ int memfd_cut(const struct linux_pool *lp, int fd, size_t nframes);
 /* Rings for `nslots` slots.  Needs CAP_IPC_LOCK to be free of the limit. */
 int pins_init(struct linux_pool *lp, size_t nslots);
 void pins_fini(struct linux_pool *lp);
-/* Can the frame mapped for writing at `va` be pinned? */
-int pins_probe(struct linux_pool *lp, void *va);
 int pins_take(struct linux_pool *lp, struct arch_span *span);
 void pins_drop(struct linux_pool *lp, struct arch_span *span);
 
@@ -258,8 +260,6 @@ void standby_give_back(struct linux_pool *lp, uint32_t slot);
 /* Fill the standby; on an error the caller calls standby_close(). */
 int standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg);
 void standby_close(struct linux_pool *lp);
-/* Try the pin on a frame of the standby. */
-int standby_probe_pin(struct linux_pool *lp);
 
 /* reclaim.c */
 

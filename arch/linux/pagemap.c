@@ -8,6 +8,8 @@
 #define PAGEMAP_PAGE_SHIFT 12
 #define PAGEMAP_PRESENT    (1ull << 63)
 #define PAGEMAP_PFN        ((1ull << 55) - 1)
+/* include/uapi/linux/kernel-page-flags.h: 8 bytes a base page, by number. */
+#define KPAGE_HWPOISON     (1ull << 19)
 
 int
 pagemap_touch(const struct linux_pool *lp, void *va, size_t len, bool writable)
@@ -42,4 +44,26 @@ pagemap_read(const struct linux_pool *lp, const void *va, vm_paddr_t *pap)
 		return -EPERM;
 	*pap = (entry & PAGEMAP_PFN) << PAGEMAP_PAGE_SHIFT;
 	return 0;
+}
+
+bool
+pagemap_frame_is_poisoned(const struct linux_pool *lp, vm_paddr_t pa)
+{
+	vm_paddr_t end = pa + lp->lp_frame_size;
+	uint64_t flags[512];
+	ssize_t n;
+	off_t at;
+
+	for (; pa < end; pa += nitems(flags) << PAGEMAP_PAGE_SHIFT) {
+		at = (off_t)((pa >> PAGEMAP_PAGE_SHIFT) * sizeof(*flags));
+		n = lp->lp_kpageflags < 0 ? -1
+					  : lp->lp_sys->pread(lp->lp_kpageflags,
+						flags, sizeof(flags), at);
+		if (n != (ssize_t)sizeof(flags))
+			return false;
+		for (size_t i = 0; i < nitems(flags); i++)
+			if ((flags[i] & KPAGE_HWPOISON) != 0)
+				return true;
+	}
+	return false;
 }

@@ -517,6 +517,25 @@ span_to_limbo_locked(struct linux_pool *lp, struct arch_span *span)
 	lp->lp_counts.limbo += span->nout;
 }
 
+/*
+ * A frame that the kernel has retired will never come: the pool misses it, and
+ * the span need not wait for it.
+ */
+static void
+span_drop_poisoned(struct linux_pool *lp, struct arch_span *span)
+{
+	bool poisoned;
+
+	for (size_t i = 0; i < span->nframes; i++) {
+		poisoned = pagemap_frame_is_poisoned(lp,
+		    span->pa + i * lp->lp_frame_size);
+		pthread_mutex_lock(&lp->lp_lock);
+		if (poisoned && span->where[i] == FRAME_OUT)
+			frame_lost_locked(lp, span, i);
+		pthread_mutex_unlock(&lp->lp_lock);
+	}
+}
+
 int
 linux_span_recycle(void *ctx, struct arch_span *span)
 {
@@ -524,7 +543,8 @@ linux_span_recycle(void *ctx, struct arch_span *span)
 	bool done;
 
 	span_revoke(lp, span);
-	(void)reclaim_span(lp, span); /* nout is looked at under the lock */
+	if (reclaim_span(lp, span) > 0)
+		span_drop_poisoned(lp, span);
 	pthread_mutex_lock(&lp->lp_lock);
 	done = span->nout == 0;
 	if (!done) {

@@ -304,27 +304,3 @@ standby_close(struct linux_pool *lp)
 	inventory_fini(&lp->lp_inv);
 	sysfs_lower(lp, lp->lp_raised);
 }
-
-int
-standby_probe_pin(struct linux_pool *lp)
-{
-	struct arch_frame frame;
-	uint32_t slot;
-	size_t n;
-	void *va;
-	int r;
-
-	r = inventory_frames(&lp->lp_inv, &frame, 1, &n);
-	if (r < 0)
-		return r;
-	MPASS(n > 0);
-	slot = inventory_find(&lp->lp_inv, frame.pa);
-	r = lp->lp_sys->mmap(&va, lp->lp_map_size, PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_NORESERVE, slot_fd(lp, slot));
-	if (r < 0)
-		return r;
-	r = pins_probe(lp,
-	    (unsigned char *)va + slot_index(slot) * lp->lp_frame_size);
-	(void)lp->lp_sys->munmap(va, lp->lp_map_size);
-	return r;
-}

@@ -92,7 +92,7 @@ linux_pool_check(const struct arch *arch)
 vm_paddr_t
 linux_pool_run(const struct arch *arch, size_t nframes)
 {
-	struct arch_frame frames[4096];
+	static struct arch_frame frames[4096];
 	size_t run = 0;
 	size_t n;
 
@@ -118,16 +118,22 @@ linux_pool_span(const struct arch *arch, vm_paddr_t pa, size_t nframes)
 }
 
 int
+recycle_for(const struct arch *arch, struct arch_span *span, int tries)
+{
+	int r;
+
+	for (;;) {
+		r = arch->ops->span_recycle(arch->ctx, span);
+		if (r != -EBUSY || --tries <= 0)
+			return r;
+		usleep(10000); /* only how often, not whether */
+	}
+}
+
+int
 recycle_until_done(const struct arch *arch, struct arch_span *span)
 {
-	int r = -EBUSY;
-
-	for (int i = 0; i < 500 && r == -EBUSY; i++) {
-		r = arch->ops->span_recycle(arch->ctx, span);
-		if (r == -EBUSY)
-			usleep(10000); /* only how often, not whether */
-	}
-	return r;
+	return recycle_for(arch, span, 1000);
 }
 
 unsigned char *

@@ -24,6 +24,8 @@ struct arch linux_ballast_open(void);
 /* uid 65534, no group, no capability, no way back. */
 void become_nobody(void);
 
+/* Recycle up to `tries` times, 10 ms apart, while it is withheld. */
+int recycle_for(const struct arch *arch, struct arch_span *span, int tries);
 /* Recycle again until the span is gone or 5 s have passed; the last error. */
 int recycle_until_done(const struct arch *arch, struct arch_span *span);
 

@@ -234,7 +234,7 @@ TEST(span_recycle__takes_a_span_from_one_who_keeps_fd_and_mapping)
 	become_nobody();
 	span = linux_pool_span(&arch, pa, 2);
 	holder_give(&holder, &arch, span);
-	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	linux_pool_check(&arch);
 
 	span = linux_pool_span(&arch, pa, 2);
@@ -247,7 +247,7 @@ TEST(span_recycle__takes_a_span_from_one_who_keeps_fd_and_mapping)
 	for (size_t i = 0; i < 2 * FRAME; i++)
 		ASSERT_EQ(p[i], 0xa7);
 	munmap(p, 2 * FRAME);
-	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	ASSERT_EQ(holder_end(&holder), 0);
 	linux_pool_check(&arch);
 	arch_linux_close(&arch);
@@ -281,7 +281,7 @@ TEST(span_recycle__cannot_be_prevented_with_seals)
 	become_nobody();
 	span = linux_pool_span(&arch, pa, 1);
 	holder_give(&holder, &arch, span);
-	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	ASSERT_EQ(holder_end(&holder), 0);
 	linux_pool_check(&arch);
 	arch_linux_close(&arch);
@@ -363,7 +363,7 @@ TEST(span_verify__finds_the_frame_that_its_holder_punched)
 	ASSERT_EQ(nbad, 1u);
 	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, 0, 64), -EFAULT);
 	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, FRAME, 64), 0);
-	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	tally = drain(&arch);
 	ASSERT_EQ(tally.changed, 1u);
 	ASSERT_EQ(tally.lost + tally.gained, 0u);
@@ -395,7 +395,7 @@ TEST(span_recycle__notices_frames_that_its_holder_replaced)
 	become_nobody();
 	span = linux_pool_span(&arch, pa, 3);
 	holder_give(&holder, &arch, span);
-	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	ASSERT_EQ(drain(&arch).changed, 2u);
 	ASSERT_EQ(holder_end(&holder), 0);
 	linux_pool_check(&arch);
@@ -428,7 +428,7 @@ TEST(span_zero__returns_efault_where_its_holder_truncated)
 	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, 0, FRAME), 0);
 	ASSERT_EQ(arch.ops->span_verify(arch.ctx, span, &nbad), 0);
 	ASSERT_EQ(nbad, 1u);
-	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	ASSERT_EQ(drain(&arch).changed, 1u);
 	ASSERT_EQ(holder_end(&holder), 0);
 	linux_pool_check(&arch);
@@ -524,7 +524,7 @@ TEST(span_recycle__works_at_once_after_the_holder_was_killed)
 	span = linux_pool_span(&arch, pa, 2);
 	holder_give(&holder, &arch, span);
 	ASSERT_TRUE(WIFSIGNALED(holder_end(&holder)));
-	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), 0);
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	ASSERT_EQ(linux_pool_run(&arch, 2), pa);
 	arch_linux_close(&arch);
 }

@@ -74,7 +74,7 @@ worker_run(void *arg)
 		}
 		ASSERT_EQ(r, 0);
 		use_span(arch, span, (unsigned char)(1 + i % 250));
-		r = arch->ops->span_recycle(arch->ctx, span);
+		r = recycle_for(arch, span, 20);
 		ASSERT_TRUE(r == 0 || r == -EBUSY);
 		if (r == -EBUSY) {
 			ASSERT_LT(w->nbusy, nitems(w->busy));
