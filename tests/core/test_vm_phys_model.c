@@ -202,6 +202,10 @@ random_request(struct world *w, struct contig_req *req)
 		req->low = some_page(w) + below(w, 3) - 1;
 	if (below(w, 2) == 0)
 		req->high = some_page(w) + below(w, 3) * 2048;
+	if (below(w, 4) == 0) { /* a window hardly larger than the run */
+		req->low = some_page(w);
+		req->high = req->low + req->size + below(w, 6) * PAGE;
+	}
 }
 
 static void
@@ -287,6 +291,23 @@ random_range(struct world *w)
 	}
 }
 
+/* Make many short runs, so that trees have three levels. */
+static void
+riddle(struct world *w)
+{
+	for (size_t i = 0; i + 1 < w->npages / 2; i++) {
+		vm_paddr_t start = w->base + i * PAGE;
+
+		if (below(w, 3) != 0)
+			continue;
+		ASSERT_EQ(vm_phys_take(w->phys, start, start + PAGE),
+		    KERN_SUCCESS);
+		ASSERT_EQ(model_phys_take(w->model, start, start + PAGE),
+		    KERN_SUCCESS);
+		w->taken[w->ntaken++] = (struct run_taken){start, start + PAGE};
+	}
+}
+
 static void
 random_world(vm_paddr_t base, size_t npages, uint64_t nops)
 {
@@ -303,6 +324,8 @@ random_world(vm_paddr_t base, size_t npages, uint64_t nops)
 	ASSERT_EQ(vm_phys_add_seg(w.phys, base, base + npages / 2 * PAGE, 0,
 		      &w.owners[0]),
 	    KERN_SUCCESS);
+	if (npages > 2048)
+		riddle(&w);
 	for (uint64_t i = 0; i < nops; i++) {
 		/* It breathes: fuller for a while, then emptier. */
 		uint64_t bias = i / 512 % 2 == 0 ? 6 : 3;
