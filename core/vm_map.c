@@ -213,9 +213,14 @@ vm_map_swap_reserve(vm_map_t map, vm_size_t bytes)
 	return vm_account_reserve(map->account, bytes);
 }
 
-/* Locking. */
+/*
+ * Locking.  The lock is inside an opaque map, where clang's analysis cannot
+ * follow callers; vm_map_assert_*locked() checks them instead.
+ */
 
-void
+#define MAP_NO_TSA VM_TSA(no_thread_safety_analysis)
+
+MAP_NO_TSA void
 vm_map_lock(vm_map_t map)
 {
 	vm_rwlock_wlock(&map->lock);
@@ -261,7 +266,7 @@ map_reap(vm_map_t map)
 	return dead;
 }
 
-void
+MAP_NO_TSA void
 vm_map_unlock(vm_map_t map)
 {
 	vm_object_t dead;
@@ -274,19 +279,19 @@ vm_map_unlock(vm_map_t map)
 	vm_object_bury(dead);
 }
 
-void
+MAP_NO_TSA void
 vm_map_lock_read(vm_map_t map)
 {
 	vm_rwlock_rlock(&map->lock);
 }
 
-void
+MAP_NO_TSA void
 vm_map_unlock_read(vm_map_t map)
 {
 	vm_rwlock_runlock(&map->lock);
 }
 
-bool
+MAP_NO_TSA bool
 vm_map_trylock(vm_map_t map)
 {
 	if (!vm_rwlock_try_wlock(&map->lock))
@@ -295,13 +300,13 @@ vm_map_trylock(vm_map_t map)
 	return true;
 }
 
-bool
+MAP_NO_TSA bool
 vm_map_trylock_read(vm_map_t map)
 {
 	return vm_rwlock_try_rlock(&map->lock);
 }
 
-int
+MAP_NO_TSA int
 vm_map_lock_upgrade(vm_map_t map)
 {
 	uint64_t seen = map->timestamp;
@@ -319,7 +324,7 @@ vm_map_lock_upgrade(vm_map_t map)
 	return 1;
 }
 
-void
+MAP_NO_TSA void
 vm_map_lock_downgrade(vm_map_t map)
 {
 	vm_object_t dead;
