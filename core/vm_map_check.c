@@ -77,7 +77,7 @@ check_object(struct check *check, const struct vm_map_entry *entry)
 	bad = vm_object_check(object);
 	expect(check, bad == NULL, bad);
 	expect(check,
-	    !entry->cred || object->cred == NULL ||
+	    !entry->cred || vm_object_cred(object) == NULL ||
 		(entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0,
 	    "[map.charge] entry and object are both charged");
 }

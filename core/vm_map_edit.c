@@ -485,22 +485,6 @@ vm_map_remove(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	return rv;
 }
 
-/* Bytes that cutting the object behind `first` pages would release. */
-static vm_size_t
-truncation_releases(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
-    vm_size_t size, bool shared)
-{
-	vm_pindex_t first = offset / map->pagesize;
-	vm_pindex_t last = first + size / map->pagesize;
-
-	if (object->cred != map->account ||
-	    (object->flags & OBJ_ONEMAPPING) == 0 ||
-	    (object->refs == 1 && !shared) || last < object->size ||
-	    first >= object->size)
-		return 0;
-	return (object->size - first) * map->pagesize;
-}
-
 /* Bytes that deleting [start, end) out of one entry gives back at once. */
 static vm_size_t
 entry_releases(vm_map_t map, const struct vm_map_entry *entry,
@@ -530,7 +514,8 @@ entry_releases(vm_map_t map, const struct vm_map_entry *entry,
 	}
 	if (object == NULL || (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
 		return own;
-	return own + truncation_releases(map, object, offset, end - start, cut);
+	return own + vm_object_truncation(object, map->account, offset,
+			 end - start, cut);
 }
 
 int

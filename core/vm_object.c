@@ -257,11 +257,28 @@ vm_object_deallocate(vm_object_t object)
 	vm_object_bury(dead);
 }
 
+static bool
+object_has(vm_object_t object, uint32_t flag)
+{
+	bool has;
+
+	vm_mutex_lock(&object_lock);
+	has = (object->flags & flag) != 0;
+	vm_mutex_unlock(&object_lock);
+	return has;
+}
+
 bool
 vm_object_is_sole(vm_object_t object)
 {
-	return object != NULL && (object->flags & OBJ_ANON) != 0 &&
-	       object->refs == 1;
+	bool sole;
+
+	if (object == NULL)
+		return false;
+	vm_mutex_lock(&object_lock);
+	sole = (object->flags & OBJ_ANON) != 0 && object->refs == 1;
+	vm_mutex_unlock(&object_lock);
+	return sole;
 }
 
 bool
@@ -294,14 +311,13 @@ void
 vm_object_split(vm_object_t *objectp, vm_ooffset_t *offsetp, vm_size_t size,
     vm_object_t *sparep, vm_object_t *deadp)
 {
-	vm_object_t whole = *objectp, part, backing = whole->backing;
-
-	MPASS((whole->flags & OBJ_ONEMAPPING) != 0);
+	vm_object_t whole = *objectp, part, backing;
 
 	if (vm_object_refs(whole) <= 1)
 		return;
 	part = vm_object_spare_take(sparep, size);
 	vm_mutex_lock(&object_lock);
+	backing = whole->backing; /* another map may have collapsed it */
 	if (whole->cred != NULL) {
 		vm_account_ref(whole->cred);
 		part->cred = whole->cred;
@@ -351,15 +367,19 @@ vm_object_color(vm_object_t object, vm_pindex_t color)
 bool
 vm_object_is_colored(vm_object_t object)
 {
-	return object != NULL && (object->flags & OBJ_COLORED) != 0;
+	return object != NULL && object_has(object, OBJ_COLORED);
 }
 
 vm_offset_t
 vm_object_phase(vm_object_t object, vm_ooffset_t offset)
 {
-	if (!vm_object_is_colored(object))
+	if (object == NULL)
 		return offset;
-	return offset + object->color * object->pagesize;
+	vm_mutex_lock(&object_lock);
+	if ((object->flags & OBJ_COLORED) != 0)
+		offset += object->color * object->pagesize;
+	vm_mutex_unlock(&object_lock);
+	return offset;
 }
 
 enum obj_type
@@ -371,31 +391,46 @@ vm_object_type(vm_object_t object)
 vm_size_t
 vm_object_size(vm_object_t object)
 {
-	return object->size * object->pagesize;
+	vm_pindex_t size;
+
+	vm_mutex_lock(&object_lock);
+	size = object->size;
+	vm_mutex_unlock(&object_lock);
+	return size * object->pagesize;
 }
 
 unsigned
 vm_object_refs(vm_object_t object)
 {
-	return object->refs;
+	unsigned refs;
+
+	vm_mutex_lock(&object_lock);
+	refs = object->refs;
+	vm_mutex_unlock(&object_lock);
+	return refs;
 }
 
 vm_object_t
 vm_object_backing(vm_object_t object)
 {
-	return object->backing;
+	vm_object_t backing;
+
+	vm_mutex_lock(&object_lock);
+	backing = object->backing;
+	vm_mutex_unlock(&object_lock);
+	return backing;
 }
 
 bool
 vm_object_is_anon(vm_object_t object)
 {
-	return (object->flags & OBJ_ANON) != 0;
+	return object_has(object, OBJ_ANON);
 }
 
 bool
 vm_object_is_onemapping(vm_object_t object)
 {
-	return (object->flags & OBJ_ONEMAPPING) != 0;
+	return object_has(object, OBJ_ONEMAPPING);
 }
 
 /* Charges. */
@@ -426,7 +461,14 @@ vm_object_clear_charge(vm_object_t object)
 struct vm_account *
 vm_object_cred(vm_object_t object)
 {
-	return object == NULL ? NULL : object->cred;
+	struct vm_account *cred;
+
+	if (object == NULL)
+		return NULL;
+	vm_mutex_lock(&object_lock);
+	cred = object->cred;
+	vm_mutex_unlock(&object_lock);
+	return cred;
 }
 
 /* Mappings. */
@@ -486,6 +528,23 @@ vm_object_unmapped(vm_object_t object, vm_ooffset_t offset, vm_size_t size,
 }
 
 /* M4: may it become longer behind `end` pages? */
+vm_size_t
+vm_object_truncation(vm_object_t object, const struct vm_account *account,
+    vm_ooffset_t offset, vm_size_t size, bool shared)
+{
+	vm_pindex_t first = offset / object->pagesize;
+	vm_pindex_t last = first + size / object->pagesize;
+	vm_size_t bytes = 0;
+
+	vm_mutex_lock(&object_lock);
+	if (object->cred == account && (object->flags & OBJ_ONEMAPPING) != 0 &&
+	    (object->refs != 1 || shared) && last >= object->size &&
+	    first < object->size)
+		bytes = (object->size - first) * object->pagesize;
+	vm_mutex_unlock(&object_lock);
+	return bytes;
+}
+
 static bool
 object_can_extend(vm_object_t object, vm_pindex_t end)
 {

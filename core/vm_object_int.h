@@ -104,6 +104,14 @@ void vm_object_unmapped(vm_object_t object, vm_ooffset_t offset, vm_size_t size,
     vm_object_t *deadp);
 
 /*
+ * Bytes of `account` that vm_object_unmapped() would release.  `shared`: by
+ * then somebody else holds a reference as well.
+ */
+vm_size_t vm_object_truncation(vm_object_t object,
+    const struct vm_account *account, vm_ooffset_t offset, vm_size_t size,
+    bool shared);
+
+/*
  * Extend the object behind what one entry shows of it.  Its account
  * pays for growth.  false: it cannot be extended, and
  * is as it was.
