@@ -214,10 +214,11 @@ minimize(struct search *s)
 
 	if (work == NULL)
 		return false;
-	while (drop_records(s, work) | plain_operands(s, work) |
-	       plain_header(s, work))
-		if (out_of_time(s))
-			break;
+	for (bool smaller = true; smaller && !out_of_time(s);) {
+		smaller = drop_records(s, work);
+		smaller |= plain_operands(s, work);
+		smaller |= plain_header(s, work);
+	}
 	free(work);
 	return true;
 }

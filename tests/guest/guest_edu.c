@@ -62,8 +62,10 @@ find_device(char *device, size_t size)
 	for (struct dirent *d; !found && (d = readdir(dir)) != NULL;)
 		if (sysfs_number(d->d_name, "vendor") == 0x1234 &&
 		    sysfs_number(d->d_name, "device") == 0x11e8) {
-			(void)snprintf(device, size, "%s", d->d_name);
-			found = true;
+			found = strlen(d->d_name) < size;
+			if (found)
+				memcpy(device, d->d_name,
+				    strlen(d->d_name) + 1);
 		}
 	(void)closedir(dir);
 	return found;
