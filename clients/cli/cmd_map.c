@@ -183,6 +183,13 @@ static const struct {
     {"show", map_entries},
     {"lookup", map_lookup},
     {"check", map_check},
+    {"protect", map_protect},
+    {"inherit", map_inherit},
+    {"madvise", map_madvise},
+    {"wire", map_wire},
+    {"unwire", map_unwire},
+    {"stack", map_stack},
+    {"growstack", map_growstack},
 };
 
 static int
@@ -221,6 +228,13 @@ const struct cli_verb cli_map = {
 	"    holdfast map delete NAME START LENGTH\n"
 	"    holdfast map findspace NAME LENGTH [--addr ADDR]\n"
 	"    holdfast map lookup NAME ADDR [--access rwx]\n"
+	"    holdfast map protect NAME START LENGTH PROT [--max-prot rwx]\n"
+	"    holdfast map inherit NAME START LENGTH share|copy|none|zero\n"
+	"    holdfast map madvise NAME START LENGTH ADVICE\n"
+	"    holdfast map wire NAME START LENGTH [--write]\n"
+	"    holdfast map unwire NAME START LENGTH\n"
+	"    holdfast map stack NAME BOTTOM LENGTH [--prot rw]\n"
+	"    holdfast map growstack NAME ADDR\n"
 	"    holdfast map check NAME\n"
 	"    holdfast map destroy NAME\n"
 	"    each with [--socket PATH] [--json]\n"
@@ -243,6 +257,9 @@ const struct cli_verb cli_map = {
 	"                     pages; --space is super then, unless given\n"
 	"    --prot           rights, such as rw (default) or none\n"
 	"    --max-prot       the most they may become (default rwx)\n"
+	"\n"
+	"    ADVICE is normal, random, sequential, willneed, dontneed, free,\n"
+	"    nosync, autosync, nocore or core.\n"
 	"\n"
 	"    'show' prints an entry a line: start, end, protection, maximum,\n"
 	"    inheritance, wirings, flags, object, offset.\n"

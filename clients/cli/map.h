@@ -22,3 +22,11 @@ int map_findspace(struct cli *cli, int argc, char **argv);
 int map_entries(struct cli *cli, int argc, char **argv);
 int map_lookup(struct cli *cli, int argc, char **argv);
 int map_check(struct cli *cli, int argc, char **argv);
+
+int map_protect(struct cli *cli, int argc, char **argv);
+int map_inherit(struct cli *cli, int argc, char **argv);
+int map_madvise(struct cli *cli, int argc, char **argv);
+int map_wire(struct cli *cli, int argc, char **argv);
+int map_unwire(struct cli *cli, int argc, char **argv);
+int map_stack(struct cli *cli, int argc, char **argv);
+int map_growstack(struct cli *cli, int argc, char **argv);

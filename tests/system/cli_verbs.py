@@ -169,6 +169,7 @@ def maps(d):
     rv, _ = d.json('map', 'delete', 'shared', hex(low), '4M')
     rv, shown = d.json('map', 'show', 'shared')
     check('map delete', len(shown['entries']) == 2, shown)
+    changes(d, low + 128 * MIB)
     rv, names = d.json('map', 'list')
     check('map list', [m['name'] for m in names] == ['shared'], names)
     rv, error = d.json('map', 'create', 'shared')
@@ -181,12 +182,50 @@ def maps(d):
     check('map create: SIGINT ends it', interrupt(holder, signal.SIGINT) == 0)
 
 
+def changes(d, at):
+    """What changes an entry, seen in `map show`."""
+    def entry():
+        return next(e for e in d.json('map', 'show', 'shared')[1]['entries']
+                    if e['start'] <= at + 4096 < e['end'])
+
+    start, page = hex(at + 4096), '4K'
+    d.json('map', 'insert', 'shared', hex(at), '16K', '--max-prot', 'rw')
+    rv, _ = d.json('map', 'protect', 'shared', start, page, 'r')
+    check('map protect', rv == 0 and entry()['prot'] == 'r--'
+          and entry()['start'] == at + 4096, entry())
+    rv, error = d.json('map', 'protect', 'shared', start, page, 'rwx')
+    check('map protect: over the maximum', rv == 1
+          and error['error']['status'] == 'KERN_PROTECTION_FAILURE', error)
+    rv, _ = d.json('map', 'inherit', 'shared', start, page, 'none')
+    check('map inherit', rv == 0 and entry()['inheritance'] == 'none')
+    rv, _ = d.json('map', 'madvise', 'shared', start, page, 'random')
+    check('map madvise', rv == 0 and entry()['flags'] == 'random', entry())
+    rv, _ = d.json('map', 'wire', 'shared', start, page)
+    check('map wire', rv == 0 and entry()['wired_count'] == 1, entry())
+    rv, _ = d.json('map', 'unwire', 'shared', start, page)
+    check('map unwire', rv == 0 and entry()['wired_count'] == 0, entry())
+    rv, _ = d.json('map', 'stack', 'shared', hex(at + MIB), '1M')
+    before = d.json('map', 'show', 'shared')[1]['entries'][-2:]
+    check('map stack: a gap below it', rv == 0
+          and 'stack-gap' in before[0]['flags']
+          and before[1]['end'] == at + 2 * MIB, before)
+    rv, _ = d.json('map', 'growstack', 'shared', hex(at + MIB + 512 * 1024))
+    grown = d.json('map', 'lookup', 'shared', hex(at + MIB + 512 * 1024))
+    check('map growstack', rv == 0 and grown[0] == 0
+          and grown[1]['prot'] == 'rw-', grown)
+    rv, error = d.json('map', 'growstack', 'shared', hex(at + 64 * MIB))
+    check('map growstack: no stack', rv == 1, error)
+    d.json('map', 'delete', 'shared', hex(at), '2M')
+
+
 def usage(d):
     for args in (['alloc'], ['alloc', '1Q'], ['alloc', '1', '2'], ['nothing'],
                  ['status', 'x'], ['pool', '--rows', '0'], ['map'],
                  ['map', 'nothing'], ['map', 'find', 'a'], ['--nothing'],
                  ['map', 'find', 'a', '1', '--space', 'x'], ['map', 'list', 'x'],
-                 ['map', 'create'], ['alloc', '1', '--exec'], []):
+                 ['map', 'create'], ['map', 'protect', 'a', '0', '4K'],
+                 ['map', 'inherit', 'a', '0', '4K', 'x'],
+                 ['alloc', '1', '--exec'], []):
         result = d.run(*args)
         check('usage: holdfast ' + ' '.join(args), result.returncode == 2
               and 'help' in result.stderr and result.stdout == '', result)

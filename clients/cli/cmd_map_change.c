@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "clients/cli/map.h"
+
+/* A name, two numbers, and perhaps a word: every verb here takes those. */
+struct arguments {
+	const char *name;
+	uint64_t start, length;
+	const char *word;      /* behind the numbers */
+	uint32_t prot, max;    /* of --prot and --max-prot */
+	bool max_given, write; /* --max-prot, --write */
+};
+
+static void
+parse(struct cli *cli, int argc, char **argv, bool wants_word,
+    struct arguments *args)
+{
+	static const struct option options[] = {{"prot", required_argument,
+						    NULL, 'P'},
+	    {"max-prot", required_argument, NULL, 'Q'},
+	    {"write", no_argument, NULL, 'W'}, CLI_COMMON_OPTIONS};
+	int c, n = 0;
+
+	*args = (struct arguments){.prot = HF_PROT_RW, .max = HF_PROT_RW};
+	while ((c = cli_getopt(cli, &cli_map, argc, argv, options)) != -1)
+		if (c == 'P')
+			args->prot = cli_prot(&cli_map, "--prot", optarg);
+		else if (c == 'Q') {
+			args->max = cli_prot(&cli_map, "--max-prot", optarg);
+			args->max_given = true;
+		} else if (c == 'W')
+			args->write = true;
+		else if (n++ == 0)
+			args->name = optarg;
+		else if (n == 2)
+			args->start = cli_size(&cli_map, "the start", optarg);
+		else if (n == 3)
+			args->length = cli_size(&cli_map, "the length", optarg);
+		else
+			args->word = optarg;
+	if (n != (wants_word ? 4 : 3))
+		cli_usage(&cli_map, "%s takes a name, a start and a length%s",
+		    argv[0], wants_word ? ", and what to make of them" : "");
+}
+
+typedef int change(struct holdfast_map *map, const struct arguments *args,
+    uint32_t value);
+
+static int
+with_map(struct cli *cli, const struct arguments *args, const char *what,
+    change *perform, uint32_t value)
+{
+	struct holdfast *h = cli_connect(cli);
+	struct holdfast_map *map;
+	int r, rv = CLI_OK;
+
+	map = map_attach(cli, h, args->name, &rv);
+	if (map != NULL) {
+		r = perform(map, args, value);
+		if (r != HF_OK)
+			rv = cli_failed(cli, h, r, what);
+		else if (cli->json)
+			cli_print_json(json_object_new_object());
+	}
+	holdfast_close(h);
+	return rv;
+}
+
+/* The place of a word in a list, or cli_usage(). */
+static uint32_t
+word_value(const char *word, const char *const *words, uint32_t n,
+    const char *what)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (words[i] != NULL && strcmp(word, words[i]) == 0)
+			return i;
+	cli_usage(&cli_map, "there is no %s '%s'", what, word);
+}
+
+static int
+do_protect(struct holdfast_map *map, const struct arguments *args,
+    uint32_t value)
+{
+	uint32_t flags = HF_PROTECT_SET_PROT;
+
+	if (args->max_given)
+		flags |= HF_PROTECT_SET_MAXPROT;
+	return holdfast_map_protect(map, args->start,
+	    args->start + args->length, value, args->max, flags);
+}
+
+int
+map_protect(struct cli *cli, int argc, char **argv)
+{
+	struct arguments args;
+	uint32_t prot;
+
+	parse(cli, argc, argv, true, &args);
+	prot = cli_prot(&cli_map, "the protection", args.word);
+	return with_map(cli, &args, "protect that", do_protect, prot);
+}
+
+static int
+do_inherit(struct holdfast_map *map, const struct arguments *args,
+    uint32_t value)
+{
+	return holdfast_map_inherit(map, args->start,
+	    args->start + args->length, value);
+}
+
+int
+map_inherit(struct cli *cli, int argc, char **argv)
+{
+	static const char *const words[] = {"share", "copy", "none", "zero"};
+	struct arguments args;
+
+	parse(cli, argc, argv, true, &args);
+	return with_map(cli, &args, "change its inheritance", do_inherit,
+	    word_value(args.word, words, 4, "inheritance"));
+}
+
+static int
+do_madvise(struct holdfast_map *map, const struct arguments *args,
+    uint32_t value)
+{
+	return holdfast_map_madvise(map, args->start,
+	    args->start + args->length, value);
+}
+
+int
+map_madvise(struct cli *cli, int argc, char **argv)
+{
+	static const char *const words[] = {"normal", "random", "sequential",
+	    "willneed", "dontneed", "free", "nosync", "autosync", "nocore",
+	    "core"};
+	struct arguments args;
+
+	parse(cli, argc, argv, true, &args);
+	return with_map(cli, &args, "give that advice", do_madvise,
+	    word_value(args.word, words, 10, "advice"));
+}
+
+static int
+do_wire(struct holdfast_map *map, const struct arguments *args, uint32_t value)
+{
+	return holdfast_map_wire(map, args->start, args->start + args->length,
+	    value | (args->write ? HF_WIRE_WRITE : 0));
+}
+
+int
+map_wire(struct cli *cli, int argc, char **argv)
+{
+	struct arguments args;
+
+	parse(cli, argc, argv, false, &args);
+	return with_map(cli, &args, "wire that", do_wire, HF_WIRE_NOHOLES);
+}
+
+static int
+do_unwire(struct holdfast_map *map, const struct arguments *args,
+    uint32_t value)
+{
+	return holdfast_map_unwire(map, args->start, args->start + args->length,
+	    value);
+}
+
+int
+map_unwire(struct cli *cli, int argc, char **argv)
+{
+	struct arguments args;
+
+	parse(cli, argc, argv, false, &args);
+	return with_map(cli, &args, "unwire that", do_unwire, HF_WIRE_NOHOLES);
+}
+
+static int
+do_stack(struct holdfast_map *map, const struct arguments *args, uint32_t value)
+{
+	struct holdfast_map_args stack = {
+	    .addr = args->start,
+	    .length = args->length,
+	    .prot = args->prot,
+	    .max_prot = args->max,
+	};
+
+	(void)value;
+	return holdfast_map_stack(map, &stack);
+}
+
+int
+map_stack(struct cli *cli, int argc, char **argv)
+{
+	struct arguments args;
+
+	parse(cli, argc, argv, false, &args);
+	return with_map(cli, &args, "make that stack", do_stack, 0);
+}
+
+int
+map_growstack(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {CLI_COMMON_OPTIONS};
+	const char *text[2] = {NULL, NULL};
+	struct holdfast_map *map;
+	struct holdfast *h;
+	int r, rv = CLI_OK, n = 0;
+	uint64_t addr;
+
+	while (cli_getopt(cli, &cli_map, argc, argv, options) != -1)
+		if (n++ < 2)
+			text[n - 1] = optarg;
+	if (n != 2)
+		cli_usage(&cli_map, "growstack takes a name and an address");
+	addr = cli_size(&cli_map, "the address", text[1]);
+	h = cli_connect(cli);
+	map = map_attach(cli, h, text[0], &rv);
+	if (map != NULL) {
+		r = holdfast_map_growstack(map, addr);
+		if (r != HF_OK)
+			rv = cli_failed(cli, h, r, "grow a stack to there");
+		else if (cli->json)
+			cli_print_json(json_object_new_object());
+	}
+	holdfast_close(h);
+	return rv;
+}
