@@ -12,8 +12,7 @@
 
 #define CONFIG_VERSION "0.1.0"
 
-/* ---- Values
- * --------------------------------------------------------------------- */
+/* ---- Values ------------------------------------------------------ */
 
 int
 config_parse_size(const char *text, uint64_t *sizep)
@@ -124,8 +123,7 @@ parse_text(const char *text, char *buf, size_t size)
 	return 0;
 }
 
-/* ---- Options
- * -------------------------------------------------------------------- */
+/* ---- Options ----------------------------------------------------- */
 
 struct option_rule {
 	const char *name;
@@ -395,8 +393,7 @@ config_set(struct config *config, const char *name, const char *value)
 	return -EINVAL;
 }
 
-/* ---- The file
- * ------------------------------------------------------------------- */
+/* ---- The file ---------------------------------------------------- */
 
 /* Cut blanks off both ends. */
 static char *
@@ -457,8 +454,7 @@ config_read(struct config *config, const char *path)
 	return 0;
 }
 
-/* ---- The command line
- * ------------------------------------------------------------ */
+/* ---- The command line -------------------------------------------- */
 
 void
 config_default(struct config *config)

@@ -64,8 +64,7 @@ buffer_live(struct buffer *buffer)
 	tenant_type_alloc(buffer->type, buffer->size);
 }
 
-/* ---- Preparing a run of a live span
- * ------------------------------------------- */
+/* ---- Preparing a run of a live span ------------------------------ */
 
 static void
 buffer_prepare_run(struct job *job)
@@ -156,8 +155,7 @@ buffer_prepare(struct buffer *buffer, struct answer *answer)
 	return KERN_SUCCESS;
 }
 
-/* ---- Planning
- * -------------------------------------------------------------------- */
+/* ---- Planning ---------------------------------------------------- */
 
 static void
 buffer_span_ready(struct span_waiter *waiter, int r)
@@ -273,8 +271,7 @@ contig_plan(struct buffer *buffer, struct answer *answer)
 	return rv;
 }
 
-/* ---- From outside
- * -------------------------------------------------------------------- */
+/* ---- From outside ------------------------------------------------ */
 
 static int
 contig_check(struct pool *pool, const struct contig_params *params,

@@ -17,8 +17,7 @@
 
 typedef Holdfast__V1__Entry pb_entry;
 
-/* ---- Objects
- * ----------------------------------------------------------------- */
+/* ---- Objects ----------------------------------------------------- */
 
 static void
 object_create_succeed(struct call *call, struct object *object)
@@ -133,8 +132,7 @@ handle_object_destroy(struct call *call)
 	return CALL_DONE;
 }
 
-/* ---- Life of maps
- * ------------------------------------------------------------ */
+/* ---- Life of maps ------------------------------------------------ */
 
 struct map *
 call_map(struct call *call, uint64_t id)
@@ -292,8 +290,7 @@ handle_map_list(struct call *call)
 	return CALL_DONE;
 }
 
-/* ---- Entering
- * ------------------------------------------------------------------ */
+/* ---- Entering ---------------------------------------------------- */
 
 /* Wider fields on the wire: what does not fit is refused by the checks. */
 static vm_prot_t
@@ -413,8 +410,7 @@ handle_map_findspace(struct call *call)
 	return CALL_DONE;
 }
 
-/* ---- Deleting
- * ------------------------------------------------------------------ */
+/* ---- Deleting ---------------------------------------------------- */
 
 /*
  * A deletion that gives much memory back: a worker punches it out of the file
@@ -513,8 +509,7 @@ handle_map_delete(struct call *call)
 	return CALL_DONE;
 }
 
-/* ---- Looking
- * -------------------------------------------------------------------- */
+/* ---- Looking ----------------------------------------------------- */
 
 static void
 entry_on_wire(const struct map *map, const struct vm_map_entry_info *info,

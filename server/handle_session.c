@@ -183,8 +183,7 @@ handle_tenant_status(struct call *call)
 	return CALL_DONE;
 }
 
-/* ---- Runs of the pool ------------------------------------------------------
- */
+/* ---- Runs of the pool -------------------------------------------- */
 
 struct run_list {
 	Holdfast__V1__Run *runs[RUNS_MAX];

@@ -29,8 +29,7 @@ janitor_init(struct janitor *janitor)
 	*janitor = (struct janitor){.pipe = -1};
 }
 
-/* ---- nr_hugepages
- * ---------------------------------------------------------------- */
+/* ---- nr_hugepages ------------------------------------------------ */
 
 static int
 nr_hugepages_open(vm_size_t frame_size, int flags)
@@ -93,8 +92,7 @@ nr_hugepages_lower(int fd, const struct janitor_message *message)
 		log_warn("nr_hugepages", "errno=%d", errno);
 }
 
-/* ---- The process
- * ----------------------------------------------------------------- */
+/* ---- The process ------------------------------------------------- */
 
 /* Put `fd` (-1: nothing) at exactly `at`. */
 static void

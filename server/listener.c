@@ -25,8 +25,7 @@ listener_init(struct listener *listener)
 	*listener = (struct listener){.fd = -1, .dirfd = -1, .spare = -1};
 }
 
-/* ---- Opening
- * -------------------------------------------------------------------- */
+/* ---- Opening ----------------------------------------------------- */
 
 /* Open the folder of `path`, making its last part, and note the name. */
 static int
@@ -161,8 +160,7 @@ listener_unlink(const struct listener *listener)
 		log_warn("socket_left", "errno=%d", errno);
 }
 
-/* ---- Accepting
- * ------------------------------------------------------------------- */
+/* ---- Accepting --------------------------------------------------- */
 
 /*
  * No descriptor is left: take the connection with the spare one and close it,

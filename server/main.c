@@ -36,8 +36,7 @@ struct daemon {
 	int notify;
 };
 
-/* ---- Back ends
- * ------------------------------------------------------------------- */
+/* ---- Back ends --------------------------------------------------- */
 
 static int
 daemon_open_sim(struct daemon *daemon)
@@ -155,8 +154,7 @@ daemon_open_backend(struct daemon *daemon)
 	return 0;
 }
 
-/* ---- Signals
- * --------------------------------------------------------------------- */
+/* ---- Signals ----------------------------------------------------- */
 
 static void
 daemon_signalled(evutil_socket_t number, short what, void *arg)
@@ -201,8 +199,7 @@ daemon_watch_signals(struct daemon *daemon)
 	return 0;
 }
 
-/* ---- Life
- * ------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------- */
 
 /* Everything that needs privilege, in the order that needs it. */
 static int

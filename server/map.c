@@ -14,8 +14,7 @@
 /* An operation adds at most this many entries (two clips of one entry). */
 #define MAP_ENTRIES_PER_OP 2
 
-/* ---- Life -------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------- */
 
 static void
 map_free(struct map *map)
@@ -193,8 +192,7 @@ map_attach(struct tenant *tenant, const char *name, struct map **mapp,
 	return KERN_SUCCESS;
 }
 
-/* ---- Account
- * ------------------------------------------------------------------ */
+/* ---- Account ----------------------------------------------------- */
 
 int
 map_afford(struct map *map, vm_size_t length, struct answer *answer)
@@ -228,8 +226,7 @@ map_settle(struct map *map)
 	KASSERT(r == 0, "map_afford() made sure of it");
 }
 
-/* ---- Entering
- * ------------------------------------------------------------------- */
+/* ---- Entering ---------------------------------------------------- */
 
 /* An entry over superpages shows whole frames, or could not be mapped. */
 static int
@@ -382,8 +379,7 @@ map_findspace(struct map *map, vm_offset_t start, vm_size_t length,
 	return KERN_SUCCESS;
 }
 
-/* ---- Deleting
- * ------------------------------------------------------------------- */
+/* ---- Deleting ---------------------------------------------------- */
 
 int
 map_check_cut(struct map *map, vm_offset_t at, const char *arg,
@@ -475,8 +471,7 @@ map_delete(struct map *map, vm_offset_t start, vm_offset_t end,
 	return rv;
 }
 
-/* ---- Looking
- * -------------------------------------------------------------------- */
+/* ---- Looking ----------------------------------------------------- */
 
 int
 map_lookup(struct map *map, vm_offset_t addr, vm_prot_t fault_type,

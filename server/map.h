@@ -98,8 +98,7 @@ void map_settle(struct map *map);
 int map_check_cut(struct map *map, vm_offset_t at, const char *arg,
     struct answer *answer);
 
-/* ---- map_edit.c: the rest of vm_map(9), with its codes ---------------------
- */
+/* ---- map_edit.c: the rest of vm_map(9), with its codes ----------- */
 
 int map_protect(struct map *map, vm_offset_t start, vm_offset_t end,
     vm_prot_t prot, vm_prot_t max, int flags, struct answer *answer);

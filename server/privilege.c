@@ -15,8 +15,7 @@
 #include "server/log.h"
 #include "server/privilege.h"
 
-/* ---- Capabilities
- * ---------------------------------------------------------------- */
+/* ---- Capabilities ------------------------------------------------ */
 
 /* Set all three sets to `mask` (of the first 32 capabilities). */
 static int
@@ -60,8 +59,7 @@ caps_drop_bounding(void)
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 }
 
-/* ---- User
- * ------------------------------------------------------------------------ */
+/* ---- User -------------------------------------------------------- */
 
 static int
 user_find(const char *user, uid_t *uidp, gid_t *gidp)

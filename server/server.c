@@ -34,8 +34,7 @@ server_options_default(struct server_options *options)
 	quota_limits_default(&options->limits);
 }
 
-/* ---- Tenants
- * -------------------------------------------------------------------- */
+/* ---- Tenants ----------------------------------------------------- */
 
 static bool
 address_policy_allows(const struct address_policy *policy, uid_t uid)
@@ -85,8 +84,7 @@ server_tenant(struct server *server, uid_t uid)
 	return tenant;
 }
 
-/* ---- Sessions
- * -------------------------------------------------------------------- */
+/* ---- Sessions ---------------------------------------------------- */
 
 static void
 server_reap(evutil_socket_t fd, short what, void *arg)
@@ -118,8 +116,7 @@ server_accept(struct server *server, int fd)
 	return 0;
 }
 
-/* ---- Life
- * ------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------- */
 
 static bool
 server_is_quiet(const struct server *server)

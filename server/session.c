@@ -20,8 +20,7 @@
 /* Descriptors that may be on their way before we ask whether any arrived. */
 #define SENT_FDS_CHECK 64
 
-/* ---- Ending
- * ------------------------------------------------------------------- */
+/* ---- Ending ------------------------------------------------------ */
 
 void
 session_doom(struct session *session, const char *why)
@@ -105,8 +104,7 @@ session_freep(struct session **sessionp)
 	session_free(*sessionp);
 }
 
-/* ---- Sending
- * -------------------------------------------------------------------- */
+/* ---- Sending ----------------------------------------------------- */
 
 static void
 session_arm(struct session *session, unsigned ms)
@@ -218,8 +216,7 @@ session_reply(struct session *session, Holdfast__V1__Reply *reply,
 		session_flush(session);
 }
 
-/* ---- Events
- * ---------------------------------------------------------------------- */
+/* ---- Events ------------------------------------------------------ */
 
 static void
 session_readable(evutil_socket_t fd, short what, void *arg)
@@ -301,8 +298,7 @@ session_expired(evutil_socket_t fd, short what, void *arg)
 	    transport_is_blocked(&session->transport) ? "stalled" : "no_hello");
 }
 
-/* ---- Beginning
- * ------------------------------------------------------------------- */
+/* ---- Beginning --------------------------------------------------- */
 
 /* A pidfd of the process that connected, or -1 where the kernel has none. */
 static int

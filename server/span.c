@@ -127,8 +127,7 @@ span_dispose(struct span *span)
 	span_free(span);
 }
 
-/* ---- Assembling -------------------------------------------------------------
- */
+/* ---- Assembling -------------------------------------------------- */
 
 static void
 span_assemble_run(struct job *job)
@@ -271,8 +270,7 @@ span_may_come(const struct pool *pool, const struct tenant *tenant)
 	return pool->nrecycling > 0 || tenant->nrecycling > 0;
 }
 
-/* ---- Recycling
- * --------------------------------------------------------------- */
+/* ---- Recycling --------------------------------------------------- */
 
 static void
 span_recycle_run(struct job *job)
@@ -426,8 +424,7 @@ span_abandon_limbo(struct pool *pool)
 	}
 }
 
-/* ---- Users
- * ---------------------------------------------------------------------- */
+/* ---- Users ------------------------------------------------------- */
 
 void
 span_use(struct span *span)

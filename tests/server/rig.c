@@ -11,8 +11,7 @@
 
 #define RIG_WAIT_MS 20000
 
-/* ---- The server
- * ----------------------------------------------------------------- */
+/* ---- The server -------------------------------------------------- */
 
 void
 rig_init(struct rig *rig, const struct rig_options *options)
@@ -88,8 +87,7 @@ rig_fini(struct rig *rig)
 	sim_destroy(rig->arch);
 }
 
-/* ---- Clients
- * -------------------------------------------------------------------- */
+/* ---- Clients ----------------------------------------------------- */
 
 void
 client_open(struct client *client, struct rig *rig)
@@ -278,8 +276,7 @@ client_sentence(const struct client *client)
 	return client->packet->replies[0]->message;
 }
 
-/* ---- Requests
- * ------------------------------------------------------------------- */
+/* ---- Requests ---------------------------------------------------- */
 
 /* Declare `request` and its operation `op`. */
 #define REQUEST(Type, TYPE, CASE, member)                                      \

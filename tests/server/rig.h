@@ -70,8 +70,7 @@ bool client_is_cut(struct client *client);
 /* One request, one reply.  Fails the case if the server hangs up. */
 reply_t *client_call(struct client *client, request_t *request);
 
-/* ---- Requests as one-liners: they answer the status ------------------------
- */
+/* ---- Requests as one-liners: they answer the status -------------- */
 
 #define OK            HOLDFAST__V1__STATUS__STATUS_SUCCESS
 #define REFUSED(name) HOLDFAST__V1__STATUS__STATUS_##name

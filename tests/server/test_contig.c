@@ -89,8 +89,7 @@ TEST(contig__low_high_alignment_and_boundary_hold)
 	rig_fini(&rig);
 }
 
-/* ---- Refusals: the sentence names the argument, nothing changes ------------
- */
+/* ---- Refusals: the sentence names the argument, nothing changes -- */
 
 struct refusal {
 	const char *argument;
@@ -214,8 +213,7 @@ TEST(contig__addresses_are_told_only_to_those_allowed)
 	rig_fini(&rig);
 }
 
-/* ---- Ids
- * ------------------------------------------------------------------------ */
+/* ---- Ids --------------------------------------------------------- */
 
 TEST(contig__unknown_stale_and_foreign_numbers_are_unknown)
 {
@@ -245,8 +243,7 @@ TEST(contig__unknown_stale_and_foreign_numbers_are_unknown)
 	rig_fini(&rig);
 }
 
-/* ---- Spans
- * ------------------------------------------------------------------------- */
+/* ---- Spans ------------------------------------------------------- */
 
 TEST(contig__small_buffers_share_a_span_and_its_last_sends_it_home)
 {
@@ -355,8 +352,7 @@ TEST(contig__freed_bytes_are_zeroed_for_the_next_if_asked)
 	rig_fini(&rig);
 }
 
-/* ---- Waiting, dying, failing
- * --------------------------------------------------- */
+/* ---- Waiting, dying, failing ------------------------------------- */
 
 TEST(contig__memory_that_is_on_its_way_back_is_waited_for)
 {
@@ -462,8 +458,7 @@ TEST(contig__no_failing_allocation_leaves_a_trace)
 	rig_fini(&rig);
 }
 
-/* ---- Limbo and tampering
- * --------------------------------------------------------- */
+/* ---- Limbo and tampering ----------------------------------------- */
 
 TEST(contig__withheld_frames_stay_charged_until_they_come_back)
 {
@@ -533,8 +528,7 @@ TEST(contig__the_inventory_follows_frames_that_come_and_go)
 	rig_fini(&rig);
 }
 
-/* ---- Quotas, lists, statistics
- * -------------------------------------------------- */
+/* ---- Quotas, lists, statistics ----------------------------------- */
 
 TEST(contig__quota_of_bytes_is_one_tenants_own)
 {

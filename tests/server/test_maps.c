@@ -42,8 +42,7 @@ fixture_fini(struct fixture *f)
 	rig_fini(&f->rig);
 }
 
-/* ---- Life
- * ----------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------- */
 
 TEST(map__is_shared_by_name_within_a_tenant)
 {
@@ -149,8 +148,7 @@ TEST(map__machine_and_range_are_checked)
 	fixture_fini(&f);
 }
 
-/* ---- Entering and looking
- * -------------------------------------------------------- */
+/* ---- Entering and looking ---------------------------------------- */
 
 TEST(map__insert_find_findspace_and_lookup_agree)
 {
@@ -343,8 +341,7 @@ TEST(map__entries_come_in_pages_of_replies)
 	fixture_fini(&f);
 }
 
-/* ---- Objects
- * ------------------------------------------------------------------------ */
+/* ---- Objects ----------------------------------------------------- */
 
 TEST(object__kinds_and_sizes_are_checked)
 {
@@ -430,8 +427,7 @@ TEST(object__lives_while_an_entry_shows_it)
 	fixture_fini(&f);
 }
 
-/* ---- What backs entries
- * --------------------------------------------------------------- */
+/* ---- What backs entries ------------------------------------------ */
 
 TEST(map__anonymous_entries_share_one_sealed_file)
 {

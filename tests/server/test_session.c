@@ -98,8 +98,7 @@ TEST(session__answers_a_batch_in_one_packet_in_order)
 	rig_fini(&rig);
 }
 
-/* ---- What breaks the framing ends the connection, and only that one --------
- */
+/* ---- What breaks the framing ends the connection, and only that one  */
 
 struct rude {
 	const char *what;
@@ -169,8 +168,7 @@ TEST(session__is_cut_off_when_it_breaks_the_framing)
 	free(flood);
 }
 
-/* ---- Ending -----------------------------------------------------------------
- */
+/* ---- Ending ------------------------------------------------------ */
 
 TEST(session__ends_when_the_client_shuts_one_way_down)
 {
@@ -205,8 +203,7 @@ TEST(session__one_that_says_no_hello_is_dropped)
 	rig_fini(&rig);
 }
 
-/* ---- Slow readers
- * --------------------------------------------------------------- */
+/* ---- Slow readers ------------------------------------------------ */
 
 /* Ask for much and read nothing until the server stops reading us. */
 static size_t

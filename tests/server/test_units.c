@@ -24,8 +24,7 @@
 #include "server/worker.h"
 #include "tests/test.h"
 
-/* ---- quota.c
- * ------------------------------------------------------------------ */
+/* ---- quota.c ----------------------------------------------------- */
 
 TEST(quota__charges_up_to_the_limit_and_not_beyond)
 {
@@ -70,8 +69,7 @@ TEST(quota__a_token_changes_its_worth_without_wrapping)
 	ASSERT_EQ(quota.used[QUOTA_BYTES], 0u);
 }
 
-/* ---- fdlist.c
- * ------------------------------------------------------------------ */
+/* ---- fdlist.c ---------------------------------------------------- */
 
 TEST(fdlist__a_borrowing_list_closes_nothing_and_a_copy_its_own)
 {
@@ -109,8 +107,7 @@ TEST(fdlist__is_full_at_its_bound_and_fails_whole)
 	ASSERT_EQ(more.n, 0u);
 }
 
-/* ---- transport.c
- * ------------------------------------------------------------------ */
+/* ---- transport.c ------------------------------------------------- */
 
 static void
 pair_open(int fds[2])
@@ -209,8 +206,7 @@ TEST(transport__its_queue_is_bounded)
 	(void)close(fds[0]);
 }
 
-/* ---- idtable.c
- * ------------------------------------------------------------------- */
+/* ---- idtable.c --------------------------------------------------- */
 
 TEST(idtable__numbers_are_never_reused_soon_and_never_foreign)
 {
@@ -255,8 +251,7 @@ TEST(idtable__walks_one_kind_in_order)
 	idtable_fini(&table);
 }
 
-/* ---- worker.c
- * ---------------------------------------------------------------------- */
+/* ---- worker.c ---------------------------------------------------- */
 
 struct counted {
 	struct job job;
@@ -339,8 +334,7 @@ TEST(workers__freed_with_work_queued_they_join)
 	event_base_free(base);
 }
 
-/* ---- config.c
- * ------------------------------------------------------------------------ */
+/* ---- config.c ---------------------------------------------------- */
 
 TEST(config__sizes_have_suffixes_and_bounds)
 {
@@ -409,8 +403,7 @@ TEST(config__a_file_has_a_name_and_a_value_a_line)
 	(void)unlink(path);
 }
 
-/* ---- status.c
- * ------------------------------------------------------------------------ */
+/* ---- status.c ---------------------------------------------------- */
 
 TEST(status__codes_translate_and_sentences_name_the_limit)
 {
