@@ -558,6 +558,8 @@ linux_span_recycle(void *ctx, struct arch_span *span)
 	if (!done)
 		return -EBUSY;
 	span_free(lp, span);
+	/* A good moment to look for what was stolen: frames are coming free. */
+	(void)reclaim_missing(lp);
 	return 0;
 }
 
