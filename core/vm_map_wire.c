@@ -190,8 +190,8 @@ wire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry,
 	if (wiring_skips(w, entry) || (w->user && was_user))
 		return;
 	if (entry->wired_count == 0) {
-		if (vm_map_touch_charges(entry, wiring_writes(entry), false) &&
-		    vm_object_is_sole(entry->object.vm_object))
+		/* What was reserved goes back when all entries are done. */
+		if (vm_map_touch_charges(entry, wiring_writes(entry), false))
 			vm_account_charge(map->account, entry_size(entry));
 		vm_map_touch_commit(map, entry, wiring_writes(entry), sparep);
 		vm_map_pmap_enter(map, entry->start, entry->end,
@@ -278,12 +278,11 @@ wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 	vm_account_charge(map->account, w.credit);
 	if (rv == KERN_SUCCESS)
 		rv = wiring_reserve(map, &w, &spare);
-	if (rv == KERN_SUCCESS) {
+	if (rv == KERN_SUCCESS)
 		wiring_commit(map, &w, &spare, wire_entry);
-		return KERN_SUCCESS;
-	}
+	else
+		vm_object_spare_fini(&spare);
 	vm_account_release(map->account, w.reserved);
-	vm_object_spare_fini(&spare);
 	return rv;
 }
 

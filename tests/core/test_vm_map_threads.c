@@ -57,6 +57,9 @@ arena_fini(struct arena *a)
 	vm_map_lock_read(a->map);
 	ASSERT_NULL(vm_map_check(a->map));
 	vm_map_unlock_read(a->map);
+	ASSERT_EQ(vm_map_remove(a->map, vm_map_min(a->map), vm_map_max(a->map)),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_map_reserved(a->map), 0u);
 	vm_map_destroy(a->map);
 	ASSERT_EQ(sim_live(a->arch), 0u);
 	sim_destroy(a->arch);
@@ -268,6 +271,32 @@ dirty(struct worker *w, vm_map_t map)
 		vm_map_lookup_done(map, entry);
 }
 
+/* Wire, which makes all copies at once, and let go again. */
+static void
+wire_and_unwire(struct worker *w, vm_map_t map)
+{
+	vm_offset_t from =
+	    0x10000 + test_random(&w->seed) % (PART / PAGE) * PAGE;
+	int rv;
+
+	rv = vm_map_wire(map, from, 0x10000 + PART,
+	    VM_MAP_WIRE_USER | VM_MAP_WIRE_NOHOLES);
+	check(w->arena, rv == KERN_SUCCESS);
+	rv = vm_map_unwire(map, from, 0x10000 + PART,
+	    VM_MAP_WIRE_USER | VM_MAP_WIRE_NOHOLES);
+	check(w->arena, rv == KERN_SUCCESS);
+}
+
+/* The last map that shows what its account pays for: nothing may stay. */
+static void
+end_last(struct worker *w, vm_map_t map)
+{
+	check(w->arena, vm_map_remove(map, vm_map_min(map), vm_map_max(map)) ==
+			    KERN_SUCCESS);
+	check(w->arena, vm_map_reserved(map) == 0);
+	vm_map_destroy(map);
+}
+
 /* Fork the common map, fork the fork, write to all of them, throw them away. */
 static void *
 forker(void *arg)
@@ -288,17 +317,18 @@ forker(void *arg)
 			break;
 		}
 		dirty(w, grandchild);
+		wire_and_unwire(w, i % 2 == 0 ? child : grandchild);
 		vm_map_lock_read(grandchild);
 		check(w->arena, vm_map_check(grandchild) == NULL);
 		vm_map_unlock_read(grandchild);
 		if (test_random(&w->seed) % 2 == 0) {
 			vm_map_destroy(child);
 			dirty(w, grandchild);
-			vm_map_destroy(grandchild);
+			end_last(w, grandchild);
 		} else {
 			vm_map_destroy(grandchild);
 			dirty(w, child);
-			vm_map_destroy(child);
+			end_last(w, child);
 		}
 	}
 	return NULL;
