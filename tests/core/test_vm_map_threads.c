@@ -353,3 +353,63 @@ TEST(vmspace_fork__may_happen_everywhere_at_once)
 		ASSERT_EQ(pthread_join(workers[i].thread, NULL), 0);
 	arena_fini(&a);
 }
+
+struct protector {
+	pthread_t thread;
+	pthread_barrier_t *barrier;
+	vm_map_t map;
+	int rv;
+};
+
+static void *
+protect_at_once(void *arg)
+{
+	struct protector *p = arg;
+
+	(void)pthread_barrier_wait(p->barrier);
+	p->rv = vm_map_protect(p->map, 0x10000, 0x10000 + 4 * PAGE, VM_PROT_RW,
+	    0, VM_MAP_PROTECT_SET_PROT);
+	return NULL;
+}
+
+/* Two maps show one object that nobody pays for yet, and want to write. */
+static void
+protect_both(struct arena *a)
+{
+	vm_offset_t addr = 0x10000;
+	struct protector p[2];
+	pthread_barrier_t barrier;
+	vm_map_t other;
+
+	ASSERT_EQ(vm_map_find(a->map, NULL, 0, &addr, 4 * PAGE, 0,
+		      VMFS_ANY_SPACE, VM_PROT_READ, VM_PROT_ALL,
+		      MAP_INHERIT_SHARE),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vmspace_fork(a->map, NULL, &other), KERN_SUCCESS);
+	ASSERT_EQ(pthread_barrier_init(&barrier, NULL, 2), 0);
+	for (int i = 0; i < 2; i++) {
+		p[i].map = i == 0 ? a->map : other;
+		p[i].barrier = &barrier;
+		ASSERT_EQ(pthread_create(&p[i].thread, NULL, protect_at_once,
+			      &p[i]),
+		    0);
+	}
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(pthread_join(p[i].thread, NULL), 0);
+		ASSERT_EQ(p[i].rv, KERN_SUCCESS);
+	}
+	ASSERT_EQ(vm_map_reserved(a->map) + vm_map_reserved(other), 4 * PAGE);
+	vm_map_destroy(other);
+	ASSERT_EQ(vm_map_remove(a->map, addr, addr + 4 * PAGE), KERN_SUCCESS);
+	(void)pthread_barrier_destroy(&barrier);
+}
+
+TEST(vm_map_protect__charges_a_shared_object_once)
+{
+	struct arena a;
+
+	arena_init(&a, 0);
+	for (int i = 0; i < 1000; i++)
+		protect_both(&a);
+	arena_fini(&a);
+}
