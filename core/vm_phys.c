@@ -319,6 +319,26 @@ bytes_above_4g(vm_paddr_t start, vm_paddr_t end)
 	return end > start ? end - start : 0;
 }
 
+/* List the possible trees; zone_trees[z] is where zone z ends. */
+static void
+list_trees(struct vm_phys *phys)
+{
+	phys->ntrees = 0;
+	for (unsigned z = PHYS_NZONES; z-- > 0;) {
+		phys->zone_trees[z + 1] = phys->ntrees;
+		for (int d = VM_PHYS_DOMAINS; d-- > 0;) {
+			struct phys_domain *domain = phys->domains[d];
+
+			if (domain == NULL || (domain->possible >> z & 1) == 0)
+				continue;
+			phys->trees[phys->ntrees++] =
+			    (struct phys_tree){&domain->rt[z], domain, z,
+				phys_zone_top(z)};
+		}
+	}
+	phys->zone_trees[0] = phys->ntrees;
+}
+
 static bool
 seg_joins(const struct phys_seg *seg, int domain, void *owner)
 {
@@ -358,8 +378,7 @@ vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 {
 	struct phys_seg *seg;
 	struct around around;
-	uint64_t fresh;
-	unsigned zones;
+	unsigned zones, fresh;
 	int rv;
 
 	if (range_check(phys, start, end) != KERN_SUCCESS || domain < 0 ||
@@ -372,7 +391,7 @@ vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 	if (rv != KERN_SUCCESS)
 		return rv;
 	zones = zones_of(start, end);
-	fresh = (uint64_t)__builtin_popcount(
+	fresh = (unsigned)__builtin_popcount(
 	    zones & ~phys->domains[domain]->possible);
 	rv = rt_store_reserve(&phys->store, phys->nruns + phys->ntaken + 1,
 	    phys->ntrees + fresh);
@@ -382,9 +401,10 @@ vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 	if (seg == NULL)
 		return KERN_RESOURCE_SHORTAGE;
 
-	phys->domains[domain]->possible |= zones;
-	phys->ndomains = MAX(phys->ndomains, domain + 1);
-	phys->ntrees += fresh;
+	if (fresh > 0) {
+		phys->domains[domain]->possible |= zones;
+		list_trees(phys);
+	}
 	phys->total += end - start;
 	phys->above_4g += bytes_above_4g(start, end);
 	seg = seg_enter(phys, seg, start, end, domain, owner);
@@ -561,27 +581,20 @@ low_is_scarce(const struct vm_phys *phys)
 	return phys->above_4g > UINT64_C(64) << 30;
 }
 
-/* The trees of zones [first, last], high ones first, of one or all domains. */
+/* The trees of zones [first, last], of one domain or, for -1, of all. */
 static bool
 zones_find(struct vm_phys *phys, int only, unsigned first, unsigned last,
     const struct phys_query *query, struct run_ref *run, vm_paddr_t *pap)
 {
-	struct phys_tree trees[PHYS_NZONES * VM_PHYS_DOMAINS];
+	unsigned begin = phys->zone_trees[last + 1];
+	unsigned end = phys->zone_trees[first];
+	const struct phys_domain *domain =
+	    only >= 0 ? phys->domains[only] : NULL;
 	const struct phys_tree *tree;
-	unsigned ntrees = 0;
 
-	for (unsigned z = last + 1; z-- > first;)
-		for (int d = phys->ndomains; d-- > 0;) {
-			struct phys_domain *domain = phys->domains[d];
-
-			if (domain == NULL || (only >= 0 && only != d) ||
-			    (domain->used >> z & 1) == 0)
-				continue;
-			trees[ntrees++] = (struct phys_tree){&domain->rt[z],
-			    domain, z, phys_zone_top(z)};
-		}
-	if (ntrees == 0 || !phys_search(trees, ntrees, &phys->store, query,
-			       &tree, &run->path, pap))
+	if ((only >= 0 && domain == NULL) ||
+	    !phys_search(&phys->trees[begin], end - begin, domain, &phys->store,
+		query, &tree, &run->path, pap))
 		return false;
 	run->domain = tree->domain;
 	run->zone = tree->zone;

@@ -25,6 +25,13 @@
 #define CLASS_TRIES 3  /* classes looked at in stage 1 */
 #define RUN_TRIES   16 /* runs of each */
 
+/* gcc leaves short loops alone at -O2. */
+#ifdef __clang__
+#define UNROLL
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 /* [pa, pa + size) has no multiple of the boundary inside. */
 static bool
 crosses(const struct phys_query *query, vm_paddr_t pa)
@@ -208,8 +215,9 @@ level_mask(const struct rt_inner *inner, unsigned level, int16_t want)
 	unsigned mask = 0;
 
 	static_assert(RT_FAN <= 32, "a bit for each child");
-	for (unsigned i = 0; i < RT_FAN; i++)
-		mask |= (unsigned)(max[8 * RT_ROW * i] >= want) << i;
+	UNROLL
+	for (unsigned i = RT_FAN; i-- > 0;)
+		mask = 2 * mask + (max[8 * RT_ROW * i] >= want);
 	return mask;
 }
 
@@ -218,8 +226,9 @@ class_mask(const uint64_t *classes, unsigned class)
 {
 	unsigned mask = 0;
 
-	for (unsigned i = 0; i < RT_FAN; i++)
-		mask |= (unsigned)(classes[i] >> class & 1) << i;
+	UNROLL
+	for (unsigned i = RT_FAN; i-- > 0;)
+		mask = 2 * mask + (unsigned)(classes[i] >> class & 1);
 	return mask;
 }
 
@@ -351,8 +360,9 @@ tree_hopeful(const struct phys_tree *tree, const struct phys_query *query,
 
 bool
 phys_search(const struct phys_tree *trees, unsigned ntrees,
-    const struct rt_store *store, const struct phys_query *query,
-    const struct phys_tree **treep, struct rt_path *path, vm_paddr_t *pap)
+    const struct phys_domain *only, const struct rt_store *store,
+    const struct phys_query *query, const struct phys_tree **treep,
+    struct rt_path *path, vm_paddr_t *pap)
 {
 	uint64_t npages = query->size >> store->page_shift;
 	uint64_t align = query->alignment >> store->page_shift;
@@ -368,7 +378,8 @@ phys_search(const struct phys_tree *trees, unsigned ntrees,
 	s.hunt = (struct hunt){.query = query, .path = path};
 	s.ntrees = 0;
 	for (unsigned i = 0; i < ntrees; i++)
-		if (tree_hopeful(&trees[i], query, level, npages))
+		if ((only == NULL || trees[i].domain == only) &&
+		    tree_hopeful(&trees[i], query, level, npages))
 			s.trees[s.ntrees++] = &trees[i];
 	if (s.ntrees == 0)
 		return false;

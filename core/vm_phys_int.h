@@ -79,6 +79,7 @@ struct rt_path {
 struct rt_store {
 	struct uma_zone leaves, inners;
 	unsigned page_shift;
+	uint64_t nruns, ntrees; /* for which there are nodes enough */
 };
 
 /*
@@ -94,6 +95,14 @@ struct phys_domain {
 	vm_size_t free;    /* bytes */
 };
 
+/* A tree to look in.  No run of it ends above `top`. */
+struct phys_tree {
+	struct rt *rt;
+	struct phys_domain *domain;
+	unsigned zone;
+	vm_paddr_t top;
+};
+
 struct phys_seg {
 	vm_paddr_t start, end;
 	int domain;
@@ -104,7 +113,6 @@ struct phys_seg {
 struct vm_phys {
 	const struct arch *arch;
 	unsigned page_shift;
-	int ndomains; /* one more than the highest that has memory */
 	struct phys_domain *domains[VM_PHYS_DOMAINS]; /* NULL: no memory */
 	struct rt_store store;
 	struct uma_zone segzone;
@@ -114,7 +122,10 @@ struct vm_phys {
 	vm_size_t above_4g;    /* bytes of segments above 4 GiB */
 	uint64_t nsegs, nruns;
 	uint64_t ntaken; /* runs handed out, to come back in one piece each */
-	uint64_t ntrees; /* bits in all `possible` words */
+	/* All that are possible: high zones first, in a zone high domains. */
+	struct phys_tree trees[PHYS_NZONES * VM_PHYS_DOMAINS];
+	unsigned ntrees;
+	unsigned zone_trees[PHYS_NZONES + 1]; /* [z]: where zone z ends */
 };
 
 /* A request in the units of the search. */
@@ -177,21 +188,14 @@ bool contig_fit_low(const struct phys_query *query, vm_paddr_t start,
 bool contig_fit(const struct phys_query *query, vm_paddr_t start,
     vm_paddr_t end, vm_paddr_t *pap);
 
-/* A tree to look in.  No run of it ends above `top`. */
-struct phys_tree {
-	struct rt *rt;
-	struct phys_domain *domain;
-	unsigned zone;
-	vm_paddr_t top;
-};
-
 /*
- * Search the trees, of two that will do the first.  true: *treep is the one,
- * *path the run in it and *pap the place in that.
+ * Search the trees of `only` (NULL: of all), of two that will do the first.
+ * true: *treep is the one, *path the run in it and *pap the place in that.
  */
 bool phys_search(const struct phys_tree *trees, unsigned ntrees,
-    const struct rt_store *store, const struct phys_query *query,
-    const struct phys_tree **treep, struct rt_path *path, vm_paddr_t *pap);
+    const struct phys_domain *only, const struct rt_store *store,
+    const struct phys_query *query, const struct phys_tree **treep,
+    struct rt_path *path, vm_paddr_t *pap);
 
 /* Segments: core/vm_phys_seg.c. */
 

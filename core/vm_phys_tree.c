@@ -101,19 +101,25 @@ zone_reserve_total(struct uma_zone *zone, uint64_t nitems)
 int
 rt_store_reserve(struct rt_store *store, uint64_t nruns, uint64_t ntrees)
 {
-	uint64_t nleaves, ninners;
+	uint64_t nleaves, ninners, enough = nruns + nruns / 4;
 	int rv;
 
 	/* Ask even when there is enough, so that tests can fail any call. */
 	rv = uma_zone_reserve(&store->leaves, 1);
-	if (rv != KERN_SUCCESS || rt_store_suffices(store, nruns, ntrees))
+	if (rv != KERN_SUCCESS ||
+	    (nruns <= store->nruns && ntrees <= store->ntrees))
 		return rv;
 	/* A quarter more, so that this is rare. */
-	nodes_bound(nruns + nruns / 4, ntrees, &nleaves, &ninners);
+	nodes_bound(enough, ntrees, &nleaves, &ninners);
 	rv = zone_reserve_total(&store->leaves, nleaves);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	return zone_reserve_total(&store->inners, ninners);
+	rv = zone_reserve_total(&store->inners, ninners);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	store->nruns = enough;
+	store->ntrees = ntrees;
+	return KERN_SUCCESS;
 }
 
 static struct rt_leaf *
@@ -160,20 +166,21 @@ rt_leaf_measure(struct rt_leaf *leaf, unsigned i, unsigned page_shift)
 	leaf->class[i] = (uint8_t)rt_class(npages);
 }
 
+/* Written lane by lane: both compilers make one instruction of it. */
 static rt_lanes
 lanes_max(rt_lanes a, rt_lanes b)
 {
-	rt_lanes more = a > b;
-
-	return (a & more) | (b & ~more);
+	for (unsigned i = 0; i < 8; i++)
+		a[i] = MAX(a[i], b[i]);
+	return a;
 }
 
 static rt_lanes
 lanes_min(rt_lanes a, int16_t b)
 {
-	rt_lanes more = a > b;
-
-	return (b & more) | (a & ~more);
+	for (unsigned i = 0; i < 8; i++)
+		a[i] = MIN(a[i], b);
+	return a;
 }
 
 static int16_t
@@ -186,20 +193,18 @@ lanes_longest(rt_lanes lanes)
 	return MAX(lanes[0], lanes[1]);
 }
 
-/* Longest run of a leaf for each level, all at once. */
-static void
-leaf_sum_max(const struct rt_leaf *leaf, struct rt_sum *sum)
+/* The longest run of a leaf at a level. */
+static int16_t
+leaf_longest(const struct rt_leaf *leaf, unsigned level)
 {
-	for (unsigned l = 0; l < RT_LEVELS; l++) {
-		int16_t unit = (int16_t)((1 << l) - 1), longest;
-		rt_lanes max = {0};
+	int16_t unit = (int16_t)((1 << level) - 1), longest;
+	rt_lanes max = {0};
 
-		for (unsigned i = 0; i < RT_LEAF / 8; i++)
-			max = lanes_max(max,
-			    leaf->length[i] - (leaf->offset[i] & unit));
-		longest = lanes_longest(max);
-		*lane(sum->max, l) = MIN(longest, RT_MAX);
-	}
+	for (unsigned i = 0; i < RT_LEAF / 8; i++)
+		max =
+		    lanes_max(max, leaf->length[i] - (leaf->offset[i] & unit));
+	longest = lanes_longest(max);
+	return MIN(longest, RT_MAX);
 }
 
 static struct rt_sum
@@ -209,7 +214,8 @@ leaf_sum(const struct rt_leaf *leaf)
 
 	for (unsigned i = 0; i < leaf->n; i++)
 		sum.classes |= UINT64_C(1) << leaf->class[i];
-	leaf_sum_max(leaf, &sum);
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		*lane(sum.max, l) = leaf_longest(leaf, l);
 	return sum;
 }
 
@@ -382,15 +388,24 @@ rt_seek(struct rt *rt, vm_paddr_t pa, struct rt_path *path)
 	return rt_next(rt, path);
 }
 
-static bool
-lanes_any(const rt_lanes *lanes)
+/* Bit l: lane l is not 0. */
+static unsigned
+levels_of(const rt_lanes *lanes)
 {
-	uint64_t words[2 * RT_ROW], any = 0;
+	const rt_lanes bits = {1, 2, 4, 8, 16, 32, 64, 128};
+	unsigned mask = 0;
 
-	memcpy(words, lanes, sizeof(words));
-	for (unsigned i = 0; i < nitems(words); i++)
-		any |= words[i];
-	return any != 0;
+	for (unsigned v = 0; v < RT_ROW; v++) {
+		rt_lanes some = (lanes[v] != 0) & bits;
+		uint64_t words[2];
+
+		memcpy(words, &some, sizeof(words));
+		words[0] |= words[1];
+		words[0] |= words[0] >> 32;
+		mask |= (unsigned)((words[0] | words[0] >> 16) & 0xff)
+			<< (8 * v);
+	}
+	return mask;
 }
 
 static struct rt_sum
@@ -412,10 +427,11 @@ node_known(const struct rt *rt, const struct rt_path *path, unsigned depth)
 }
 
 /*
- * Take `come` into what is known of a node.  false: `gone`, which it replaces,
- * may have been the longest in something, and all must be looked at.
+ * Take `come` into what is known of a node.  The levels, as bits, where
+ * `gone`, which it replaces, may have been the longest: there all must be
+ * looked at.
  */
-static bool
+static unsigned
 max_replace(rt_lanes *known, const rt_lanes *gone, const rt_lanes *come)
 {
 	rt_lanes lost[RT_ROW];
@@ -424,7 +440,7 @@ max_replace(rt_lanes *known, const rt_lanes *gone, const rt_lanes *come)
 		lost[v] = (gone[v] == known[v]) & (come[v] < gone[v]);
 		known[v] = lanes_max(known[v], come[v]);
 	}
-	return !lanes_any(lost);
+	return levels_of(lost);
 }
 
 /* Carry a changed summary of a leaf upward until nobody notices. */
@@ -445,7 +461,7 @@ rt_refresh(struct rt *rt, struct rt_path *path, struct rt_sum sum)
 		first = inner->first[0];
 		known.classes |= sum.classes;
 		if ((old.classes & ~sum.classes) != 0 ||
-		    !max_replace(known.max, old.max, sum.max))
+		    max_replace(known.max, old.max, sum.max) != 0)
 			known = inner_sum(inner);
 		sum = known;
 	}
@@ -484,7 +500,7 @@ leaf_measure(struct rt_leaf *leaf, unsigned i)
 
 /*
  * The leaf's summary when one run went and one came.  All of the leaf is
- * looked at only where what went may have been the longest.
+ * looked at only for the levels where what went may have been the longest.
  */
 static struct rt_sum
 leaf_resum(const struct rt *rt, const struct rt_path *path,
@@ -492,14 +508,19 @@ leaf_resum(const struct rt *rt, const struct rt_path *path,
 {
 	const struct rt_leaf *leaf = path->leaf;
 	struct rt_sum sum = node_known(rt, path, rt->height - 1);
+	unsigned lost;
 
 	if (gone->class != come->class && gone->class < RT_NCLASS &&
 	    memchr(leaf->class, (int)gone->class, RT_LEAF) == NULL)
 		sum.classes &= ~(UINT64_C(1) << gone->class);
 	if (come->class < RT_NCLASS)
 		sum.classes |= UINT64_C(1) << come->class;
-	if (!max_replace(sum.max, gone->max, come->max))
-		leaf_sum_max(leaf, &sum);
+	lost = max_replace(sum.max, gone->max, come->max);
+	for (; lost != 0; lost &= lost - 1) {
+		unsigned l = (unsigned)__builtin_ctz(lost);
+
+		*lane(sum.max, l) = leaf_longest(leaf, l);
+	}
 	return sum;
 }
 
