@@ -53,7 +53,6 @@ extern "C" {
 #endif
 
 struct holdfast;
-struct holdfast_map;
 
 enum holdfast_status {
 	HF_OK = 0,
@@ -87,35 +86,6 @@ enum holdfast_pin { HF_PIN_NONE = 1, HF_PIN_MLOCK = 2, HF_PIN_LONGTERM = 3 };
 #define HF_M_NOWAIT 0x0001u
 #define HF_M_WAITOK 0x0002u
 #define HF_M_ZERO   0x0100u
-
-/* VM_PROT_*, VM_INHERIT_* and VMFS_* of vm_map(9), with FreeBSD's values. */
-#define HF_PROT_READ                0x01u
-#define HF_PROT_WRITE               0x02u
-#define HF_PROT_EXECUTE             0x04u
-#define HF_PROT_RW                  (HF_PROT_READ | HF_PROT_WRITE)
-#define HF_INHERIT_SHARE            0u
-#define HF_INHERIT_COPY             1u
-#define HF_INHERIT_NONE             2u
-#define HF_INHERIT_ZERO             3u
-#define HF_VMFS_NO_SPACE            0u
-#define HF_VMFS_ANY_SPACE           1u
-#define HF_VMFS_OPTIMAL_SPACE       2u
-#define HF_VMFS_SUPER_SPACE         3u
-#define HF_VMFS_ALIGNED_SPACE(log2) ((uint32_t)(log2) << 8)
-
-#define HF_PROTECT_SET_PROT    1u
-#define HF_PROTECT_SET_MAXPROT 2u
-#define HF_WIRE_NOHOLES        0u
-#define HF_WIRE_HOLESOK        2u
-#define HF_WIRE_WRITE          4u
-#define HF_ADVICE_NORMAL       0u
-#define HF_ADVICE_RANDOM       1u
-#define HF_ADVICE_SEQUENTIAL   2u
-#define HF_ADVICE_WILLNEED     3u
-#define HF_ADVICE_DONTNEED     4u
-#define HF_ADVICE_FREE         5u
-#define HF_ADVICE_NOCORE       8u
-#define HF_ADVICE_CORE         9u
 
 /* Bounds of what travels. */
 #define HF_NAME_MAX  63  /* bytes in the name of a client or a map */
@@ -225,149 +195,6 @@ int holdfast_contigfree(struct holdfast *h, struct holdfast_buf *buf);
  */
 int holdfast_vtophys(struct holdfast *h, const void *p, uint64_t *pap);
 
-/* ---- Maps (vm_map(9)) ---------------------------------------------------- */
-
-struct holdfast_map_options {
-	const char *name; /* NULL: nobody else can attach */
-	uint64_t min;     /* 0 with max 0: the service's default range */
-	uint64_t max;     /* exclusive */
-	bool no_mirror;   /* only talk about it; mmap nothing in this process */
-	const char *machine; /* create, with no_mirror: of another machine than
-				the daemon's; NULL: the daemon's */
-	uint64_t page_size;  /* create, of that machine; 0: its usual one */
-};
-
-enum holdfast_object_kind { HF_OBJECT_BASE = 1, HF_OBJECT_SUPER = 2 };
-
-/* An entry as vm_map(9) has it. */
-struct holdfast_entry {
-	uint64_t start, end;
-	uint32_t prot, max_prot;
-	uint32_t inheritance;
-	uint32_t wired_count;
-	uint32_t eflags;
-	uint64_t object; /* 0: none */
-	uint64_t offset;
-	uint64_t pa;                    /* superpage entries, where told */
-	enum holdfast_object_kind kind; /* of the object; 0: none */
-};
-
-/*
- * What insert and find take; zero what you do not need.  An entry without an
- * object shows zeroed base pages, which every process that has the map
- * attached shares.  An entry over a superpage object has to lie congruent to
- * the object: HF_VMFS_SUPER_SPACE finds such a place.
- */
-struct holdfast_map_args {
-	uint64_t object; /* id of holdfast_object_create(); 0: anonymous */
-	uint64_t offset;
-	uint64_t addr; /* insert: start; find: lowest wanted, 0: any */
-	uint64_t length;
-	uint64_t max_addr;
-	uint32_t find_space; /* VMFS_* */
-	uint32_t prot, max_prot;
-	uint32_t cow; /* MAP_* of vm_map_insert(9) */
-};
-
-/*
- * An object of `size` bytes, whole pages or, SUPER, whole frames, physically
- * consecutive, taken from the pool at once.  Destroying it drops this
- * session's reference; entries that show it keep theirs.
- * HF_INVALID_ARGUMENT, HF_NO_SPACE, HF_QUOTA, HF_NO_POOL; HF_UNKNOWN_ID.
- */
-int holdfast_object_create(struct holdfast *h, enum holdfast_object_kind kind,
-    uint64_t size, uint64_t *objectp);
-int holdfast_object_destroy(struct holdfast *h, uint64_t object);
-
-/*
- * Create or attach.  Unless no_mirror is set the map's range is reserved in
- * this process and every entry is mapped at its own address.
- * HF_EXISTS, HF_UNKNOWN_ID (no such name), HF_DENIED.  -EEXIST: the range
- * collides with a mapping of this process; the sentence says with which.
- */
-int holdfast_map_create(struct holdfast *h,
-    const struct holdfast_map_options *options, struct holdfast_map **mapp);
-int holdfast_map_attach(struct holdfast *h,
-    const struct holdfast_map_options *options, struct holdfast_map **mapp);
-/*
- * Unmap and let go; the handle is gone whatever returns.  NULL is fine.  A map
- * lives as long as a session has it.
- */
-int holdfast_map_detach(struct holdfast_map *map);
-/*
- * Remove it for everybody.  Refused: the map is as it was, and still attached.
- */
-int holdfast_map_destroy(struct holdfast_map *map);
-
-uint64_t holdfast_map_min(const struct holdfast_map *map);
-uint64_t holdfast_map_max(const struct holdfast_map *map);
-
-/*
- * vm_map_insert(9), vm_map_find(9), vm_map_findspace(9), vm_map_remove(9),
- * with their codes, and HF_QUOTA.  What a call changes in the map it has also
- * changed in this process when it returns.  -ENOMEM and other errors of
- * mmap(2): this process could not follow; the map is as it was.
- */
-int holdfast_map_insert(struct holdfast_map *map,
-    const struct holdfast_map_args *args);
-int holdfast_map_find(struct holdfast_map *map,
-    const struct holdfast_map_args *args, uint64_t *addrp);
-int holdfast_map_findspace(struct holdfast_map *map, uint64_t start,
-    uint64_t length, uint64_t *addrp);
-int holdfast_map_delete(struct holdfast_map *map, uint64_t start, uint64_t end);
-
-/*
- * vm_map_protect(9), vm_map_inherit(9), vm_map_madvise(9), vm_map_wire(9) and
- * vm_map_unwire(9) with HF_PROTECT_*, HF_INHERIT_*, HF_ADVICE_*, HF_WIRE_*.
- *
- * What they become in this process: mprotect(2); for HF_INHERIT_NONE and _ZERO
- * the range is not in children that are forked later, else it is shared with
- * them; madvise(2) where it has the advice; wiring populates and, base pages,
- * mlock(2)s (-ENOMEM, -EPERM: RLIMIT_MEMLOCK; the range is unwired again).
- */
-int holdfast_map_protect(struct holdfast_map *map, uint64_t start, uint64_t end,
-    uint32_t prot, uint32_t max_prot, uint32_t flags);
-int holdfast_map_inherit(struct holdfast_map *map, uint64_t start, uint64_t end,
-    uint32_t inheritance);
-int holdfast_map_madvise(struct holdfast_map *map, uint64_t start, uint64_t end,
-    uint32_t advice);
-int holdfast_map_wire(struct holdfast_map *map, uint64_t start, uint64_t end,
-    uint32_t flags);
-int holdfast_map_unwire(struct holdfast_map *map, uint64_t start, uint64_t end,
-    uint32_t flags);
-
-/*
- * vm_map_stack(9): a stack that may grow down to args->addr, length bytes in
- * all (args has addr, length, prot, max_prot).  What lies below its mapped
- * part is inaccessible until holdfast_map_growstack() is told of an address
- * there.  HF_NO_SPACE: something is there.
- */
-int holdfast_map_stack(struct holdfast_map *map,
-    const struct holdfast_map_args *args);
-int holdfast_map_growstack(struct holdfast_map *map, uint64_t addr);
-
-/*
- * vm_map_lookup(9): the entry that holds `addr`, and the page of its object
- * that an access of that type meets.
- * HF_INVALID_ADDRESS: none there.  HF_PROTECTION_FAILURE.
- */
-int holdfast_map_lookup(struct holdfast_map *map, uint64_t addr,
-    uint32_t fault_type, struct holdfast_entry *entryp, uint64_t *pindexp);
-/* All entries, in a malloc'ed array that the caller frees. */
-int holdfast_map_entries(struct holdfast_map *map,
-    struct holdfast_entry **entriesp, size_t *np);
-/* HF_FAILURE: an invariant is broken; the sentence has its tag. */
-int holdfast_map_check(struct holdfast_map *map);
-/* Carry out here what others changed since. */
-int holdfast_map_refresh(struct holdfast_map *map);
-
-/*
- * Many finds in one packet.  rv[i] has what holdfast_map_find() would have
- * returned for args[i], addr[i] its address.  n <= 256.
- */
-int holdfast_map_find_batch(struct holdfast_map *map,
-    const struct holdfast_map_args *args, size_t n, int *rv, uint64_t *addr);
-
 /* ---- Status ----------------------------------------------------------- */
 
 struct holdfast_pool_status {
@@ -422,5 +249,8 @@ int holdfast_map_list(struct holdfast *h, struct holdfast_map_item **mapsp,
 #ifdef __cplusplus
 }
 #endif
+
+/* Maps (vm_map(9)): the second half of the manual. */
+#include "holdfast_map.h"
 
 #endif
