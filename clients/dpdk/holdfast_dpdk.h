@@ -41,7 +41,7 @@
  * hold for the physical one too.
  *
  * EAL.  Use `--in-memory`; never `--no-huge` or `--legacy-mem` (EAL then
- * grants RTE_MEMZONE_IOVA_CONTIG without looking).  These two calls refuse
+ * grants RTE_MEMZONE_IOVA_CONTIG without looking).  The create calls refuse
  * such a process with -ENOTSUP.
  *
  * Results.  0; a positive enum holdfast_status when the daemon refused; or
