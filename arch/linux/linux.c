@@ -259,6 +259,8 @@ pool_new(const struct arch_linux_config *cfg)
 		return NULL;
 	lp->lp_sys = sys;
 	lp->lp_frame_size = cfg->frame_size != 0 ? cfg->frame_size : 2ul << 20;
+	lp->lp_page_shift =
+	    (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	lp->lp_node = cfg->node;
 	lp->lp_pin_want = cfg->pin;
 	lp->lp_max = MAX(cfg->nframes, cfg->nframes_max);

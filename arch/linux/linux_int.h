@@ -110,6 +110,7 @@ struct arch_span {
 struct linux_pool {
 	const struct linux_sys *lp_sys; /* (c) */
 	vm_size_t lp_frame_size;        /* (c) bytes */
+	unsigned lp_page_shift;         /* (c) log2 of the kernel's base page */
 	int lp_node;                    /* (c) configured node, or -1 */
 	bool lp_numa;                   /* (c) more than one node has memory */
 	bool lp_addresses;              /* (c) pagemap tells addresses */

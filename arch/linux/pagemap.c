@@ -5,11 +5,10 @@
 #include "arch/linux/linux_int.h"
 
 /* Documentation/admin-guide/mm/pagemap.rst: 8 bytes a base page. */
-#define PAGEMAP_PAGE_SHIFT 12
-#define PAGEMAP_PRESENT    (1ull << 63)
-#define PAGEMAP_PFN        ((1ull << 55) - 1)
+#define PAGEMAP_PRESENT (1ull << 63)
+#define PAGEMAP_PFN     ((1ull << 55) - 1)
 /* include/uapi/linux/kernel-page-flags.h: 8 bytes a base page, by number. */
-#define KPAGE_HWPOISON     (1ull << 19)
+#define KPAGE_HWPOISON  (1ull << 19)
 
 int
 pagemap_touch(const struct linux_pool *lp, void *va, size_t len, bool writable)
@@ -26,7 +25,7 @@ pagemap_touch(const struct linux_pool *lp, void *va, size_t len, bool writable)
 int
 pagemap_read(const struct linux_pool *lp, const void *va, vm_paddr_t *pap)
 {
-	uintptr_t page = (uintptr_t)va >> PAGEMAP_PAGE_SHIFT;
+	uintptr_t page = (uintptr_t)va >> lp->lp_page_shift;
 	uint64_t entry;
 	ssize_t n;
 
@@ -42,28 +41,37 @@ pagemap_read(const struct linux_pool *lp, const void *va, vm_paddr_t *pap)
 		return -ENODATA;
 	if ((entry & PAGEMAP_PFN) == 0)
 		return -EPERM;
-	*pap = (entry & PAGEMAP_PFN) << PAGEMAP_PAGE_SHIFT;
+	*pap = (entry & PAGEMAP_PFN) << lp->lp_page_shift;
 	return 0;
+}
+
+/* Is one of `npages` base pages from `pa` on marked?  At most 512. */
+static bool
+pages_are_poisoned(const struct linux_pool *lp, vm_paddr_t pa, size_t npages)
+{
+	uint64_t flags[512];
+	ssize_t n;
+
+	n = lp->lp_sys->pread(lp->lp_kpageflags, flags, npages * sizeof(*flags),
+	    (off_t)((pa >> lp->lp_page_shift) * sizeof(*flags)));
+	for (ssize_t i = 0; i < n / (ssize_t)sizeof(*flags); i++)
+		if ((flags[i] & KPAGE_HWPOISON) != 0)
+			return true;
+	return false;
 }
 
 bool
 pagemap_frame_is_poisoned(const struct linux_pool *lp, vm_paddr_t pa)
 {
 	vm_paddr_t end = pa + lp->lp_frame_size;
-	uint64_t flags[512];
-	ssize_t n;
-	off_t at;
+	size_t npages;
 
-	for (; pa < end; pa += nitems(flags) << PAGEMAP_PAGE_SHIFT) {
-		at = (off_t)((pa >> PAGEMAP_PAGE_SHIFT) * sizeof(*flags));
-		n = lp->lp_kpageflags < 0 ? -1
-					  : lp->lp_sys->pread(lp->lp_kpageflags,
-						flags, sizeof(flags), at);
-		if (n != (ssize_t)sizeof(flags))
-			return false;
-		for (size_t i = 0; i < nitems(flags); i++)
-			if ((flags[i] & KPAGE_HWPOISON) != 0)
-				return true;
+	if (lp->lp_kpageflags < 0)
+		return false;
+	for (; pa < end; pa += (vm_paddr_t)npages << lp->lp_page_shift) {
+		npages = MIN((end - pa) >> lp->lp_page_shift, 512);
+		if (pages_are_poisoned(lp, pa, npages))
+			return true;
 	}
 	return false;
 }
