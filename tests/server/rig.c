@@ -11,6 +11,8 @@
 
 #define RIG_WAIT_MS 20000
 
+void (*rig_around_turn)(bool begins);
+
 /* ---- The server -------------------------------------------------- */
 
 void
@@ -43,7 +45,11 @@ rig_turn(struct rig *rig)
 {
 	struct pollfd pfd = {.fd = -1};
 
+	if (rig_around_turn != NULL)
+		rig_around_turn(true);
 	(void)event_base_loop(rig->server->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	if (rig_around_turn != NULL)
+		rig_around_turn(false);
 	(void)poll(&pfd, 0, 0);
 }
 

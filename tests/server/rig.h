@@ -48,6 +48,8 @@ void rig_fini(struct rig *rig);
 /* Turn the loop until nothing is under way. */
 void rig_settle(struct rig *rig);
 void rig_turn(struct rig *rig);
+/* Called before (true) and after (false) each turn of the loop; or NULL. */
+extern void (*rig_around_turn)(bool begins);
 
 /* Connect as this process, or as another uid (skips when not root). */
 void client_open(struct client *client, struct rig *rig);

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Memory and descriptors run out at every point in turn: requests are refused
+ * or the connection ends, and afterwards everything is as it was.
+ *
+ * malloc, calloc and realloc of the daemon, the core and arch/sim are wrapped
+ * by the linker; libevent is given the same through its own hook; fcntl for
+ * duplicates and open of files likewise.  Only while the loop turns.
+ */
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/server/rig.h"
+#include "tests/test.h"
+
+#define PAGE UINT64_C(4096)
+
+static atomic_bool armed;
+static atomic_ulong countdown; /* 0: fail nothing */
+static atomic_ulong nfailed;
+
+static bool
+fails(void)
+{
+	unsigned long n = atomic_load(&countdown);
+
+	if (!atomic_load(&armed) || n == 0)
+		return false;
+	if (atomic_fetch_sub(&countdown, 1) != 1)
+		return false;
+	atomic_fetch_add(&nfailed, 1);
+	return true;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+int __real_memfd_create(const char *name, unsigned flags);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+int __wrap_memfd_create(const char *name, unsigned flags);
+
+void *
+__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *p, size_t size)
+{
+	return fails() ? NULL : __real_realloc(p, size);
+}
+
+int
+__wrap_memfd_create(const char *name, unsigned flags)
+{
+	if (!fails())
+		return __real_memfd_create(name, flags);
+	errno = EMFILE;
+	return -1;
+}
+
+static void
+arm(bool begins)
+{
+	atomic_store(&armed, begins);
+}
+
+/* ---- One client's life, as far as it gets ------------------------- */
+
+struct life {
+	struct client client;
+	bool cut;
+	uint64_t buffer, object, map;
+};
+
+#define PREPARE(Type, TYPE, CASE, member)                                      \
+	request_t request = HOLDFAST__V1__REQUEST__INIT;                       \
+	Holdfast__V1__##Type op = HOLDFAST__V1__##TYPE##__INIT;                \
+	request.op_case = HOLDFAST__V1__REQUEST__OP_##CASE;                    \
+	request.member = &op
+
+/* The reply if it is a success, else NULL. */
+static reply_t *
+step(struct life *life, request_t *request)
+{
+	struct client *client = &life->client;
+	reply_t *reply;
+
+	if (life->cut)
+		return NULL;
+	client_send(client, &request, 1);
+	if (!client_receive(client)) {
+		life->cut = true;
+		return NULL;
+	}
+	reply = client->packet->replies[0];
+	if (reply->status == OK)
+		return reply;
+	ASSERT_EQ(reply->status, REFUSED(RESOURCE_SHORTAGE));
+	ASSERT_NE(reply->message[0], '\0');
+	return NULL;
+}
+
+static void
+life_begin(struct life *life, struct rig *rig)
+{
+	struct client *client = &life->client;
+	int fds[2];
+
+	*client = (struct client){.rig = rig, .fd = -1, .next_id = 1};
+	ASSERT_EQ(socketpair(AF_UNIX,
+		      SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds),
+	    0);
+	ASSERT_EQ(wire_arena_init(&client->arena, 1 << 20), 0);
+	client->buf = malloc(HOLDFAST_PACKET_MAX);
+	client->fd = fds[0];
+	arm(true);
+	if (server_accept(rig->server, fds[1]) < 0) {
+		(void)close(fds[1]);
+		life->cut = true;
+	}
+	arm(false);
+}
+
+static void
+life_hello(struct life *life)
+{
+	PREPARE(Hello, HELLO, HELLO, hello);
+
+	op.version_min = op.version_max = 1;
+	if (step(life, &request) == NULL)
+		life->cut = true;
+}
+
+static void
+life_buffers(struct life *life)
+{
+	PREPARE(ContigAlloc, CONTIG_ALLOC, CONTIG_ALLOC, contig_alloc);
+	reply_t *reply;
+
+	op.size = 3 * PAGE;
+	op.flags = M_ZERO;
+	reply = step(life, &request);
+	if (reply != NULL)
+		life->buffer = reply->contig_alloc->buffer;
+	op.size = 2 * RIG_FRAME;
+	op.type = (char *)"large";
+	(void)step(life, &request);
+}
+
+static void
+life_free(struct life *life)
+{
+	PREPARE(ContigFree, CONTIG_FREE, CONTIG_FREE, contig_free);
+
+	op.buffer = life->buffer;
+	if (life->buffer != 0)
+		(void)step(life, &request);
+}
+
+static void
+life_objects(struct life *life)
+{
+	PREPARE(ObjectCreate, OBJECT_CREATE, OBJECT_CREATE, object_create);
+	reply_t *reply;
+
+	op.kind = HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_BASE;
+	op.size = 4 * PAGE;
+	(void)step(life, &request);
+	op.kind = HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_SUPER;
+	op.size = RIG_FRAME;
+	reply = step(life, &request);
+	if (reply != NULL)
+		life->object = reply->object_create->object;
+}
+
+static void
+life_map(struct life *life)
+{
+	PREPARE(MapCreate, MAP_CREATE, MAP_CREATE, map_create);
+	reply_t *reply;
+
+	op.name = (char *)"m";
+	reply = step(life, &request);
+	if (reply != NULL)
+		life->map = reply->map->map;
+}
+
+static uint64_t
+life_find(struct life *life, uint64_t object)
+{
+	PREPARE(MapFind, MAP_FIND, MAP_FIND, map_find);
+	reply_t *reply;
+
+	op.map = life->map;
+	op.object = object;
+	op.length = object != 0 ? RIG_FRAME : 4 * PAGE;
+	op.find_space = object != 0 ? VMFS_SUPER_SPACE : VMFS_ANY_SPACE;
+	op.prot = op.max_prot = VM_PROT_RW;
+	reply = step(life, &request);
+	return reply == NULL ? 0 : reply->map_find->addr;
+}
+
+static void
+life_entries(struct life *life)
+{
+	PREPARE(MapEntries, MAP_ENTRIES, MAP_ENTRIES, map_entries);
+
+	op.map = life->map;
+	op.want_fds = true;
+	(void)step(life, &request);
+}
+
+static void
+life_delete(struct life *life, uint64_t addr)
+{
+	PREPARE(MapDelete, MAP_DELETE, MAP_DELETE, map_delete);
+
+	op.map = life->map;
+	op.start = addr + PAGE;
+	op.end = addr + 2 * PAGE;
+	(void)step(life, &request);
+}
+
+static void
+live(struct rig *rig)
+{
+	struct life life = {0};
+	uint64_t addr;
+
+	life_begin(&life, rig);
+	life_hello(&life);
+	life_buffers(&life);
+	life_objects(&life);
+	life_map(&life);
+	if (life.map != 0) {
+		addr = life_find(&life, 0);
+		if (life.object != 0)
+			(void)life_find(&life, life.object);
+		life_entries(&life);
+		if (addr != 0)
+			life_delete(&life, addr);
+	}
+	life_free(&life);
+	client_close(&life.client);
+}
+
+/* Everything must come home, if need be after another try. */
+static void
+check_home(struct rig *rig)
+{
+	uint64_t end = server_now_ms() + 10000;
+	struct vm_phys_stats stats;
+
+	for (;;) {
+		struct tenant *tenant = TAILQ_FIRST(&rig->server->tenants);
+
+		rig_settle(rig);
+		vm_phys_stats(rig->server->pool.phys, &stats);
+		if (stats.free == stats.total && rig->server->nsessions == 0 &&
+		    (tenant == NULL || quota_is_empty(&tenant->quota)))
+			return;
+		if (server_now_ms() > end)
+			test_fail(__FILE__, __LINE__, "something is held");
+		(void)usleep(1000);
+	}
+}
+
+TEST_TIMEOUT(faults__no_failing_allocation_leaves_a_trace, 120)
+{
+	unsigned long nth, clean = 0;
+	struct rig rig;
+	int nfds;
+
+	event_set_mem_functions(__wrap_malloc, __wrap_realloc, free);
+	rig_init(&rig, &(struct rig_options){.memfd = true});
+	rig_around_turn = arm;
+	live(&rig); /* fill what is cached for ever */
+	check_home(&rig);
+	nfds = test_nfds();
+	/* Workers race, so one clean run is not yet the end. */
+	for (nth = 1; nth < 2000 && clean < 3; nth++) {
+		atomic_store(&nfailed, 0);
+		atomic_store(&countdown, nth);
+		live(&rig);
+		atomic_store(&countdown, 0);
+		check_home(&rig);
+		ASSERT_EQ(test_nfds(), nfds);
+		clean = atomic_load(&nfailed) == 0 ? clean + 1 : 0;
+	}
+	ASSERT_EQ(clean, 3u);
+	printf("%lu places to fail\n", nth - 4);
+	ASSERT_TRUE(nth > 20);
+	rig_around_turn = NULL;
+	rig_fini(&rig);
+}
+
+/* The core's own metadata, which it asks the back end for. */
+TEST_TIMEOUT(faults__no_failing_metadata_leaves_a_trace, 120)
+{
+	uint64_t nth, clean = 0;
+	struct rig rig;
+	int nfds;
+
+	rig_init(&rig, &(struct rig_options){.memfd = true});
+	live(&rig);
+	check_home(&rig);
+	nfds = test_nfds();
+	for (nth = 1; nth < 5000 && clean < 3; nth++) {
+		sim_fail_nth(rig.arch, nth);
+		live(&rig);
+		clean = sim_nfailed(rig.arch) == 0 ? clean + 1 : 0;
+		sim_fail_never(rig.arch);
+		check_home(&rig);
+		ASSERT_EQ(test_nfds(), nfds);
+	}
+	printf("%llu places to fail\n", (unsigned long long)nth - 4);
+	ASSERT_EQ(clean, 3u);
+	ASSERT_TRUE(nth > 20);
+	rig_fini(&rig);
+}
