@@ -301,60 +301,13 @@ real_lookup_entry(vm_map_t map, const struct map_op *op, struct answer *a)
 	vm_map_unlock_read(map);
 }
 
+/* Calls that change a range, or ask about one. */
 static void
-do_real(struct world *world, const struct map_op *op, vm_object_t object,
-    struct answer *a)
+do_real_range(struct world *world, const struct map_op *op, struct answer *a)
 {
 	vm_map_t map = world->real[op->map], child;
 
-	a->addr = op->start;
 	switch (op->kind) {
-	case OP_INSERT:
-		vm_map_lock(map);
-		a->rv = vm_map_insert(map, object, op->offset, op->start,
-		    op->end, op->prot, op->max, op->cow);
-		vm_map_unlock(map);
-		break;
-	case OP_FINDSPACE:
-		vm_map_lock_read(map);
-		a->rv = vm_map_findspace(map, op->start, op->length, &a->addr);
-		vm_map_unlock_read(map);
-		a->has_addr = true;
-		break;
-	case OP_FIND_ALIGNED:
-		vm_map_lock(map);
-		a->rv = vm_map_find_aligned(map, &a->addr, op->length,
-		    op->max_addr, op->offset);
-		vm_map_unlock(map);
-		a->has_addr = true;
-		break;
-	case OP_FIND:
-		a->rv = vm_map_find(map, object, op->offset, &a->addr,
-		    op->length, op->max_addr, op->find_space, op->prot, op->max,
-		    op->cow);
-		a->has_addr = true;
-		break;
-	case OP_FIND_MIN:
-		a->rv = vm_map_find_min(map, object, op->offset, &a->addr,
-		    op->length, op->default_addr, op->max_addr, op->find_space,
-		    op->prot, op->max, op->cow);
-		a->has_addr = true;
-		break;
-	case OP_FIXED:
-		a->rv = vm_map_fixed(map, object, op->offset, op->start,
-		    op->length, op->prot, op->max, op->cow);
-		break;
-	case OP_DELETE:
-		vm_map_lock(map);
-		a->rv = vm_map_delete(map, op->start, op->end);
-		vm_map_unlock(map);
-		break;
-	case OP_REMOVE:
-		a->rv = vm_map_remove(map, op->start, op->end);
-		break;
-	case OP_LOOKUP_ENTRY:
-		real_lookup_entry(map, op, a);
-		break;
 	case OP_CHECK_PROTECTION:
 		vm_map_lock_read(map);
 		a->rv =
@@ -411,6 +364,66 @@ do_real(struct world *world, const struct map_op *op, vm_object_t object,
 }
 
 static void
+do_real(struct world *world, const struct map_op *op, vm_object_t object,
+    struct answer *a)
+{
+	vm_map_t map = world->real[op->map];
+
+	a->addr = op->start;
+	switch (op->kind) {
+	case OP_INSERT:
+		vm_map_lock(map);
+		a->rv = vm_map_insert(map, object, op->offset, op->start,
+		    op->end, op->prot, op->max, op->cow);
+		vm_map_unlock(map);
+		break;
+	case OP_FINDSPACE:
+		vm_map_lock_read(map);
+		a->rv = vm_map_findspace(map, op->start, op->length, &a->addr);
+		vm_map_unlock_read(map);
+		a->has_addr = true;
+		break;
+	case OP_FIND_ALIGNED:
+		vm_map_lock(map);
+		a->rv = vm_map_find_aligned(map, &a->addr, op->length,
+		    op->max_addr, op->offset);
+		vm_map_unlock(map);
+		a->has_addr = true;
+		break;
+	case OP_FIND:
+		a->rv = vm_map_find(map, object, op->offset, &a->addr,
+		    op->length, op->max_addr, op->find_space, op->prot, op->max,
+		    op->cow);
+		a->has_addr = true;
+		break;
+	case OP_FIND_MIN:
+		a->rv = vm_map_find_min(map, object, op->offset, &a->addr,
+		    op->length, op->default_addr, op->max_addr, op->find_space,
+		    op->prot, op->max, op->cow);
+		a->has_addr = true;
+		break;
+	case OP_FIXED:
+		a->rv = vm_map_fixed(map, object, op->offset, op->start,
+		    op->length, op->prot, op->max, op->cow);
+		break;
+	case OP_DELETE:
+		vm_map_lock(map);
+		a->rv = vm_map_delete(map, op->start, op->end);
+		vm_map_unlock(map);
+		break;
+	case OP_REMOVE:
+		a->rv = vm_map_remove(map, op->start, op->end);
+		break;
+	case OP_LOOKUP_ENTRY:
+		real_lookup_entry(map, op, a);
+		break;
+	default:
+		do_real_range(world, op, a);
+		break;
+	}
+}
+
+static void
 model_do_lookup(struct model_map *map, const struct map_op *op,
     struct answer *a)
 {
@@ -443,50 +456,11 @@ model_do_lookup_entry(struct model_map *map, const struct map_op *op,
 }
 
 static void
-do_model(struct world *world, const struct map_op *op,
-    struct model_object *object, struct answer *a)
+do_model_range(struct world *world, const struct map_op *op, struct answer *a)
 {
 	struct model_map *map = world->model[op->map], *child;
 
-	a->addr = op->start;
-	a->has_addr = op->kind == OP_FINDSPACE || op->kind == OP_FIND_ALIGNED ||
-		      op->kind == OP_FIND || op->kind == OP_FIND_MIN;
 	switch (op->kind) {
-	case OP_INSERT:
-		a->rv = model_map_insert(map, object, op->offset, op->start,
-		    op->end, op->prot, op->max, op->cow);
-		break;
-	case OP_FINDSPACE:
-		a->rv =
-		    model_map_findspace(map, op->start, op->length, &a->addr);
-		break;
-	case OP_FIND_ALIGNED:
-		a->rv = model_map_find_aligned(map, &a->addr, op->length,
-		    op->max_addr, op->offset);
-		break;
-	case OP_FIND:
-		a->rv = model_map_find(map, object, op->offset, &a->addr,
-		    op->length, op->max_addr, op->find_space, op->prot, op->max,
-		    op->cow);
-		break;
-	case OP_FIND_MIN:
-		a->rv = model_map_find_min(map, object, op->offset, &a->addr,
-		    op->length, op->default_addr, op->max_addr, op->find_space,
-		    op->prot, op->max, op->cow);
-		break;
-	case OP_FIXED:
-		a->rv = model_map_fixed(map, object, op->offset, op->start,
-		    op->length, op->prot, op->max, op->cow);
-		break;
-	case OP_DELETE:
-		a->rv = model_map_delete(map, op->start, op->end);
-		break;
-	case OP_REMOVE:
-		a->rv = model_map_remove(map, op->start, op->end);
-		break;
-	case OP_LOOKUP_ENTRY:
-		model_do_lookup_entry(map, op, a);
-		break;
 	case OP_CHECK_PROTECTION:
 		a->rv = model_map_check_protection(map, op->start, op->end,
 		    op->prot);
@@ -532,6 +506,57 @@ do_model(struct world *world, const struct map_op *op,
 			a->child = child;
 		break;
 	default:
+		break;
+	}
+}
+
+static void
+do_model(struct world *world, const struct map_op *op,
+    struct model_object *object, struct answer *a)
+{
+	struct model_map *map = world->model[op->map];
+
+	a->addr = op->start;
+	a->has_addr = op->kind == OP_FINDSPACE || op->kind == OP_FIND_ALIGNED ||
+		      op->kind == OP_FIND || op->kind == OP_FIND_MIN;
+	switch (op->kind) {
+	case OP_INSERT:
+		a->rv = model_map_insert(map, object, op->offset, op->start,
+		    op->end, op->prot, op->max, op->cow);
+		break;
+	case OP_FINDSPACE:
+		a->rv =
+		    model_map_findspace(map, op->start, op->length, &a->addr);
+		break;
+	case OP_FIND_ALIGNED:
+		a->rv = model_map_find_aligned(map, &a->addr, op->length,
+		    op->max_addr, op->offset);
+		break;
+	case OP_FIND:
+		a->rv = model_map_find(map, object, op->offset, &a->addr,
+		    op->length, op->max_addr, op->find_space, op->prot, op->max,
+		    op->cow);
+		break;
+	case OP_FIND_MIN:
+		a->rv = model_map_find_min(map, object, op->offset, &a->addr,
+		    op->length, op->default_addr, op->max_addr, op->find_space,
+		    op->prot, op->max, op->cow);
+		break;
+	case OP_FIXED:
+		a->rv = model_map_fixed(map, object, op->offset, op->start,
+		    op->length, op->prot, op->max, op->cow);
+		break;
+	case OP_DELETE:
+		a->rv = model_map_delete(map, op->start, op->end);
+		break;
+	case OP_REMOVE:
+		a->rv = model_map_remove(map, op->start, op->end);
+		break;
+	case OP_LOOKUP_ENTRY:
+		model_do_lookup_entry(map, op, a);
+		break;
+	default:
+		do_model_range(world, op, a);
 		break;
 	}
 }
