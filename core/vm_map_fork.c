@@ -53,7 +53,7 @@ need_entry(const struct vm_map_entry *entry, struct fork_need *need)
 		need->nobjects += (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0;
 		break;
 	default:
-		need->nobjects += object != NULL || fork_copies_now(entry);
+		need->nobjects += object != NULL;
 		if (fork_copies_now(entry) ||
 		    (object == NULL ? entry->cred
 				    : vm_object_is_anon(object) &&
@@ -93,6 +93,7 @@ child_create(vm_map_t map, pmap_t pmap)
 					MAP_ASLR_STACK | MAP_WXORX);
 	child->anon_loc = map->anon_loc;
 	vm_map_set_limits_locked(child, &map->limits);
+	child->pager = map->pager;
 	child->random = map->random;
 	child->random_arg = map->random_arg;
 	return child;
@@ -120,7 +121,8 @@ struct fork {
 	vm_map_t map, child;
 	struct vm_cursor end; /* of the child */
 	vm_object_t spare;
-	vm_size_t charge; /* bytes of the child's reservation not yet used */
+	vm_object_t copies; /* of what is wired, in the order of the entries */
+	vm_size_t charge;   /* bytes of the child's reservation not yet used */
 };
 
 /* The child pays for `bytes`. */
@@ -194,7 +196,7 @@ fork_copy(struct fork *f, struct vm_map_entry *entry)
 	vm_size_t size = entry_size(entry);
 
 	if (fork_copies_now(entry)) {
-		copy.object.vm_object = vm_object_spare_take(&f->spare, size);
+		copy.object.vm_object = vm_object_spare_take(&f->copies, size);
 		copy.offset = 0;
 		copy.eflags &= ~(uint32_t)MAP_ENTRY_VN_EXEC;
 		fork_charge(f, size);
@@ -276,10 +278,34 @@ fork_commit(struct fork *f)
 		default:
 			fork_copy(f, entry);
 		}
+	MPASS(f->copies == NULL);
 	f->map->updates++;
 	f->map->unmerged = true; /* marking copies may make neighbours alike */
 	vm_account_release(f->child->account, f->charge);
 	vm_object_spare_fini(&f->spare);
+}
+
+/* Copy what is wired, before anything is shared. */
+static int
+fork_copy_wired(struct fork *f)
+{
+	vm_object_t *tail = &f->copies;
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	int rv;
+
+	for (entry = vm_map_seek_next(f->map, f->map->tree.min, &cur);
+	     entry != NULL; entry = vm_map_next(f->map, &cur)) {
+		if (fork_inheritance(entry) != VM_INHERIT_COPY ||
+		    !fork_copies_now(entry))
+			continue;
+		rv = vm_object_spare_copy(f->child->pmap->arch,
+		    entry->object.vm_object, entry->offset, entry_size(entry),
+		    f->child->pager, &tail);
+		if (rv != KERN_SUCCESS)
+			return rv;
+	}
+	return KERN_SUCCESS;
 }
 
 static int
@@ -293,9 +319,12 @@ fork_locked(vm_map_t map, vm_map_t child)
 
 	rv = need_map(map, &need);
 	if (rv == KERN_SUCCESS)
+		rv = fork_copy_wired(&f);
+	if (rv == KERN_SUCCESS)
 		rv = child_reserve(child, &need, &f.spare);
 	if (rv != KERN_SUCCESS) {
 		vm_object_spare_fini(&f.spare);
+		vm_object_spare_fini(&f.copies);
 		return rv;
 	}
 	f.charge = need.charge;

@@ -52,6 +52,7 @@ struct vm_map {
 	vm_offset_t anon_loc; /* (m) where anonymous mappings cluster; 0: no */
 	struct vm_map_limits limits; /* (m) */
 	struct vm_account *account;  /* (c) one reference */
+	struct vm_pager *pager;      /* (m) borrowed; NULL: no frames */
 	struct vm_map_entry *dead;   /* (m) left the map; freed at unlock */
 	vm_object_t dead_objects;    /* (m) collapsed; freed after unlock */
 	uint64_t updates;            /* (m) edits since vm_map_check() ran */

@@ -12,7 +12,7 @@ struct protect {
 	struct vm_map_range range;
 	vm_prot_t prot, max;
 	bool set_prot, set_max;
-	unsigned ncopies; /* user-wired entries to be copied */
+	bool copies_wired; /* some user-wired entry has to be copied */
 };
 
 /* A user-wired entry that becomes writable is copied at once. */
@@ -48,7 +48,7 @@ protect_check(vm_map_t map, struct protect *p)
 		}
 		if ((want & ~max) != 0)
 			return KERN_PROTECTION_FAILURE;
-		p->ncopies += protect_copies(p, entry);
+		p->copies_wired |= protect_copies(p, entry);
 	}
 	return KERN_SUCCESS;
 }
@@ -222,7 +222,8 @@ protect_apply(vm_map_t map, const struct protect *p, struct vm_map_entry *entry,
 }
 
 static void
-protect_commit(vm_map_t map, struct protect *p, vm_object_t *sparep)
+protect_commit(vm_map_t map, struct protect *p, vm_object_t *sparep,
+    vm_object_t *copiesp)
 {
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
@@ -231,10 +232,9 @@ protect_commit(vm_map_t map, struct protect *p, vm_object_t *sparep)
 	VM_MAP_RANGE_FOREACH(map, &p->range, cur, entry)
 	{
 		protect_take_charge(map, entry);
-		protect_apply(map, p, entry, sparep);
+		protect_apply(map, p, entry, copiesp);
 	}
 	map->updates++;
-	vm_object_spare_fini(sparep);
 	vm_map_range_merge(map, &p->range);
 }
 
@@ -256,24 +256,52 @@ protect_start(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	return entry->start;
 }
 
+/* Copy what a user-wired entry shows that is about to become writable. */
+static int
+protect_copy_wired(vm_map_t map, const struct protect *p, vm_object_t *sparep)
+{
+	vm_object_t *tail = sparep;
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	int rv;
+
+	VM_MAP_RANGE_FOREACH(map, &p->range, cur, entry)
+	{
+		vm_offset_t start = MAX(entry->start, p->range.start);
+		vm_offset_t end = MIN(entry->end, p->range.end);
+
+		if (!protect_copies(p, entry) ||
+		    (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0)
+			continue;
+		rv = vm_object_spare_copy(map->pmap->arch,
+		    entry->object.vm_object,
+		    entry->offset + (start - entry->start), end - start,
+		    map->pager, &tail);
+		if (rv != KERN_SUCCESS)
+			return rv;
+	}
+	return KERN_SUCCESS;
+}
+
 static int
 protect_locked(vm_map_t map, struct protect *p)
 {
-	vm_object_t spare = NULL;
+	vm_object_t spare = NULL, copies = NULL;
 	int rv;
 
 	rv = protect_check(map, p);
 	if (rv == KERN_SUCCESS)
 		rv = vm_map_range_check_start(map, &p->range);
 	if (rv == KERN_SUCCESS)
-		rv = vm_map_range_reserve(map, &p->range, p->ncopies, &spare);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	rv = protect_reserve(map, p);
+		rv = vm_map_range_reserve(map, &p->range, 0, &spare);
+	if (rv == KERN_SUCCESS && p->copies_wired)
+		rv = protect_copy_wired(map, p, &copies);
 	if (rv == KERN_SUCCESS)
-		protect_commit(map, p, &spare);
-	else
-		vm_object_spare_fini(&spare);
+		rv = protect_reserve(map, p);
+	if (rv == KERN_SUCCESS)
+		protect_commit(map, p, &spare, &copies);
+	vm_object_spare_fini(&spare);
+	vm_object_spare_fini(&copies);
 	return rv;
 }
 
@@ -434,6 +462,30 @@ advise_willneed(vm_map_t map, vm_offset_t start, vm_offset_t end)
 			    MIN(end, entry->end), entry->protection);
 }
 
+/* V1: FREE gives pages back where nobody else could tell. */
+static void
+advise_free(vm_map_t map, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry *entry;
+	struct vm_map_range range;
+	struct vm_cursor cur;
+
+	vm_map_range_find(map, start, end, &range);
+	VM_MAP_RANGE_FOREACH(map, &range, cur, entry)
+	{
+		vm_offset_t low = MAX(start, entry->start);
+		vm_offset_t high = MIN(end, entry->end);
+
+		if (entry_is_guard(entry) || entry->wired_count != 0 ||
+		    entry->object.vm_object == NULL ||
+		    (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
+			continue;
+		vm_map_pmap_remove(map, low, high);
+		vm_object_discard(entry->object.vm_object,
+		    entry->offset + (low - entry->start), high - low);
+	}
+}
+
 int
 vm_map_madvise(vm_map_t map, vm_offset_t start, vm_offset_t end, int advice)
 {
@@ -449,6 +501,8 @@ vm_map_madvise(vm_map_t map, vm_offset_t start, vm_offset_t end, int advice)
 		rv = advise_flags(map, start, end, &advices[advice]);
 	else if (start < end && advice == VM_MADV_WILLNEED)
 		advise_willneed(map, start, end);
+	else if (start < end && advice == VM_MADV_FREE)
+		advise_free(map, start, end);
 	vm_map_unlock(map);
 	return rv;
 }

@@ -22,6 +22,16 @@ static struct vm_mutex object_lock = {
     .rank = VM_RANK_OBJECT,
 };
 
+VM_TSA(no_thread_safety_analysis) void vm_objects_lock(void)
+{
+	vm_mutex_lock(&object_lock);
+}
+
+VM_TSA(no_thread_safety_analysis) void vm_objects_unlock(void)
+{
+	vm_mutex_unlock(&object_lock);
+}
+
 /* Life. */
 
 static void
@@ -94,6 +104,7 @@ vm_object_spare_fini(vm_object_t *sparep)
 	while ((object = *sparep) != NULL) {
 		*sparep = object->spare_next;
 		MPASS(object->refs == 1 && object->size == 0);
+		vm_pages_free(&object->pages);
 		uma_free(object->arch, object, sizeof(*object));
 	}
 }
@@ -141,6 +152,18 @@ chain_detach(vm_object_t object)
 	return backing;
 }
 
+/* Give back the pages of [first, last). */
+static void
+object_discard(vm_object_t object, vm_pindex_t first, vm_pindex_t last)
+{
+	struct vm_pages gone;
+
+	if (object->pages.count == 0)
+		return;
+	vm_pages_extract(&object->pages, first, last, &gone);
+	vm_pages_free(&gone);
+}
+
 static void
 object_uncharge(vm_object_t object)
 {
@@ -159,6 +182,7 @@ object_die(vm_object_t object, vm_object_t *deadp)
 	MPASS(object->refs == 0 && object->nshadows == 0);
 	MPASS(object->backing == NULL);
 
+	vm_pages_free(&object->pages);
 	object_uncharge(object);
 	object->spare_next = *deadp;
 	*deadp = object;
@@ -174,6 +198,9 @@ collapse_locked(vm_object_t object, vm_object_t *deadp)
 	       (backing->flags & OBJ_ANON) != 0 && backing->refs == 1) {
 		MPASS(backing->nshadows == 1);
 		offset = object->backing_offset + backing->backing_offset;
+		vm_pages_move(&backing->pages,
+		    object->backing_offset / object->pagesize, object->size,
+		    &object->pages);
 		(void)chain_detach(object);
 		next = chain_detach(backing);
 		if (next != NULL)
@@ -311,6 +338,7 @@ void
 vm_object_split(vm_object_t *objectp, vm_ooffset_t *offsetp, vm_size_t size,
     vm_object_t *sparep, vm_object_t *deadp)
 {
+	struct vm_pages moved;
 	vm_object_t whole = *objectp, part, backing;
 
 	if (vm_object_refs(whole) <= 1)
@@ -324,6 +352,10 @@ vm_object_split(vm_object_t *objectp, vm_ooffset_t *offsetp, vm_size_t size,
 		part->charge = size;
 		vm_account_charge(part->cred, size);
 	}
+	vm_pages_extract(&whole->pages, *offsetp / whole->pagesize,
+	    (*offsetp + size) / whole->pagesize, &moved);
+	vm_pages_move(&moved, *offsetp / whole->pagesize, part->size,
+	    &part->pages);
 	if (backing != NULL) {
 		chain_attach(part, backing, whole->backing_offset + *offsetp);
 		backing->refs++;
@@ -521,6 +553,7 @@ vm_object_unmapped(vm_object_t object, vm_ooffset_t offset, vm_size_t size,
 	if ((object->flags & OBJ_ANON) != 0 && object->refs != 1 &&
 	    (object->flags & OBJ_ONEMAPPING) != 0) {
 		collapse_locked(object, deadp);
+		object_discard(object, first, last);
 		if (last >= object->size && first < object->size)
 			object_truncate(object, first);
 	}
@@ -594,11 +627,25 @@ vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
 	    end > object->size ? (end - object->size) * object->pagesize : 0;
 	if (object_can_extend(object, next) &&
 	    coalesce_pay(object, how, grown)) {
+		object_discard(object, next, end); /* it shall read as zero */
 		object->size = MAX(object->size, end);
 		ok = true;
 	}
 	vm_mutex_unlock(&object_lock);
 	return ok;
+}
+
+void
+vm_object_discard(vm_object_t object, vm_ooffset_t offset, vm_size_t size)
+{
+	vm_pindex_t first = offset / object->pagesize;
+
+	vm_mutex_lock(&object_lock);
+	MPASS(object->refs > 0);
+	if ((object->flags & OBJ_ANON) != 0 && object->backing == NULL &&
+	    (object->flags & OBJ_ONEMAPPING) != 0)
+		object_discard(object, first, first + size / object->pagesize);
+	vm_mutex_unlock(&object_lock);
 }
 
 const char *
@@ -620,6 +667,8 @@ vm_object_check(vm_object_t object)
 			bad = "[object.chain] shadows are miscounted";
 		else if (object->refs < n)
 			bad = "[object.refs] fewer references than shadows";
+		else if (!vm_pages_check(&object->pages, object->size))
+			bad = "[object.pages] pages are out of order or range";
 		else if (object->cred == NULL && object->charge != 0)
 			bad = "[object.charge] a charge without an account";
 	}

@@ -12,6 +12,7 @@
 
 #include "core/vm_account_int.h"
 #include "core/vm_object.h"
+#include "core/vm_page_int.h"
 #include "core/vm_param.h"
 
 #define OBJ_ANON       0x0001 /* nothing but zeroes was ever behind it */
@@ -33,10 +34,21 @@ struct vm_object {
 	vm_object_t shadow_first;    /* (g) an object that shadows it */
 	vm_object_t shadow_next;     /* (g) another one of the same backing */
 	unsigned nshadows;           /* (g) length of the list */
-	vm_object_t spare_next;      /* on a list of blank or dead objects */
-	void *handle;                /* (g) */
+	struct vm_pages pages;  /* (g) its own; none where there is a handle */
+	vm_object_t spare_next; /* on a list of blank or dead objects */
+	void *handle;           /* (g) */
 	void (*release)(void *handle); /* (g) */
 };
+
+/* The lock of all objects, for those who walk chains. */
+void vm_objects_lock(void);
+void vm_objects_unlock(void);
+
+/*
+ * MADV_FREE: give back the pages that an entry shows, if nobody else could
+ * tell: nothing is behind them, and nobody else shows them.
+ */
+void vm_object_discard(vm_object_t object, vm_ooffset_t offset, vm_size_t size);
 
 /*
  * Blank objects, set aside for a commit that may need `n` of them.
@@ -45,6 +57,15 @@ struct vm_object {
 int vm_object_spare_add(const struct arch *arch, unsigned n,
     vm_object_t *sparep);
 void vm_object_spare_fini(vm_object_t *sparep);
+
+/*
+ * One blank object more, at the end *tailp of a list, that already has copies
+ * of the pages that `size` bytes at `offset` of an object show.
+ * KERN_RESOURCE_SHORTAGE: none is added.
+ */
+int vm_object_spare_copy(const struct arch *arch, vm_object_t object,
+    vm_ooffset_t offset, vm_size_t size, struct vm_pager *pager,
+    vm_object_t **tailp);
 
 /* Make an anonymous, zero-filled object of `size` bytes out of a blank one. */
 vm_object_t vm_object_spare_take(vm_object_t *sparep, vm_size_t size);
