@@ -133,6 +133,48 @@ TEST(pool_shrink__gives_exactly_its_range_up)
 	arch_linux_close(&arch);
 }
 
+static void
+set_nr_hugepages(size_t n)
+{
+	FILE *file =
+	    fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
+		"w");
+
+	ASSERT_NOT_NULL(file);
+	ASSERT_GT(fprintf(file, "%zu", n), 0);
+	ASSERT_EQ(fclose(file), 0);
+}
+
+/* Frames beyond nr_hugepages do not come back to the free list when freed. */
+TEST(pool__survives_an_operator_who_takes_its_pages_away)
+{
+	struct arch arch = linux_pool_open(8);
+	vm_paddr_t pa = linux_pool_run(&arch, 2);
+	size_t before = nr_hugepages();
+	struct arch_linux_counts counts;
+	struct arch_span *span = NULL;
+	struct arch_event event;
+	int net = 0;
+
+	set_nr_hugepages(0);
+	ASSERT_EQ(arch.ops->span_assemble(arch.ctx, pa, 2, &span), -EAGAIN);
+	ASSERT_NULL(span);
+	linux_pool_check(&arch);
+	arch_linux_counts(&arch, &counts);
+	ASSERT_GT(counts.missing, 0u);
+	set_nr_hugepages(before);
+	ASSERT_EQ(arch.ops->pool_refill(arch.ctx), (int)counts.missing);
+	arch_linux_counts(&arch, &counts);
+	ASSERT_EQ(counts.standby, 8u);
+	while (arch.ops->pool_event(arch.ctx, &event)) {
+		net -= event.kind == ARCH_FRAME_LOST;
+		net += event.kind == ARCH_FRAME_GAINED;
+	}
+	ASSERT_EQ(net, 0);
+	linux_pool_check(&arch);
+	arch_linux_close(&arch);
+}
+
 TEST(span_assemble__works_with_gigantic_frames)
 {
 	struct arch_linux_config config = {
