@@ -48,6 +48,7 @@ static const struct operation operations[] = {
     [OP(MAP_UNWIRE)] = {handle_map_unwire, "MapUnwire", false, false},
     [OP(MAP_STACK)] = {handle_map_stack, "MapStack", false, false},
     [OP(MAP_GROWSTACK)] = {handle_map_growstack, "MapGrowstack", false, false},
+    [OP(MAP_WATCH)] = {handle_map_watch, "MapWatch", false, false},
 };
 /* clang-format on */
 
@@ -128,7 +129,9 @@ dispatch_request(struct session *session, const pb_request *request)
 	if (call_is_allowed(&call, operation)) {
 		if (operation->drops && session->packet_fds.n > 0)
 			session_flush(session);
+		session->server->acting = session;
 		outcome = operation->handle(&call);
+		session->server->acting = NULL;
 	}
 	if (outcome == CALL_DONE) {
 		if (call.answer.code != KERN_SUCCESS)

@@ -89,6 +89,7 @@ enum call_outcome handle_map_wire(struct call *call);
 enum call_outcome handle_map_unwire(struct call *call);
 enum call_outcome handle_map_stack(struct call *call);
 enum call_outcome handle_map_growstack(struct call *call);
+enum call_outcome handle_map_watch(struct call *call);
 
 enum call_outcome handle_map_check(struct call *call);
 enum call_outcome handle_map_list(struct call *call);

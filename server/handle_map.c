@@ -213,6 +213,7 @@ handle_map_detach(struct call *call)
 	if (map == NULL)
 		return CALL_DONE;
 	idtable_remove(&call->session->ids, id);
+	watch_drop(map, call->session, id);
 	map_detach(map);
 	return CALL_DONE;
 }
@@ -226,6 +227,7 @@ handle_map_destroy(struct call *call)
 	if (map == NULL)
 		return CALL_DONE;
 	idtable_remove(&call->session->ids, id);
+	watch_drop(map, call->session, id);
 	map_destroy(map);
 	map_detach(map);
 	return CALL_DONE;

@@ -106,3 +106,18 @@ handle_map_growstack(struct call *call)
 		(void)map_growstack(map, op->addr, &call->answer);
 	return CALL_DONE;
 }
+
+enum call_outcome
+handle_map_watch(struct call *call)
+{
+	uint64_t id = call->request->map_watch->map;
+	struct map *map = call_map(call, id);
+	int r;
+
+	if (map == NULL)
+		return CALL_DONE;
+	r = watch_arm(map, call->session, id);
+	if (r < 0)
+		(void)answer_refuse_errno(&call->answer, r, "watch");
+	return CALL_DONE;
+}

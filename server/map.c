@@ -20,6 +20,7 @@ static void
 map_free(struct map *map)
 {
 	map_destroy(map);
+	MPASS(TAILQ_EMPTY(&map->watches));
 	quota_discharge(&map->charge);
 	free(map);
 }
@@ -31,6 +32,8 @@ map_destroy(struct map *map)
 		TAILQ_REMOVE(&map->tenant->maps, map, entry);
 		map->name[0] = '\0';
 	}
+	if (map->vm != NULL)
+		watch_changed(map, map->min, map->max);
 	vm_map_destroy(take_ptr(map->vm));
 	quota_discharge(&map->entries);
 	quota_discharge(&map->bytes);
@@ -156,6 +159,7 @@ map_create(struct tenant *tenant, const struct arch *arch,
 	map = calloc(1, sizeof(*map));
 	if (map == NULL)
 		return answer_refuse_errno(answer, -ENOMEM, "map");
+	TAILQ_INIT(&map->watches);
 	map->tenant = tenant;
 	map->base_fd = -1;
 	map->arch = *arch;
@@ -316,6 +320,7 @@ map_insert(struct map *map, const struct vm_insert_args *args,
 		return map_refuse_insert(rv, args, answer);
 	}
 	map_settle(map);
+	watch_changed(map, args->start, args->start + args->length);
 	return rv;
 }
 
@@ -355,6 +360,7 @@ map_find(struct map *map, const struct vm_insert_args *args,
 		    (unsigned long long)args->length);
 	}
 	map_settle(map);
+	watch_changed(map, addr, addr + args->length);
 	*addrp = addr;
 	return rv;
 }
@@ -468,6 +474,8 @@ map_delete(struct map *map, vm_offset_t start, vm_offset_t end,
 	if (rv != KERN_SUCCESS)
 		return answer_refuse_kern(answer, rv, "vm_map_remove");
 	map_settle(map);
+	if (start < end)
+		watch_changed(map, start, end);
 	return rv;
 }
 

@@ -14,6 +14,7 @@
 #include "core/vm_map.h"
 #include "proto/limits.h"
 #include "server/object.h"
+#include "server/watch.h"
 
 /* Where maps lie unless the client says otherwise; see docs/design/server.md.
  */
@@ -23,7 +24,8 @@
 #define MAP_PUNCH_INLINE (UINT64_C(1) << 20) /* bytes punched on the loop */
 
 struct map {
-	TAILQ_ENTRY(map) entry; /* in the tenant's list, if it has a name */
+	struct watch_list watches; /* of sessions that attached it */
+	TAILQ_ENTRY(map) entry;    /* in the tenant's list, if it has a name */
 	struct tenant *tenant;
 	char name[HOLDFAST_NAME_MAX + 1]; /* "": none */
 	vm_map_t vm;                      /* NULL: destroyed */

@@ -31,8 +31,11 @@ map_edited(struct map *map, int rv, vm_offset_t start, vm_offset_t end,
     const char *what, struct answer *answer)
 {
 	map_settle(map);
-	if (rv == KERN_SUCCESS)
+	if (rv == KERN_SUCCESS) {
+		if (start < end)
+			watch_changed(map, start, end);
 		return rv;
+	}
 	if (rv == KERN_INVALID_ADDRESS)
 		return answer_refuse(answer, rv,
 		    "[0x%llx, 0x%llx) must be all mapped, and is not",
@@ -173,8 +176,11 @@ map_growstack(struct map *map, vm_offset_t addr, struct answer *answer)
 		return rv;
 	rv = vm_map_growstack(map->vm, addr);
 	map_settle(map);
-	if (rv == KERN_SUCCESS)
+	if (rv == KERN_SUCCESS) {
+		if (info.start < info.end)
+			watch_changed(map, info.start, info.end);
 		return rv;
+	}
 	return answer_refuse(answer, rv,
 	    "no stack can grow to 0x%llx: it is in no gap of one, or a limit "
 	    "is "

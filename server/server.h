@@ -38,6 +38,7 @@ struct server_options {
 
 struct server {
 	struct event_base *base;
+	struct session *acting;  /* whose request is carried out, or NULL */
 	const struct arch *arch; /* borrowed */
 	struct server_options options;
 	struct workers *workers;

@@ -13,6 +13,8 @@
 #include "server/log.h"
 #include "server/session.h"
 
+#define EVENT_MAX 64 /* bytes in a packet with one event */
+
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
@@ -54,6 +56,7 @@ session_drop_objects(struct session *session)
 	id = 0;
 	while (idtable_next(&session->ids, ID_MAP, id, &id, &object)) {
 		idtable_remove(&session->ids, id);
+		watch_drop(object, session, id);
 		map_detach(object);
 	}
 	id = 0;
@@ -214,6 +217,28 @@ session_reply(struct session *session, Holdfast__V1__Reply *reply,
 	}
 	if (!session->packet_open)
 		session_flush(session);
+}
+
+void
+session_send_event(struct session *session, uint64_t map, vm_offset_t start,
+    vm_offset_t end)
+{
+	Holdfast__V1__ServerPacket packet = HOLDFAST__V1__SERVER_PACKET__INIT;
+	Holdfast__V1__Event event = HOLDFAST__V1__EVENT__INIT;
+	Holdfast__V1__Event *events[1] = {&event};
+	uint8_t bytes[EVENT_MAX];
+	struct wire_out out;
+
+	event.map = map;
+	event.start = start;
+	event.end = end;
+	packet.n_events = 1;
+	packet.events = events;
+	wire_out_init(&out, bytes, sizeof(bytes));
+	MPASS(holdfast__v1__server_packet__get_packed_size(&packet) <=
+	      sizeof(bytes));
+	out.len = holdfast__v1__server_packet__pack(&packet, bytes);
+	session_send(session, &out, &(struct fdlist){0});
 }
 
 /* ---- Events ------------------------------------------------------ */

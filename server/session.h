@@ -62,3 +62,7 @@ void session_reply(struct session *session, Holdfast__V1__Reply *reply,
     const struct fdlist *fds);
 /* Send the packet in work, if there is one. */
 void session_flush(struct session *session);
+
+/* Tell it that [start, end) of its map of that number has changed. */
+void session_send_event(struct session *session, uint64_t map,
+    vm_offset_t start, vm_offset_t end);
