@@ -456,8 +456,9 @@ model_insert(struct model_map *map, struct model_object *object,
 	    ((cow & MAP_ACC_CHARGED) != 0 ||
 		((prot & VM_PROT_WRITE) != 0 &&
 		    ((cow & MAP_COPY_ON_WRITE) != 0 || object == NULL)))) {
-		if ((cow & MAP_ACC_CHARGED) == 0 &&
-		    !model_reserve(map->account, end - start))
+		if ((cow & MAP_ACC_CHARGED) != 0)
+			model_reserve_force(map->account, end - start);
+		else if (!model_reserve(map->account, end - start))
 			return KERN_RESOURCE_SHORTAGE;
 		entry.charged = true;
 	}

@@ -248,13 +248,16 @@ generate_cow(struct generator *g, struct map_op *op)
 	static const int flags[] = {MAP_INHERIT_SHARE, MAP_DISABLE_SYNCER,
 	    MAP_DISABLE_COREDUMP, MAP_WRITECOUNT, MAP_VN_EXEC, MAP_NO_HINT,
 	    MAP_PREFAULT, MAP_PREFAULT_PARTIAL, MAP_ACC_NO_CHARGE,
-	    MAP_ACC_NO_CHARGE};
+	    MAP_ACC_CHARGED};
 
 	op->cow = 0;
 	if (one_in(g, 4))
 		op->cow |= flags[below(g, nitems(flags))];
 	if (one_in(g, 4))
 		op->cow |= MAP_COPY_ON_WRITE;
+	/* An object that pays for itself is not paid for twice. */
+	if (op->object >= 0 && (op->cow & MAP_COPY_ON_WRITE) == 0)
+		op->cow &= ~MAP_ACC_CHARGED;
 	if (one_in(g, 10)) {
 		op->cow = MAP_CREATE_GUARD;
 		if (!one_in(g, 8))
