@@ -59,19 +59,16 @@ fit_pages(const struct vm_tree *tree, vm_size_t bytes)
 	return (uint32_t)MIN(bytes >> tree->pageshift, UINT32_MAX);
 }
 
-static void
+static uint32_t
 leaf_fit_plain(const struct vm_tree *tree, const struct vm_leaf *leaf,
-    struct vm_fit *fitp)
+    unsigned column)
 {
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
-		vm_size_t most = 0;
+	vm_size_t most = 0;
 
-		for (unsigned i = 0; i < leaf->count; i++)
-			most = MAX(most,
-			    vm_gap_usable(leaf->end[i], leaf->start[i + 1],
-				tree->align[a], 0));
-		fitp->pages[a] = fit_pages(tree, most);
-	}
+	for (unsigned i = 0; i < leaf->count; i++)
+		most = MAX(most, vm_gap_usable(leaf->end[i], leaf->start[i + 1],
+				     tree->align[column], 0));
+	return fit_pages(tree, most);
 }
 
 static uint32_t
@@ -187,25 +184,22 @@ gap_avx512(const struct vm_leaf *leaf, unsigned from,
 	    leaf->count);
 }
 
-AVX512 static void
+AVX512 static uint32_t
 leaf_fit_avx512(const struct vm_tree *tree, const struct vm_leaf *leaf,
-    struct vm_fit *fitp)
+    unsigned column)
 {
-	__m512i zero = _mm512_setzero_si512();
+	__m512i mask = _mm512_set1_epi64((long long)(tree->align[column] - 1));
+	__m512i zero = _mm512_setzero_si512(), most[4];
+	uint32_t live = low_bits(leaf->count);
 
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
-		__m512i mask =
-		    _mm512_set1_epi64((long long)(tree->align[a] - 1));
-		__m512i most = zero;
-
-		for (unsigned i = 0; i < leaf->count; i += 8) {
-			__mmask8 live = (__mmask8)(low_bits(leaf->count) >> i);
-			__m512i u = usable_avx512(leaf, i, zero, mask);
-
-			most = _mm512_mask_max_epu64(most, live, most, u);
-		}
-		fitp->pages[a] = fit_pages(tree, _mm512_reduce_max_epu64(most));
-	}
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < 4; i++)
+		most[i] = _mm512_maskz_mov_epi64((__mmask8)(live >> (8 * i)),
+		    usable_avx512(leaf, 8 * i, zero, mask));
+	most[0] = _mm512_max_epu64(most[0], most[1]);
+	most[2] = _mm512_max_epu64(most[2], most[3]);
+	return fit_pages(tree,
+	    _mm512_reduce_max_epu64(_mm512_max_epu64(most[0], most[2])));
 }
 
 AVX512 static uint32_t
@@ -316,27 +310,28 @@ gap_avx2(const struct vm_leaf *leaf, unsigned from,
 	return first_bit(~small, from, leaf->count);
 }
 
-AVX2 static void
+AVX2 static uint32_t
 leaf_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf,
-    struct vm_fit *fitp)
+    unsigned column)
 {
-	vm_offset_t usable[VM_TREE_FANOUT];
+	__m256i mask = _mm256_set1_epi64x((long long)(tree->align[column] - 1));
+	__m256i most = flip_avx2(_mm256_setzero_si256());
+	vm_offset_t lane[4];
+	vm_size_t max = 0;
+	unsigned i;
 
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
-		__m256i mask =
-		    _mm256_set1_epi64x((long long)(tree->align[a] - 1));
-		vm_size_t most = 0;
+	for (i = 0; i + 4 <= leaf->count; i += 4) {
+		__m256i u = usable_avx2(leaf, i, _mm256_setzero_si256(), mask);
 
-		for (unsigned i = 0; i < leaf->count; i += 4) {
-			__m256i u =
-			    usable_avx2(leaf, i, _mm256_setzero_si256(), mask);
-
-			_mm256_storeu_si256((void *)(usable + i), flip_avx2(u));
-		}
-		for (unsigned i = 0; i < leaf->count; i++)
-			most = MAX(most, usable[i]);
-		fitp->pages[a] = fit_pages(tree, most);
+		most = _mm256_blendv_epi8(most, u, _mm256_cmpgt_epi64(u, most));
 	}
+	_mm256_storeu_si256((void *)lane, flip_avx2(most));
+	for (unsigned k = 0; k < 4; k++)
+		max = MAX(max, lane[k]);
+	for (; i < leaf->count; i++)
+		max = MAX(max, vm_gap_usable(leaf->end[i], leaf->start[i + 1],
+				   tree->align[column], 0));
+	return fit_pages(tree, max);
 }
 
 #define ISA(name)  name##_avx2

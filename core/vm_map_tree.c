@@ -53,7 +53,8 @@ leaf_fit(const struct vm_tree *tree, const struct vm_leaf *leaf)
 
 	MPASS(leaf->count > 0 && leaf->count <= VM_TREE_FANOUT);
 
-	tree->isa->leaf_fit(tree, leaf, &fit);
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		fit.pages[a] = tree->isa->leaf_fit(tree, leaf, a);
 	return fit;
 }
 
@@ -87,7 +88,22 @@ column_set(struct vm_node *node, unsigned slot, struct vm_fit fit)
 }
 
 /*
- * Store the column of the cursor's child at `level` - 1 in its parent, and
+ * What the column of a node becomes when that of one child goes from `old` to
+ * `new`.  Only where the child made the maximum, the others must be asked.
+ */
+static uint32_t
+column_above(const struct vm_tree *tree, const struct vm_node *node, unsigned a,
+    uint32_t old, uint32_t new, uint32_t up)
+{
+	if (new >= up)
+		return new;
+	return old == up && new < old
+		   ? tree->isa->max32(node->fit[a], node->count)
+		   : up;
+}
+
+/*
+ * Store the columns of the cursor's child at `level` - 1 in its parent, and
  * carry the change up as far as it shows.
  */
 static void
@@ -98,7 +114,7 @@ column_update(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 		struct vm_node *node = cur->node[level - 1];
 		unsigned slot = cur->at[level - 1];
 		struct vm_fit old = column_get(node, slot), up;
-		bool rises = false, falls = false;
+		bool shows = false;
 
 		column_set(node, slot, new);
 		if (level == tree->height)
@@ -106,13 +122,14 @@ column_update(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 
 		up = column_get(cur->node[level], cur->at[level]);
 		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
-			rises |= new.pages[a] > up.pages[a];
-			falls |= new.pages[a] < old.pages[a] &&
-				 old.pages[a] == up.pages[a];
+			uint32_t now = column_above(tree, node, a, old.pages[a],
+			    new.pages[a], up.pages[a]);
+
+			shows |= now != up.pages[a];
+			new.pages[a] = now;
 		}
-		if (!rises && !falls)
+		if (!shows)
 			return;
-		new = node_fit(tree, node);
 	}
 }
 
@@ -153,20 +170,26 @@ static void
 leaf_gap_filled(struct vm_tree *tree, struct vm_cursor *cur, struct vm_fit was)
 {
 	const struct vm_leaf *leaf = cur->leaf;
-	struct vm_fit old, front, behind;
-	bool stays = true;
+	struct vm_fit fit, front, behind;
+	bool changed = false;
 
 	if (tree->height == 0)
 		return;
-	old = column_get(cur->node[0], cur->at[0]);
+	fit = column_get(cur->node[0], cur->at[0]);
 	front = gap_fit(tree, leaf->end[cur->slot - 1], leaf->start[cur->slot]);
 	behind =
 	    gap_fit(tree, vm_cursor_gap_start(cur), vm_cursor_gap_end(cur));
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		stays &= was.pages[a] < old.pages[a] ||
-			 MAX(front.pages[a], behind.pages[a]) == old.pages[a];
-	if (!stays)
-		column_update(tree, cur, 1, leaf_fit(tree, cur->leaf));
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+		uint32_t now = fit.pages[a];
+
+		if (was.pages[a] < now ||
+		    MAX(front.pages[a], behind.pages[a]) == now)
+			continue;
+		fit.pages[a] = tree->isa->leaf_fit(tree, leaf, a);
+		changed |= fit.pages[a] != now;
+	}
+	if (changed)
+		column_update(tree, cur, 1, fit);
 }
 
 /* The first entry of the cursor's leaf now starts at `key`. */
@@ -944,7 +967,9 @@ check_subtree(struct tree_walk *walk, const void *p, unsigned level,
 		walk_expect(walk, leaf->start[0] == key,
 		    "[tree.key] a key is not the first start below it");
 		check_leaf(walk, leaf);
-		vm_tree_isa_find("plain")->leaf_fit(tree, leaf, &plain);
+		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+			plain.pages[a] =
+			    vm_tree_isa_find("plain")->leaf_fit(tree, leaf, a);
 		return plain;
 	}
 	check_fill(walk, node->count, level, isroot);

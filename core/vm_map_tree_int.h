@@ -82,8 +82,9 @@ struct vm_tree_isa {
 	    struct vm_cursor *cur);
 	bool (*fit)(const struct vm_tree *tree, const struct vm_gap_req *req,
 	    unsigned column, struct vm_cursor *cur, vm_offset_t *addrp);
-	void (*leaf_fit)(const struct vm_tree *tree, const struct vm_leaf *leaf,
-	    struct vm_fit *fitp);
+	/* the largest fit of a leaf, for one alignment */
+	uint32_t (*leaf_fit)(const struct vm_tree *tree,
+	    const struct vm_leaf *leaf, unsigned column);
 	uint32_t (*max32)(const uint32_t *values, unsigned n);
 };
 
