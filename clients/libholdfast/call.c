@@ -184,7 +184,13 @@ accept_packet(struct holdfast *h, const struct hf_exchange *exchange,
 {
 	size_t at = 0;
 
-	if (packet->n_replies == 0)
+	for (size_t i = 0; i < packet->n_events; i++) {
+		int r = hf_map_event(h, packet->events[i]);
+
+		if (r < 0)
+			return r;
+	}
+	if (packet->n_replies == 0 && packet->n_events == 0)
 		return hf_mistrust(h, "the daemon sent an empty packet");
 	for (size_t i = 0; i < packet->n_replies; i++) {
 		const Holdfast__V1__Reply *reply = packet->replies[i];
@@ -231,6 +237,18 @@ receive_replies(struct holdfast *h, const struct hf_exchange *exchange,
 		r = accept_packet(h, exchange, pending, packet, &fds);
 	hf_fds_close(&fds);
 	return r;
+}
+
+bool
+hf_take_events(struct holdfast *h)
+{
+	static const struct hf_exchange none = {0};
+	struct pending pending = {.base = h->next_id};
+
+	if (!hf_conn_is_readable(&h->conn))
+		return false;
+	return hf_conn_begin(&h->conn) == 0 &&
+	       receive_replies(h, &none, &pending) == 0;
 }
 
 int

@@ -33,6 +33,8 @@ struct holdfast {
 	struct hf_view *last;    /* view of the last holdfast_vtophys() hit */
 	struct hf_buf *bufs;
 	struct holdfast_map *maps;
+	unsigned events_stray; /* of maps that we let go while armed */
+	bool changed; /* an event waits in one of them to be carried out */
 	char error[HOLDFAST_MESSAGE_MAX + 1];
 };
 
@@ -78,6 +80,13 @@ int hf_call(struct holdfast *h, Holdfast__V1__Request *request,
     const Holdfast__V1__Reply **replyp, struct hf_fds *fds);
 /* The same for a request whose success says nothing else. */
 int hf_call_bare(struct holdfast *h, Holdfast__V1__Request *request);
+
+/*
+ * An event of a map arrived.  -EPROTO: nobody had asked for one.
+ */
+int hf_map_event(struct holdfast *h, const Holdfast__V1__Event *event);
+/* Take one packet of events, if one is there.  false: none, or broken. */
+bool hf_take_events(struct holdfast *h);
 
 /* Free what the handle still has; `over`: by its own process. */
 void hf_bufs_free_all(struct holdfast *h);

@@ -196,6 +196,20 @@ int holdfast_map_check(struct holdfast_map *map);
 int holdfast_map_refresh(struct holdfast_map *map);
 
 /*
+ * Learn of what others change in the map.  From now on holdfast_fd() becomes
+ * readable when they do, and holdfast_dispatch() carries it out here.
+ */
+int holdfast_map_watch(struct holdfast_map *map);
+/*
+ * Carry out what others have changed in watched maps so far, without waiting.
+ * Call it when holdfast_fd() is readable, and, as an event may have come along
+ * with another call's reply, when holdfast_pending().  A map that was
+ * destroyed becomes all inaccessible.  -EPIPE ...: as any call.
+ */
+int holdfast_dispatch(struct holdfast *h);
+bool holdfast_pending(const struct holdfast *h);
+
+/*
  * Many finds in one packet.  rv[i] has what holdfast_map_find() would have
  * returned for args[i], addr[i] its address.  n <= 256.
  */

@@ -20,6 +20,8 @@ map_free(struct holdfast_map *map)
 	while (*link != map)
 		link = &(*link)->next;
 	*link = map->next;
+	if (map->armed)
+		map->h->events_stray++;
 	hf_mirror_fini(&map->mirror);
 	free(map);
 }

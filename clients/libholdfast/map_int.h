@@ -13,7 +13,10 @@ struct holdfast_map {
 	uint64_t id;
 	uint64_t min, max;
 	bool mirrored;
-	struct hf_mirror mirror; /* where mirrored */
+	struct hf_mirror mirror;             /* where mirrored */
+	bool armed;                          /* an event may come */
+	bool watched;                        /* events are wanted */
+	uint64_t changed_start, changed_end; /* by others, not carried out */
 	struct holdfast_map *next;
 };
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -139,6 +140,14 @@ hf_conn_close(struct hf_conn *conn)
 		return;
 	(void)close(conn->fd);
 	conn->fd = -1;
+}
+
+bool
+hf_conn_is_readable(const struct hf_conn *conn)
+{
+	struct pollfd poll_fd = {.fd = conn->fd, .events = POLLIN};
+
+	return poll(&poll_fd, 1, 0) > 0;
 }
 
 int

@@ -45,6 +45,9 @@ void hf_conn_close(struct hf_conn *conn);
 /* Start the clock of one call. */
 int hf_conn_begin(struct hf_conn *conn);
 
+/* Is there something to receive, be it the end? */
+bool hf_conn_is_readable(const struct hf_conn *conn);
+
 /* 0, -ETIMEDOUT, -EPIPE: the daemon is gone. */
 int hf_conn_send(struct hf_conn *conn, const void *data, size_t size);
 

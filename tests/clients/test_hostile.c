@@ -94,7 +94,9 @@ tweak_any(struct fake_answer *a, const char *lie)
 	else if (strcmp(lie, "oversize") == 0)
 		raw(a, big, sizeof(big));
 	else if (strcmp(lie, "no reply in packet") == 0)
-		raw(a, "\x12\x00", 2);
+		raw(a, "\x18\x01", 2);
+	else if (strcmp(lie, "an event nobody waits for") == 0)
+		raw(a, "\x12\x06\x08\x01\x10\x01\x18\x02", 8);
 	else if (strcmp(lie, "other id") == 0)
 		a->reply.id += 1000;
 	else if (strcmp(lie, "old id") == 0)
@@ -140,10 +142,11 @@ tweak_any(struct fake_answer *a, const char *lie)
 }
 
 static const char *const lies_of_any[] = {"garbage", "truncated", "oversize",
-    "no reply in packet", "other id", "old id", "status 0", "status 40",
-    "status 1000000", "negative status", "wrong result", "fds without data",
-    "fd that nobody asked for", "fd of no reply", "fds announced, none sent",
-    "four billion fds announced", "80 fds", "fd with a refusal"};
+    "no reply in packet", "an event nobody waits for", "other id", "old id",
+    "status 0", "status 40", "status 1000000", "negative status",
+    "wrong result", "fds without data", "fd that nobody asked for",
+    "fd of no reply", "fds announced, none sent", "four billion fds announced",
+    "80 fds", "fd with a refusal"};
 
 /* ---- Lies about a buffer ----------------------------------------------- */
 

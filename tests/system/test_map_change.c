@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,5 +241,115 @@ TEST(copy_on_write__keeps_writes_to_this_process)
 	ASSERT_EQ(*(volatile char *)copy, 1);
 	*(volatile char *)copy = 2;
 	ASSERT_EQ(*(volatile char *)shared, 1);
+	world_stop(&w);
+}
+
+/* ---- Watching ------------------------------------------------------------ */
+
+static bool
+told(struct world *w, int timeout_ms)
+{
+	struct pollfd fds = {.fd = holdfast_fd(w->h), .events = POLLIN};
+
+	return poll(&fds, 1, timeout_ms) == 1;
+}
+
+/* Wait for the event and carry it out. */
+static void
+follow(struct world *w)
+{
+	ASSERT_TRUE(told(w, 10000));
+	do
+		ASSERT_EQ(holdfast_dispatch(w->h), HF_OK);
+	while (holdfast_pending(w->h));
+}
+
+TEST(watch__changes_of_others_are_pushed_and_carried_out)
+{
+	struct holdfast_map_options quiet = {.name = "world",
+	    .no_mirror = true};
+	struct holdfast_map_args args = {.length = 8192,
+	    .prot = HF_PROT_RW,
+	    .max_prot = HF_PROT_RW,
+	    .find_space = HF_VMFS_ANY_SPACE};
+	struct holdfast_map *editor;
+	struct holdfast *other;
+	struct world w;
+	uint64_t addr, first = 0;
+
+	world_start(&w);
+	other = live_connect(&w.live);
+	ASSERT_EQ(holdfast_map_attach(other, &quiet, &editor), HF_OK);
+	ASSERT_EQ(holdfast_map_watch(w.map), HF_OK);
+	ASSERT_FALSE(told(&w, 0));
+
+	ASSERT_EQ(holdfast_map_find(editor, &args, &addr), HF_OK);
+	follow(&w);
+	*(volatile char *)addr = 1;
+	ASSERT_EQ(holdfast_map_protect(editor, addr, addr + 8192, HF_PROT_READ,
+		      0, HF_PROTECT_SET_PROT),
+	    HF_OK);
+	follow(&w);
+	ASSERT_EQ(touch(addr, true), SIGSEGV);
+	ASSERT_EQ(touch(addr, false), 0);
+	ASSERT_EQ(holdfast_map_delete(editor, addr, addr + 8192), HF_OK);
+	follow(&w);
+	ASSERT_EQ(touch(addr, false), SIGSEGV);
+
+	/* Many changes, one event; what it left out comes with the next. */
+	for (int i = 0; i < 300; i++) {
+		ASSERT_EQ(holdfast_map_find(editor, &args, &addr), HF_OK);
+		first = i == 0 ? addr : first;
+	}
+	follow(&w);
+	if (told(&w, 0))
+		follow(&w);
+	memset((void *)first, 1, 300 * 8192);
+
+	/* Our own changes are no news. */
+	while (told(&w, 0))
+		follow(&w);
+	(void)find(&w, 4096);
+	ASSERT_FALSE(told(&w, 100));
+
+	ASSERT_EQ(holdfast_map_destroy(editor), HF_OK);
+	follow(&w);
+	ASSERT_EQ(touch(first, false), SIGSEGV);
+	ASSERT_EQ(holdfast_map_find(w.map, &args, &addr), HF_UNKNOWN_ID);
+	ASSERT_EQ(holdfast_map_detach(w.map), HF_OK);
+	holdfast_close(other);
+	holdfast_close(w.h);
+	live_stop(&w.live);
+}
+
+/* A watcher that never reads costs the others nothing. */
+TEST(watch__a_watcher_that_sleeps_is_no_burden)
+{
+	struct holdfast_map_options quiet = {.name = "world",
+	    .no_mirror = true};
+	struct holdfast_map_args args = {.length = 4096,
+	    .prot = HF_PROT_RW,
+	    .max_prot = HF_PROT_RW,
+	    .find_space = HF_VMFS_ANY_SPACE};
+	struct holdfast_map *editor;
+	struct holdfast *other;
+	struct world w;
+	uint64_t addr;
+	int nfds;
+
+	world_start(&w);
+	other = live_connect(&w.live);
+	ASSERT_EQ(holdfast_map_attach(other, &quiet, &editor), HF_OK);
+	ASSERT_EQ(holdfast_map_watch(w.map), HF_OK);
+	nfds = live_nfds(&w.live);
+	for (int i = 0; i < 5000; i++) {
+		ASSERT_EQ(holdfast_map_find(editor, &args, &addr), HF_OK);
+		ASSERT_EQ(holdfast_map_delete(editor, addr, addr + 4096),
+		    HF_OK);
+	}
+	ASSERT_EQ(live_nfds(&w.live), nfds);
+	follow(&w);
+	ASSERT_EQ(holdfast_ping(w.h), HF_OK);
+	holdfast_close(other);
 	world_stop(&w);
 }
