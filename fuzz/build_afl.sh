@@ -4,15 +4,16 @@
 #
 #   fuzz/build_afl.sh OUTDIR [TARGET...]
 #
-# For each target: TARGET.afl (LTO where afl-clang-lto works, otherwise
-# afl-clang-fast), TARGET.cmplog, TARGET.asan, and one mutator for all,
-# mutator_afl.so.  Run one with
+# For each target: TARGET.afl, TARGET.cmplog, TARGET.asan, and one mutator for
+# all, mutator_afl.so.  AFL_CC chooses the compiler of TARGET.afl: Debian's
+# afl-clang-lto 4.04c miscounts edges in vector code (it writes outside its
+# map in core/vm_phys_tree.c), so afl-clang-fast is the default.  Run one with
 #
 #   HOLDFAST_FUZZ_TARGET=TARGET AFL_CUSTOM_MUTATOR_LIBRARY=OUTDIR/mutator_afl.so \
 #   afl-fuzz -i SEEDS -o OUT -g 16 -G 2048 -c OUTDIR/TARGET.cmplog -- OUTDIR/TARGET.afl
 set -eu
 
-[ $# -ge 1 ] || { sed -n '3,14p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '3,16p' "$0" >&2; exit 2; }
 root=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
@@ -33,14 +34,7 @@ sources() {
 	esac
 }
 
-# afl-clang-lto needs the linker plugin of the same LLVM: try it once.
-compiler=afl-clang-fast
-probe=$(mktemp -d)
-trap 'rm -rf "$probe"' EXIT
-echo 'int main(void) { return 0; }' >"$probe/p.c"
-if afl-clang-lto -o "$probe/p" "$probe/p.c" >/dev/null 2>&1; then
-	compiler=afl-clang-lto
-fi
+compiler=${AFL_CC:-afl-clang-fast}
 
 for target in "$@"; do
 	src=$(sources "$target")
@@ -54,6 +48,11 @@ for target in "$@"; do
 		    -fsanitize=fuzzer -o "$out/$target.asan" \
 		    $src $common $model -lpthread
 	}
+	# A target that cannot run one program is no target.
+	head -c 200 /dev/zero >"$out/probe"
+	"$out/$target.afl" "$out/probe" >/dev/null 2>&1 ||
+	    { echo "$out/$target.afl does not run" >&2; exit 1; }
+	rm -f "$out/probe"
 	echo "$out/$target.afl ($compiler) $out/$target.cmplog $out/$target.asan"
 done
 # shellcheck disable=SC2086

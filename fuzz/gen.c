@@ -196,6 +196,37 @@ gen_header(uint64_t *state, uint64_t ops, uint8_t *data)
 	hf_store(data + 8, word[1]);
 }
 
+/*
+ * Crowd the world first: every other page entered, or taken, so that trees
+ * grow levels and every gap is small.
+ */
+static size_t
+gen_crowd(uint64_t *state, uint64_t ops, uint8_t *data, size_t off, size_t max)
+{
+	bool phys = (ops >> HF_TAKE & 1) != 0;
+	unsigned op = phys ? HF_TAKE : HF_INSERT;
+	unsigned n = 16 + below(state, 96), stride = 2 + below(state, 3);
+	uint64_t base = phys ? 16 : 0, at;
+
+	if ((ops >> op & 1) == 0)
+		return off;
+	for (unsigned i = 0; i < n && off + RECORD <= max; i++) {
+		uint64_t rec = gen_operands(state, op);
+
+		at = base + (uint64_t)i * stride;
+		rec = hf_set_bits(hf_field((uint8_t)op, HF_F_A), rec, at);
+		if (phys)
+			rec =
+			    hf_set_bits(hf_field(HF_TAKE, HF_F_B), rec, at + 1);
+		else
+			rec =
+			    hf_set_bits(hf_field(HF_INSERT, HF_F_LEN), rec, 1);
+		hf_store(data + off, rec);
+		off += RECORD;
+	}
+	return off;
+}
+
 size_t
 gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 {
@@ -215,6 +246,8 @@ gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 	if (max < HEADER)
 		return 0;
 	gen_header(&state, ops, data);
+	if (below(&state, 8) == 0)
+		off = gen_crowd(&state, ops, data, off, max);
 	nrecords = 4 + below(&state, below(&state, 4) == 0 ? 240 : 60);
 	for (; nrecords > 0 && off + RECORD <= max; nrecords--, off += RECORD)
 		hf_store(data + off,
