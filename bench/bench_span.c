@@ -83,8 +83,11 @@ static struct arch_span *
 assemble(vm_paddr_t pa, size_t nframes)
 {
 	struct arch_span *span;
-	int r = arch.ops->span_assemble(arch.ctx, pa, nframes, &span);
+	int r = -EAGAIN;
 
+	/* Another process may be in the way, which is no figure of ours. */
+	for (int i = 0; i < 10 && r == -EAGAIN; i++)
+		r = arch.ops->span_assemble(arch.ctx, pa, nframes, &span);
 	errno = -r;
 	must(r == 0, "span_assemble");
 	return span;
