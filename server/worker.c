@@ -29,6 +29,7 @@ struct workers {
 	struct event *event;
 	size_t pending; /* loop thread only */
 	size_t n;       /* threads that run */
+	size_t n_max;   /* threads that may run */
 	struct worker worker[];
 };
 
@@ -154,7 +155,6 @@ int
 workers_new(struct workers **workersp, struct event_base *base, size_t n)
 {
 	_cleanup_(workers_freep) struct workers *workers = NULL;
-	int r;
 
 	MPASS(n > 0);
 	workers = calloc(1, sizeof(*workers) + n * sizeof(workers->worker[0]));
@@ -172,21 +172,58 @@ workers_new(struct workers **workersp, struct event_base *base, size_t n)
 	    workers_readable, workers);
 	if (workers->event == NULL || event_add(workers->event, NULL) < 0)
 		return error_origin(-ENOMEM);
-	for (size_t i = 0; i < n; i++) {
-		workers->worker[i].workers = workers;
-		workers->worker[i].only_small = i == 0 && n > 1;
-		r = worker_start(&workers->worker[i]);
-		if (r < 0)
-			return error_origin(r);
-		workers->n++;
-	}
+	workers->n_max = n;
 	*workersp = take_ptr(workers);
 	return 0;
+}
+
+/*
+ * The threads start with the first job: a daemon that only keeps maps stays a
+ * process of one thread, and its system calls are cheaper.
+ */
+static void
+workers_start(struct workers *workers)
+{
+	while (workers->n < workers->n_max) {
+		struct worker *worker = &workers->worker[workers->n];
+		int r;
+
+		worker->workers = workers;
+		worker->only_small = workers->n == 0 && workers->n_max > 1;
+		r = worker_start(worker);
+		if (r < 0) {
+			log_error("worker_start", "errno=%d", -r);
+			return;
+		}
+		workers->n++;
+	}
+}
+
+/* Without a thread for it the loop does the job itself, and is held up. */
+static void
+workers_run_here(struct workers *workers, struct job *job)
+{
+	job->run(job);
+	(void)pthread_mutex_lock(&workers->lock);
+	job->state = JOB_RAN;
+	TAILQ_INSERT_TAIL(&workers->ran, job, entry);
+	(void)pthread_mutex_unlock(&workers->lock);
+	workers_notify(workers);
+	workers->pending++;
 }
 
 void
 workers_submit(struct workers *workers, struct job *job)
 {
+	if (workers->n < workers->n_max)
+		workers_start(workers);
+	/* The first thread takes no large job where there should be others. */
+	if (workers->n == 0 ||
+	    (workers->n < 2 && workers->n_max > 1 && !job->small)) {
+		MPASS(job->state == JOB_IDLE);
+		workers_run_here(workers, job);
+		return;
+	}
 	(void)pthread_mutex_lock(&workers->lock);
 	MPASS(job->state == JOB_IDLE);
 	job->state = JOB_QUEUED;

@@ -27,7 +27,10 @@ struct job {
 	bool small;           /* takes well under a millisecond */
 };
 
-/* `n` threads, at least 1.  -errno: none is left. */
+/*
+ * Up to `n` threads, at least 1; they start with the first job.  Where none can
+ * be had, jobs run on the loop.  -errno: no memory, no descriptor.
+ */
 int workers_new(struct workers **workersp, struct event_base *base, size_t n);
 
 /*
