@@ -22,15 +22,11 @@
 #include "core/kassert.h"
 #include "core/vm_phys_int.h"
 
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+    "the first lane is the lowest part of a word");
+
 #define CLASS_TRIES 3  /* classes looked at in stage 1 */
 #define RUN_TRIES   16 /* runs of each */
-
-/* gcc leaves short loops alone at -O2. */
-#ifdef __clang__
-#define UNROLL
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 
 /* [pa, pa + size) has no multiple of the boundary inside. */
 static bool
@@ -215,7 +211,7 @@ level_mask(const struct rt_inner *inner, unsigned level, int16_t want)
 	unsigned mask = 0;
 
 	static_assert(RT_FAN <= 32, "a bit for each child");
-	UNROLL
+	RT_UNROLL
 	for (unsigned i = RT_FAN; i-- > 0;)
 		mask = 2 * mask + (max[8 * RT_ROW * i] >= want);
 	return mask;
@@ -226,7 +222,7 @@ class_mask(const uint64_t *classes, unsigned class)
 {
 	unsigned mask = 0;
 
-	UNROLL
+	RT_UNROLL
 	for (unsigned i = RT_FAN; i-- > 0;)
 		mask = 2 * mask + (unsigned)(classes[i] >> class & 1);
 	return mask;

@@ -34,6 +34,13 @@
 typedef int16_t rt_lanes __attribute__((vector_size(16)));
 #define RT_ROW 2 /* rt_lanes that hold RT_LEVELS measures; the rest are 0 */
 
+/* gcc leaves short loops alone at -O2. */
+#ifdef __clang__
+#define RT_UNROLL
+#else
+#define RT_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 /* What is known of all runs below a child. */
 struct rt_sum {
 	uint64_t classes; /* bit c: it has a run of class c */

@@ -224,6 +224,7 @@ inner_sum(const struct rt_inner *inner)
 {
 	struct rt_sum sum = {0};
 
+	RT_UNROLL
 	for (unsigned i = 0; i < RT_FAN; i++) {
 		sum.classes |= inner->classes[i];
 		for (unsigned v = 0; v < RT_ROW; v++)
@@ -309,9 +310,11 @@ keys_upto(const vm_paddr_t *keys, unsigned nkeys, vm_paddr_t pa)
 {
 	unsigned eights = 0, n;
 
+	RT_UNROLL
 	for (unsigned i = 7; i + 8 < nkeys; i += 8)
 		eights += keys[i] <= pa;
 	n = 8 * eights;
+	RT_UNROLL
 	for (unsigned i = 0; i < 8; i++)
 		n += keys[8 * eights + i] <= pa;
 	return n;
