@@ -149,12 +149,13 @@ static bool
 coalesce_agrees(vm_map_t map, const struct vm_map_entry *prev,
     const struct vm_map_new *new, bool charged)
 {
+	const int never = MAP_STACK_AREA | MAP_VN_EXEC | MAP_CREATE_STACK_GAP;
 	struct vm_account *cred = charged ? map->account : NULL;
 	uint32_t eflags;
 
-	if (prev == NULL || prev->end != new->start || new->object != NULL ||
-	    (new->cow &(MAP_STACK_AREA | MAP_VN_EXEC | MAP_CREATE_STACK_GAP)) !=
-		0)
+	/* What needs no look at the entry comes first. */
+	if (new->object != NULL || (never & new->cow) != 0 || prev == NULL ||
+	    prev->end != new->start)
 		return false;
 	eflags = eflags_from_cow(new->cow);
 	if ((prev->eflags & ~(uint32_t)MAP_ENTRY_USER_WIRED) != eflags)

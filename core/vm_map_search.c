@@ -16,6 +16,18 @@
 #include <immintrin.h>
 #endif
 
+/*
+ * In a tree that is larger than a cache the lines of a leaf are all misses,
+ * and independent: ask for all of them before waiting for one.
+ */
+static inline void
+leaf_prefetch(const struct vm_tree *tree, const void *leaf)
+{
+	if (tree->height > 2)
+		for (size_t i = 0; i < sizeof(struct vm_leaf); i += 64)
+			__builtin_prefetch((const char *)leaf + i);
+}
+
 /* Plain C. */
 
 static unsigned

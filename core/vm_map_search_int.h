@@ -29,6 +29,7 @@ ISA(seek)(const struct vm_tree *tree, vm_offset_t addr, struct vm_cursor *cur)
 		p = node->child[slot];
 	}
 	cur->leaf = p;
+	leaf_prefetch(tree, p);
 	cur->slot = ISA_RANK(cur->leaf->start, cur->leaf->count, addr) - 1;
 }
 
@@ -37,8 +38,8 @@ ISA(seek)(const struct vm_tree *tree, vm_offset_t addr, struct vm_cursor *cur)
  * `need` pages.  Every index node on the way has such a child.
  */
 ISA_TARGET static inline void
-ISA(sink)(void *p, unsigned level, unsigned column, uint32_t need,
-    struct vm_cursor *cur)
+ISA(sink)(const struct vm_tree *tree, void *p, unsigned level, unsigned column,
+    uint32_t need, struct vm_cursor *cur)
 {
 	for (; level > 0; level--) {
 		struct vm_node *node = p;
@@ -50,6 +51,7 @@ ISA(sink)(void *p, unsigned level, unsigned column, uint32_t need,
 		cur->at[level - 1] = slot;
 		p = node->child[slot];
 	}
+	leaf_prefetch(tree, p);
 	cur->leaf = p;
 }
 
@@ -69,7 +71,7 @@ ISA(climb)(const struct vm_tree *tree, unsigned column, uint32_t need,
 		if (slot < node->count) {
 			cur->at[level - 1] = slot;
 			ISA(sink)
-			(node->child[slot], level - 1, column, need, cur);
+			(tree, node->child[slot], level - 1, column, need, cur);
 			return true;
 		}
 	}
@@ -96,7 +98,8 @@ ISA(fit_begin)(const struct vm_tree *tree, const struct vm_gap_req *req,
 		cur->leaf = NULL;
 		if (ISA_FIRST(root->fit[column], 0, root->count, need) <
 		    root->count)
-			ISA(sink)(tree->root, tree->height, column, need, cur);
+			ISA(sink)
+		(tree, tree->root, tree->height, column, need, cur);
 		return false;
 	}
 	ISA(seek)(tree, req->start, cur);
