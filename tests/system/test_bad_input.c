@@ -272,6 +272,68 @@ map_delete_range(Holdfast__V1__Request *request, uint64_t start, uint64_t end)
 	request->map_delete = &op;
 }
 
+/* The calls that change a range, each with arguments that are fine but for
+ * what a case spoils; nothing is mapped there. */
+#define RANGE(function, Type, type, TYPE, field)                               \
+	static Holdfast__V1__##Type *function(Holdfast__V1__Request *r)        \
+	{                                                                      \
+		static Holdfast__V1__##Type op;                                \
+                                                                               \
+		holdfast__v1__##type##__init(&op);                             \
+		op.map = own.map;                                              \
+		op.start = UINT64_C(0x7e8000000000);                           \
+		op.end = op.start + 4096;                                      \
+		r->op_case = OP(TYPE);                                         \
+		r->field = &op;                                                \
+		return &op;                                                    \
+	}
+
+RANGE(protect, MapProtect, map_protect, MAP_PROTECT, map_protect)
+RANGE(inherit, MapInherit, map_inherit, MAP_INHERIT, map_inherit)
+RANGE(advise, MapMadvise, map_madvise, MAP_MADVISE, map_madvise)
+RANGE(wire, MapWire, map_wire, MAP_WIRE, map_wire)
+RANGE(unwire, MapUnwire, map_unwire, MAP_UNWIRE, map_unwire)
+
+static Holdfast__V1__MapStack *
+stack(Holdfast__V1__Request *request)
+{
+	static Holdfast__V1__MapStack op;
+
+	holdfast__v1__map_stack__init(&op);
+	op.map = own.map;
+	op.addrbos = UINT64_C(0x7e8000000000);
+	op.max_ssize = 1 << 20;
+	op.prot = op.max_prot = 3;
+	op.cow = 0x1000;
+	request->op_case = OP(MAP_STACK);
+	request->map_stack = &op;
+	return &op;
+}
+
+static Holdfast__V1__MapGrowstack *
+growstack(Holdfast__V1__Request *request)
+{
+	static Holdfast__V1__MapGrowstack op;
+
+	holdfast__v1__map_growstack__init(&op);
+	op.map = own.map;
+	op.addr = UINT64_C(0x7e8000000000);
+	request->op_case = OP(MAP_GROWSTACK);
+	request->map_growstack = &op;
+	return &op;
+}
+
+static void
+watch_id(Holdfast__V1__Request *request, uint64_t id)
+{
+	static Holdfast__V1__MapWatch op;
+
+	holdfast__v1__map_watch__init(&op);
+	op.map = id;
+	request->op_case = OP(MAP_WATCH);
+	request->map_watch = &op;
+}
+
 static char *
 text(const char *s)
 {
@@ -347,6 +409,32 @@ BAD(insert_above, insert(r)->end = UINT64_MAX - 4095)
 BAD(delete_odd, map_delete_range(r, 8, 4096))
 BAD(entries_unknown, map_entries_id(r, 555555))
 BAD(entries_foreign, map_entries_id(r, foreign.map))
+BAD(protect_odd, protect(r)->start += 8; r->map_protect->flags = 1)
+BAD(protect_flags, protect(r)->flags = 0xffff)
+BAD(protect_prot, protect(r)->prot = 0xff; r->map_protect->flags = 1)
+BAD(protect_nothing, protect(r)->map = own.map + 4096)
+BAD(protect_foreign, protect(r)->map = foreign.map)
+BAD(inherit_9, inherit(r)->inheritance = 9)
+BAD(inherit_outside, inherit(r)->start = 4096; r->map_inherit->end = 8192)
+BAD(inherit_unknown, inherit(r)->map = 31337)
+BAD(advise_77, advise(r)->advice = 77)
+BAD(advise_odd, advise(r)->end += 1)
+BAD(wire_hole, wire(r)->flags = 1)
+BAD(wire_system, wire(r)->flags = 0)
+BAD(wire_flags, wire(r)->flags = 0xfff1)
+BAD(unwire_hole, unwire(r)->flags = 1)
+BAD(unwire_system, unwire(r)->flags = 0)
+BAD(stack_0, stack(r)->max_ssize = 0)
+BAD(stack_odd, stack(r)->addrbos += 8)
+BAD(stack_wraps, stack(r)->max_ssize = UINT64_MAX - 4095)
+BAD(stack_outside, stack(r)->addrbos = 4096)
+BAD(stack_cow, stack(r)->cow = 0xffffffff)
+BAD(growstack_nothing, (void)growstack(r))
+BAD(growstack_outside, growstack(r)->addr = 4096)
+BAD(growstack_foreign, growstack(r)->map = foreign.map)
+BAD(watch_unknown, watch_id(r, 31337))
+BAD(watch_foreign, watch_id(r, foreign.map))
+BAD(watch_a_buffer, watch_id(r, own.buffer))
 
 static const struct bad bads[] = {
     {"a request without an operation", ST(UNKNOWN_REQUEST), no_op},
@@ -406,6 +494,32 @@ static const struct bad bads[] = {
     {"insert below the map", 0, insert_below},
     {"insert above the map", 0, insert_above},
     {"delete within a page", ST(INVALID_ARGUMENT), delete_odd},
+    {"protect within a page", ST(INVALID_ARGUMENT), protect_odd},
+    {"protect with every flag", ST(INVALID_ARGUMENT), protect_flags},
+    {"protect with rights 0xff", ST(INVALID_ARGUMENT), protect_prot},
+    {"protect of an unknown map", ST(UNKNOWN_ID), protect_nothing},
+    {"protect of another session's map", ST(UNKNOWN_ID), protect_foreign},
+    {"inheritance 9", ST(INVALID_ARGUMENT), inherit_9},
+    {"inherit outside the map", 0, inherit_outside},
+    {"inherit of an unknown map", ST(UNKNOWN_ID), inherit_unknown},
+    {"advice 77", ST(INVALID_ARGUMENT), advise_77},
+    {"advice within a page", ST(INVALID_ARGUMENT), advise_odd},
+    {"wire of nothing", ST(INVALID_ADDRESS), wire_hole},
+    {"wire for the system", ST(INVALID_ARGUMENT), wire_system},
+    {"wire with every flag", ST(INVALID_ARGUMENT), wire_flags},
+    {"unwire of nothing", 0, unwire_hole},
+    {"unwire for the system", ST(INVALID_ARGUMENT), unwire_system},
+    {"stack of 0 bytes", 0, stack_0},
+    {"stack within a page", ST(INVALID_ARGUMENT), stack_odd},
+    {"stack that wraps", 0, stack_wraps},
+    {"stack outside the map", 0, stack_outside},
+    {"stack with every flag", ST(INVALID_ARGUMENT), stack_cow},
+    {"growth where no stack is", 0, growstack_nothing},
+    {"growth outside the map", 0, growstack_outside},
+    {"growth in another session's map", ST(UNKNOWN_ID), growstack_foreign},
+    {"watch of an unknown map", ST(UNKNOWN_ID), watch_unknown},
+    {"watch of another session's map", ST(UNKNOWN_ID), watch_foreign},
+    {"watch of a buffer", ST(UNKNOWN_ID), watch_a_buffer},
     {"entries of an unknown map", ST(UNKNOWN_ID), entries_unknown},
     {"entries of another session's map", ST(UNKNOWN_ID), entries_foreign},
 };
