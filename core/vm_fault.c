@@ -181,5 +181,10 @@ vm_fault(vm_map_t map, vm_offset_t addr, vm_prot_t fault_type,
 uint64_t
 vm_object_npages(vm_object_t object)
 {
-	return object->pages.count;
+	uint64_t n;
+
+	vm_objects_lock();
+	n = object->pages.count;
+	vm_objects_unlock();
+	return n;
 }
