@@ -11,8 +11,8 @@ set -euo pipefail
 
 run=(gcc libc6-dev meson ninja-build pkg-config python3
     libevent-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
-    liburing-dev libcap-dev libjson-c-dev libdpdk-dev
-    libcap2-bin util-linux procps)
+    libjson-c-dev libdpdk-dev
+    util-linux procps)
 check=(clang-14 clang llvm-14 libclang-rt-14-dev lld-14 clang-format-14
     clang-format afl++ universal-ctags strace
     qemu-system-x86 seabios ipxe-qemu busybox-static cpio libtcmalloc-minimal4)
