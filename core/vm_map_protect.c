@@ -154,9 +154,12 @@ protect_reserve(vm_map_t map, const struct protect *p)
 			return rv;
 		}
 		entry->pending = bytes > 0 || protect_charges_empty(p, entry);
-		if (entry->pending && protect_charges_object(entry))
-			vm_object_set_charge(entry->object.vm_object,
-			    map->account, bytes);
+		if (entry->pending && protect_charges_object(entry) &&
+		    !vm_object_try_charge(entry->object.vm_object, map->account,
+			bytes)) {
+			entry->pending = false;
+			vm_account_release(map->account, bytes);
+		}
 	}
 	return KERN_SUCCESS;
 }

@@ -467,6 +467,23 @@ vm_object_is_onemapping(vm_object_t object)
 
 /* Charges. */
 
+bool
+vm_object_try_charge(vm_object_t object, struct vm_account *account,
+    vm_size_t bytes)
+{
+	bool mine;
+
+	vm_mutex_lock(&object_lock);
+	mine = object->cred == NULL;
+	if (mine) {
+		vm_account_ref(account);
+		object->cred = account;
+		object->charge = bytes;
+	}
+	vm_mutex_unlock(&object_lock);
+	return mine;
+}
+
 void
 vm_object_set_charge(vm_object_t object, struct vm_account *account,
     vm_size_t bytes)

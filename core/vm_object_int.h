@@ -111,6 +111,10 @@ struct vm_coalesce {
 void vm_object_set_charge(vm_object_t object, struct vm_account *account,
     vm_size_t bytes);
 
+/* The same, unless another map was quicker: false, and nothing is charged. */
+bool vm_object_try_charge(vm_object_t object, struct vm_account *account,
+    vm_size_t bytes);
+
 /* Take the charge off again without releasing it in the account. */
 void vm_object_clear_charge(vm_object_t object);
 
