@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,9 +11,10 @@
 #include "server/server.h"
 #include "server/session.h"
 
-#define TENANTS_KEPT 256 /* beyond it, tenants without anything are forgot */
-#define STOP_POLL_MS 5
-#define REPLY_ARENA  (128u << 10)
+#define TENANTS_KEPT     256 /* beyond it, tenants without anything are forgot */
+#define REFILL_TICKS_MAX 64
+#define STOP_POLL_MS     5
+#define REPLY_ARENA      (128u << 10)
 
 uint64_t
 server_now_ms(void)
@@ -116,6 +118,70 @@ server_accept(struct server *server, int fd)
 	return 0;
 }
 
+/* ---- Inventory --------------------------------------------------- */
+
+static void
+server_refill_run(struct job *job)
+{
+	struct server *server =
+	    (struct server *)((char *)job - offsetof(struct server, refill));
+
+	(void)server->arch->ops->pool_refill(
+	    server->arch->ctx); /* events tell */
+}
+
+static void
+server_refill_done(struct job *job)
+{
+	struct server *server =
+	    (struct server *)((char *)job - offsetof(struct server, refill));
+
+	server->refilling = false;
+	/* In vain: ask less and less often. */
+	server->refill_every =
+	    server->refilled > 0
+		? 1
+		: MIN(2 * server->refill_every, REFILL_TICKS_MAX);
+	server->refill_in = server->refill_every;
+	pool_drain_events(&server->pool);
+	pool_wake(&server->pool);
+}
+
+/* What came and went on its own; what is missing and might be had again. */
+static void
+server_ticked(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+	struct arch_pool_info info;
+
+	(void)fd;
+	(void)what;
+	pool_drain_events(&server->pool);
+	server->arch->ops->pool_info(server->arch->ctx, &info);
+	if (info.nmissing == 0 || server->arch->ops->pool_refill == NULL ||
+	    server->stopping || server->refilling || --server->refill_in > 0)
+		return;
+	server->refilling = true;
+	workers_submit(server->workers, &server->refill);
+}
+
+static int
+server_start_tick(struct server *server)
+{
+	static const struct timeval second = {.tv_sec = 1};
+
+	server->refill_in = server->refill_every = 1;
+	server->refill.run = server_refill_run;
+	server->refill.done = server_refill_done;
+	if (server->pool.phys == NULL)
+		return 0;
+	server->tick =
+	    event_new(server->base, -1, EV_PERSIST, server_ticked, server);
+	if (server->tick == NULL || event_add(server->tick, &second) < 0)
+		return error_origin(-ENOMEM);
+	return 0;
+}
+
 /* ---- Life -------------------------------------------------------- */
 
 static bool
@@ -191,6 +257,8 @@ server_free(struct server *server)
 		event_free(server->reaper);
 	if (server->limit != NULL)
 		event_free(server->limit);
+	if (server->tick != NULL)
+		event_free(server->tick);
 	if (server->base != NULL)
 		event_base_free(server->base);
 	wire_arena_fini(&server->in);
@@ -272,6 +340,8 @@ server_new(struct server **serverp, const struct arch *arch,
 	if (r < 0)
 		return r;
 	r = pool_init(&server->pool, arch, server->workers, server->base);
+	if (r == 0)
+		r = server_start_tick(server);
 	if (r < 0)
 		return r;
 	*serverp = take_ptr(server);

@@ -51,6 +51,11 @@ struct server {
 	uint32_t last_serial;
 	struct event *reaper; /* closes doomed sessions */
 	struct event *limit;  /* ends a shutdown that takes too long */
+	struct event *tick;   /* looks after the inventory */
+	struct job refill;
+	bool refilling;
+	int refilled;                     /* what the last one brought */
+	unsigned refill_in, refill_every; /* ticks */
 	bool stopping;
 	uint64_t stop_deadline_ms;
 	uint64_t started_ms;

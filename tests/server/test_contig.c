@@ -528,6 +528,24 @@ TEST(contig__the_inventory_follows_frames_that_come_and_go)
 	rig_fini(&rig);
 }
 
+TEST(contig__frames_that_were_taken_are_replaced_in_time)
+{
+	struct client client;
+	struct rig rig;
+
+	rig_init(&rig, &backed);
+	client_join(&client, &rig);
+	ASSERT_TRUE(sim_lose_frame(rig.arch, RIG_BASE));
+	ASSERT_EQ(client_pool(&client)->frames_total, 15u);
+	ASSERT_EQ(client_pool(&client)->frames_missing, 1u);
+	while (client_pool(&client)->frames_total < 16)
+		(void)usleep(10000);
+	ASSERT_EQ(client_pool(&client)->frames_missing, 0u);
+	ASSERT_EQ(client_alloc(&client, 16 * RIG_FRAME, 0, NULL), (int)OK);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
 /* ---- Quotas, lists, statistics ----------------------------------- */
 
 TEST(contig__quota_of_bytes_is_one_tenants_own)
