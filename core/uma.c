@@ -2,9 +2,9 @@
 
 /*
  * A zone is a list of slabs and one last-in first-out list through the free
- * items of all of them.  A new slab holds as many items as the zone has, from
- * SLAB_MIN to SLAB_MAX bytes, so that small zones stay small and large ones
- * ask rarely.  Under AddressSanitizer free items are poisoned.
+ * items of all of them.  A new slab is a quarter of what the zone has, from
+ * SLAB_MIN to SLAB_MAX bytes, so that little is idle and large zones ask
+ * rarely.  Under AddressSanitizer free items are poisoned.
  */
 
 #include <assert.h>
@@ -131,7 +131,7 @@ zone_grow(struct uma_zone *zone)
 	struct uma_slab *slab;
 	char *first;
 
-	size = MIN(MAX(zone->uz_nitems * zone->uz_size, SLAB_MIN), SLAB_MAX);
+	size = MIN(MAX(zone->uz_bytes / 4, SLAB_MIN), SLAB_MAX);
 	size = MAX(size, SLAB_ALIGN + 2 * zone->uz_size);
 	nitems = (size - SLAB_ALIGN) / zone->uz_size;
 	slab = zone->uz_arch->ops->alloc(zone->uz_arch->ctx, size);
