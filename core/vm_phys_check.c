@@ -62,7 +62,7 @@ check_leaf(struct tree_walk *walk, const struct rt_leaf *leaf)
 	for (unsigned i = 0; i < RT_LEAF; i++) {
 		if (i >= leaf->n) {
 			if (leaf->start[i] != UINT64_MAX ||
-			    leaf->class[i] != RT_NCLASS ||
+			    leaf->cls[i] != RT_NCLASS ||
 			    leaf->length[i / 8][i % 8] != 0)
 				tree_broken(walk, "[phys.fill] unused place");
 			continue;

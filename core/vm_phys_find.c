@@ -112,7 +112,7 @@ contig_fit(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
 /* One descent. */
 struct hunt {
 	const struct phys_query *query;
-	unsigned class; /* only runs of this; RT_NCLASS: of any */
+	unsigned cls;   /* only runs of this; RT_NCLASS: of any */
 	unsigned level; /* only runs with max[level] */
 	int16_t want;   /* of at least so many pages */
 	unsigned tries; /* runs that may still be looked at */
@@ -165,9 +165,9 @@ leaf_mask(const struct hunt *h, const struct rt_leaf *leaf)
 	uint32_t mask = 0;
 
 	static_assert(RT_LEAF == 32, "a bit for each run");
-	if (h->class < RT_NCLASS) {
+	if (h->cls < RT_NCLASS) {
 		for (unsigned v = 0; v < RT_LEAF / 8; v++)
-			mask |= bytes_mask(&leaf->class[8 * v], h -> class)
+			mask |= bytes_mask(&leaf->cls[8 * v], h->cls)
 				<< (8 * v);
 		return mask;
 	}
@@ -218,13 +218,13 @@ level_mask(const struct rt_inner *inner, unsigned level, int16_t want)
 }
 
 static unsigned
-class_mask(const uint64_t *classes, unsigned class)
+class_mask(const uint64_t *classes, unsigned cls)
 {
 	unsigned mask = 0;
 
 	RT_UNROLL
 	for (unsigned i = RT_FAN; i-- > 0;)
-		mask = 2 * mask + (unsigned)(classes[i] >> class & 1);
+		mask = 2 * mask + (unsigned)(classes[i] >> cls & 1);
 	return mask;
 }
 
@@ -248,8 +248,8 @@ window_mask(const struct rt_inner *inner, const struct phys_query *query)
 static unsigned
 node_mask(const struct hunt *h, const struct rt_inner *inner)
 {
-	unsigned mask = h->class < RT_NCLASS
-			    ? class_mask(inner->classes, h->class)
+	unsigned mask = h->cls < RT_NCLASS
+			    ? class_mask(inner->classes, h->cls)
 			    : level_mask(inner, h->level, h->want);
 
 	if (h->bounded && mask != 0)
@@ -298,8 +298,8 @@ hunt_trees(struct search *s)
 		struct rt *rt = s->trees[i]->rt;
 		unsigned tries = h->tries;
 
-		if (h->class < RT_NCLASS
-			? (rt->sum.classes >> h->class & 1) == 0
+		if (h->cls < RT_NCLASS
+			? (rt->sum.classes >> h->cls & 1) == 0
 			: rt_sum_max(&rt->sum, h->level) < h->want)
 			continue;
 		h->height = rt->height;
@@ -323,7 +323,7 @@ hunt_classes(struct search *s, uint64_t npages)
 		classes |= s->trees[i]->rt->sum.classes;
 	classes &= -(UINT64_C(1) << rt_class(npages));
 	for (unsigned i = 0; i < CLASS_TRIES && classes != 0; i++) {
-		s->hunt.class = (unsigned)__builtin_ctzll(classes);
+		s->hunt.cls = (unsigned)__builtin_ctzll(classes);
 		s->hunt.tries = RUN_TRIES;
 		if (hunt_trees(s))
 			return true;
@@ -336,7 +336,7 @@ hunt_classes(struct search *s, uint64_t npages)
 static bool
 hunt_level(struct search *s, unsigned level, uint64_t npages)
 {
-	s->hunt.class = RT_NCLASS;
+	s->hunt.cls = RT_NCLASS;
 	s->hunt.level = level;
 	s->hunt.want = (int16_t)MIN(npages, RT_MAX);
 	s->hunt.tries = UINT32_MAX;

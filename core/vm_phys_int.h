@@ -55,7 +55,7 @@ struct rt_leaf {
 	vm_paddr_t end[RT_LEAF];
 	rt_lanes length[RT_LEAF / 8]; /* pages, clamped to INT16_MAX */
 	rt_lanes offset[RT_LEAF / 8]; /* pages to the next multiple of 512 */
-	uint8_t class[RT_LEAF];       /* [n, RT_LEAF): RT_NCLASS */
+	uint8_t cls[RT_LEAF];         /* [n, RT_LEAF): RT_NCLASS */
 	unsigned n;
 };
 

@@ -129,7 +129,7 @@ leaf_new(struct rt_store *store)
 
 	memset(leaf, 0, sizeof(*leaf));
 	memset(leaf->start, 0xff, sizeof(leaf->start));
-	memset(leaf->class, RT_NCLASS, sizeof(leaf->class));
+	memset(leaf->cls, RT_NCLASS, sizeof(leaf->cls));
 	return leaf;
 }
 
@@ -163,7 +163,7 @@ rt_leaf_measure(struct rt_leaf *leaf, unsigned i, unsigned page_shift)
 	*lane(leaf->length, i) = (int16_t)MIN(npages, INT16_MAX);
 	*lane(leaf->offset, i) =
 	    (int16_t)(-from & ((1u << (RT_LEVELS - 1)) - 1));
-	leaf->class[i] = (uint8_t)rt_class(npages);
+	leaf->cls[i] = (uint8_t)rt_class(npages);
 }
 
 /* Written lane by lane: both compilers make one instruction of it. */
@@ -213,7 +213,7 @@ leaf_sum(const struct rt_leaf *leaf)
 	struct rt_sum sum = {0};
 
 	for (unsigned i = 0; i < leaf->n; i++)
-		sum.classes |= UINT64_C(1) << leaf->class[i];
+		sum.classes |= UINT64_C(1) << leaf->cls[i];
 	for (unsigned l = 0; l < RT_LEVELS; l++)
 		*lane(sum.max, l) = leaf_longest(leaf, l);
 	return sum;
@@ -264,7 +264,7 @@ leaf_move(struct rt_leaf *to, unsigned ti, struct rt_leaf *from, unsigned fi,
 	    n * sizeof(int16_t));
 	memmove(lane(to->offset, ti), lane(from->offset, fi),
 	    n * sizeof(int16_t));
-	memmove(&to->class[ti], &from -> class[fi], n);
+	memmove(&to->cls[ti], &from->cls[fi], n);
 }
 
 static void
@@ -273,7 +273,7 @@ leaf_set_n(struct rt_leaf *leaf, unsigned n)
 	for (unsigned i = n; i < leaf->n; i++) {
 		leaf->start[i] = NO_START;
 		*lane(leaf->length, i) = *lane(leaf->offset, i) = 0;
-		leaf->class[i] = RT_NCLASS;
+		leaf->cls[i] = RT_NCLASS;
 	}
 	leaf->n = n;
 }
@@ -473,11 +473,11 @@ rt_refresh(struct rt *rt, struct rt_path *path, struct rt_sum sum)
 
 /* What a run adds to a summary. */
 struct measure {
-	unsigned class; /* RT_NCLASS: there is no run */
+	unsigned cls; /* RT_NCLASS: there is no run */
 	rt_lanes max[RT_ROW];
 };
 
-static const struct measure no_run = {.class = RT_NCLASS};
+static const struct measure no_run = {.cls = RT_NCLASS};
 
 static struct measure
 leaf_measure(struct rt_leaf *leaf, unsigned i)
@@ -486,7 +486,7 @@ leaf_measure(struct rt_leaf *leaf, unsigned i)
 	    {255, 511}};
 	static const rt_lanes used[RT_ROW] = {{-1, -1, -1, -1, -1, -1, -1, -1},
 	    {-1, -1}};
-	struct measure m = {.class = leaf->class[i]};
+	struct measure m = {.cls = leaf->cls[i]};
 	int16_t length = *lane(leaf->length, i);
 	int16_t offset = *lane(leaf->offset, i);
 
@@ -513,11 +513,11 @@ leaf_resum(const struct rt *rt, const struct rt_path *path,
 	struct rt_sum sum = node_known(rt, path, rt->height - 1);
 	unsigned lost;
 
-	if (gone->class != come->class && gone->class < RT_NCLASS &&
-	    memchr(leaf->class, (int)gone->class, RT_LEAF) == NULL)
-		sum.classes &= ~(UINT64_C(1) << gone->class);
-	if (come->class < RT_NCLASS)
-		sum.classes |= UINT64_C(1) << come->class;
+	if (gone->cls != come->cls && gone->cls < RT_NCLASS &&
+	    memchr(leaf->cls, (int)gone->cls, RT_LEAF) == NULL)
+		sum.classes &= ~(UINT64_C(1) << gone->cls);
+	if (come->cls < RT_NCLASS)
+		sum.classes |= UINT64_C(1) << come->cls;
 	lost = max_replace(sum.max, gone->max, come->max);
 	for (; lost != 0; lost &= lost - 1) {
 		unsigned l = (unsigned)__builtin_ctz(lost);
