@@ -8,9 +8,11 @@
 #include "proto/wire.h"
 
 /* Both envelopes hold their messages in field 1, length-delimited. */
-#define WIRE_NUMBER_MAX   13 /* bytes of one field: tag and varint */
-#define WIRE_ENVELOPE_MAX (5 * WIRE_NUMBER_MAX)
-#define WIRE_TAG          0x0a
+#define WIRE_NUMBER_MAX       13 /* bytes of one field: tag and varint */
+#define WIRE_ENVELOPE_MAX     (5 * WIRE_NUMBER_MAX)
+#define WIRE_TAG              0x0a
+#define WIRE_LENGTH_DELIMITED 2
+#define WIRE_SHORT            127 /* the longest length of one byte */
 
 #define WIRE_ALIGN alignof(max_align_t)
 
@@ -115,7 +117,7 @@ wire_varint_size(size_t value)
 }
 
 static size_t
-wire_varint_put(uint8_t *p, size_t value)
+wire_varint_put(uint8_t *p, uint64_t value)
 {
 	size_t n = 0;
 
@@ -147,44 +149,69 @@ static_assert(PROTOBUF_C_TYPE_BYTES > PROTOBUF_C_TYPE_STRING &&
 		  PROTOBUF_C_TYPE_BOOL < PROTOBUF_C_TYPE_STRING,
     "numbers come first");
 
-/* Tag and length of the packet's element, then its body, `body` bytes. */
-static void
-wire_head(struct wire_out *out, size_t body)
+/* A field of the envelope; 0 is not sent, as proto3 has it. */
+static size_t
+wire_number_put(uint8_t *p, unsigned field, uint64_t value)
 {
-	out->buf[out->len++] = WIRE_TAG;
-	out->len += wire_varint_put(out->buf + out->len, body);
+	size_t n;
+
+	if (value == 0)
+		return 0;
+	n = wire_varint_put(p, field << 3);
+	return n + wire_varint_put(p + n, value);
 }
 
-/* The usual small message: packed at once, without asking for its size. */
-static int
-wire_append_small(struct wire_out *out, const ProtobufCMessage *message)
+/*
+ * The usual small message: its numbers already at `head`, then what its oneof
+ * holds, if anything.  The library would walk over every member of the oneof,
+ * and would have to be asked for sizes first.  false: too long for lengths of
+ * one byte; nothing changed.
+ */
+static bool
+wire_append_small(struct wire_out *out, const uint8_t *head, size_t nhead,
+    unsigned field, const ProtobufCMessage *inner)
 {
-	uint8_t *at = out->buf + out->len + 2;
-	size_t body = protobuf_c_message_pack(message, at);
+	uint8_t *start = out->buf + out->len + 2, *p = start + nhead;
+	size_t size;
 
-	if (wire_varint_size(body) > 1)
-		memmove(at - 1 + wire_varint_size(body), at, body);
-	wire_head(out, body);
-	out->len += body;
+	memcpy(start, head, nhead);
+	if (inner != NULL) {
+		p += wire_varint_put(p, field << 3 | WIRE_LENGTH_DELIMITED);
+		size = protobuf_c_message_pack(inner, p + 1);
+		if (size > WIRE_SHORT)
+			return false;
+		*p = (uint8_t)size;
+		p += 1 + size;
+	}
+	size = (size_t)(p - start);
+	if (size > WIRE_SHORT)
+		return false;
+	start[-2] = WIRE_TAG;
+	start[-1] = (uint8_t)size;
+	out->len += 2 + size;
 	out->n++;
-	return 0;
+	return true;
 }
 
-/* `bound`: what the message takes at most; 0: not known without counting. */
-static int
-wire_append(struct wire_out *out, const ProtobufCMessage *message, size_t bound)
+static bool
+wire_has_room(const struct wire_out *out, size_t bound)
 {
-	size_t room = out->size - out->len, body;
+	return out->n < HOLDFAST_BATCH_MAX &&
+	       bound + WIRE_ENVELOPE_MAX <= out->size - out->len;
+}
 
-	if (bound != 0 && bound + WIRE_NUMBER_MAX <= room &&
-	    out->n < HOLDFAST_BATCH_MAX)
-		return wire_append_small(out, message);
-	body = protobuf_c_message_get_packed_size(message);
+static int
+wire_append(struct wire_out *out, const ProtobufCMessage *message)
+{
+	size_t body = protobuf_c_message_get_packed_size(message);
+	size_t room = out->size - out->len;
+
 	/* Compared this way round so that no huge `body` can wrap. */
 	if (out->n >= HOLDFAST_BATCH_MAX || body > room ||
 	    1 + wire_varint_size(body) > room - body)
 		return -EMSGSIZE;
-	wire_head(out, body);
+	out->buf[out->len++] = WIRE_TAG;
+	out->len += wire_varint_put(out->buf + out->len, body);
 	out->len += protobuf_c_message_pack(message, out->buf + out->len);
 	out->n++;
 	return 0;
@@ -193,28 +220,45 @@ wire_append(struct wire_out *out, const ProtobufCMessage *message, size_t bound)
 int
 wire_append_request(struct wire_out *out, const Holdfast__V1__Request *request)
 {
-	size_t bound = 0;
+	uint8_t head[WIRE_ENVELOPE_MAX];
+	const ProtobufCMessage *op;
+	size_t bound;
 
-	if (request->op_case != HOLDFAST__V1__REQUEST__OP__NOT_SET &&
-	    request->ping != NULL)
-		bound = wire_numbers_bound(&request->ping->base);
-	return wire_append(out, &request->base,
-	    bound != 0 ? bound + WIRE_ENVELOPE_MAX : 0);
+	if (request->op_case == HOLDFAST__V1__REQUEST__OP__NOT_SET ||
+	    request->ping == NULL)
+		return wire_append(out, &request->base);
+	op = &request->ping->base; /* whatever it is, it begins so */
+	bound = wire_numbers_bound(op);
+	if (bound != 0 && wire_has_room(out, bound) &&
+	    wire_append_small(out, head, wire_number_put(head, 1, request->id),
+		(unsigned)request->op_case, op))
+		return 0;
+	return wire_append(out, &request->base);
 }
 
 int
 wire_append_reply(struct wire_out *out, const Holdfast__V1__Reply *reply)
 {
-	size_t bound = 0;
+	const ProtobufCMessage *result = NULL;
+	uint8_t head[WIRE_ENVELOPE_MAX];
+	size_t bound = WIRE_NUMBER_MAX, n;
 
-	if (reply->result_case == HOLDFAST__V1__REPLY__RESULT__NOT_SET)
-		bound = WIRE_NUMBER_MAX;
-	else if (reply->hello != NULL)
-		bound = wire_numbers_bound(&reply->hello->base);
 	if (reply->message != NULL && reply->message[0] != '\0')
-		bound = 0;
-	return wire_append(out, &reply->base,
-	    bound != 0 ? bound + WIRE_ENVELOPE_MAX : 0);
+		return wire_append(out, &reply->base);
+	if (reply->result_case != HOLDFAST__V1__REPLY__RESULT__NOT_SET &&
+	    reply->hello != NULL) {
+		result = &reply->hello->base;
+		bound = wire_numbers_bound(result);
+	}
+	if (bound == 0 || !wire_has_room(out, bound))
+		return wire_append(out, &reply->base);
+	n = wire_number_put(head, 1, reply->id);
+	n += wire_number_put(head + n, 2, (uint64_t)reply->status);
+	n += wire_number_put(head + n, 4, reply->nfds);
+	if (wire_append_small(out, head, n, (unsigned)reply->result_case,
+		result))
+		return 0;
+	return wire_append(out, &reply->base);
 }
 
 size_t

@@ -170,3 +170,115 @@ TEST(wire__survives_mangled_packets)
 	ASSERT_TRUE(nparsed > 0);
 	wire_arena_fini(&arena);
 }
+
+/* Numbers of every length, 0 among them. */
+static uint64_t
+some_number(uint64_t *state)
+{
+	return test_random(state) >> (test_random(state) % 65 % 64);
+}
+
+static void
+same_bytes(const struct wire_out *out, const ProtobufCMessage *packet)
+{
+	static uint8_t want[HOLDFAST_PACKET_MAX];
+	size_t n = protobuf_c_message_pack(packet, want);
+
+	ASSERT_EQ(out->len, n);
+	ASSERT_EQ(memcmp(out->buf, want, n), 0);
+}
+
+TEST(wire__a_request_has_the_bytes_that_the_library_would_give_it)
+{
+	uint64_t state = test_seed();
+	uint8_t buf[4096];
+
+	for (unsigned i = 0; i < 20000; i++) {
+		Holdfast__V1__MapFind find = HOLDFAST__V1__MAP_FIND__INIT;
+		Holdfast__V1__Ping ping = HOLDFAST__V1__PING__INIT;
+		Holdfast__V1__MapAttach attach = HOLDFAST__V1__MAP_ATTACH__INIT;
+		Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
+		Holdfast__V1__Request *requests[] = {&request};
+		Holdfast__V1__ClientPacket packet =
+		    HOLDFAST__V1__CLIENT_PACKET__INIT;
+		char name[200] = "";
+		struct wire_out out;
+
+		request.id = some_number(&state);
+		find.map = some_number(&state);
+		find.addr = some_number(&state);
+		find.length = some_number(&state);
+		find.max_addr = some_number(&state);
+		find.prot = (uint32_t)some_number(&state);
+		find.cow = (uint32_t)some_number(&state);
+		memset(name, 'n', test_random(&state) % sizeof(name));
+		name[sizeof(name) - 1] = '\0';
+		attach.name = name;
+		switch (i % 4) {
+		case 0:
+			request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_FIND;
+			request.map_find = &find;
+			break;
+		case 1:
+			request.op_case = HOLDFAST__V1__REQUEST__OP_PING;
+			request.ping = &ping;
+			break;
+		case 2:
+			request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_ATTACH;
+			request.map_attach = &attach;
+			break;
+		default:
+			break;
+		}
+		wire_out_init(&out, buf, sizeof(buf));
+		ASSERT_EQ(wire_append_request(&out, &request), 0);
+		packet.n_requests = 1;
+		packet.requests = requests;
+		same_bytes(&out, &packet.base);
+	}
+}
+
+TEST(wire__a_reply_has_the_bytes_that_the_library_would_give_it)
+{
+	uint64_t state = test_seed();
+	uint8_t buf[4096];
+
+	for (unsigned i = 0; i < 20000; i++) {
+		Holdfast__V1__ContigAllocResult contig =
+		    HOLDFAST__V1__CONTIG_ALLOC_RESULT__INIT;
+		Holdfast__V1__MapFindResult find =
+		    HOLDFAST__V1__MAP_FIND_RESULT__INIT;
+		Holdfast__V1__Reply reply = HOLDFAST__V1__REPLY__INIT;
+		Holdfast__V1__Reply *replies[] = {&reply};
+		Holdfast__V1__ServerPacket packet =
+		    HOLDFAST__V1__SERVER_PACKET__INIT;
+		struct wire_out out;
+
+		reply.id = some_number(&state);
+		reply.status = (Holdfast__V1__Status)(test_random(&state) % 80);
+		reply.nfds = (uint32_t)(test_random(&state) % 3);
+		contig.buffer = some_number(&state);
+		contig.size = some_number(&state);
+		contig.pa = some_number(&state);
+		contig.span_pa = some_number(&state);
+		contig.domain = (int32_t)some_number(&state);
+		find.addr = some_number(&state);
+		if (i % 4 == 0) {
+			reply.result_case =
+			    HOLDFAST__V1__REPLY__RESULT_MAP_FIND;
+			reply.map_find = &find;
+		} else if (i % 4 == 1) {
+			reply.result_case =
+			    HOLDFAST__V1__REPLY__RESULT_CONTIG_ALLOC;
+			reply.contig_alloc = &contig;
+		} else if (i % 4 == 2) {
+			reply.message =
+			    (char *)(uintptr_t) "size must not be 0";
+		}
+		wire_out_init(&out, buf, sizeof(buf));
+		ASSERT_EQ(wire_append_reply(&out, &reply), 0);
+		packet.n_replies = 1;
+		packet.replies = replies;
+		same_bytes(&out, &packet.base);
+	}
+}
