@@ -60,6 +60,8 @@ vm_mutex_fini(struct vm_mutex *m)
 VM_NO_TSA void
 vm_mutex_lock(struct vm_mutex *m)
 {
+	MPASS(m->rank != VM_RANK_NONE);
+
 	rank_enter(m->rank);
 	pthread_mutex_lock(&m->mtx);
 }
@@ -90,6 +92,8 @@ rw_cas(struct vm_rwlock *l, uint32_t old, uint32_t new)
 static void
 rw_acquire_slow(struct vm_rwlock *l, uint32_t busy, uint32_t add)
 {
+	MPASS((busy & RW_WRITER) != 0);
+
 	pthread_mutex_lock(&l->mtx);
 	for (;;) {
 		uint32_t s = rw_load(l);
@@ -137,6 +141,8 @@ vm_rwlock_fini(struct vm_rwlock *l)
 VM_NO_TSA void
 vm_rwlock_wlock(struct vm_rwlock *l)
 {
+	MPASS(l->rank != VM_RANK_NONE);
+
 	rank_enter(l->rank);
 	if (!rw_cas(l, 0, RW_WRITER))
 		rw_acquire_slow(l, RW_WRITER | RW_READERS, RW_WRITER);

@@ -109,6 +109,8 @@ uma_zone_trim(struct uma_zone *zone)
 size_t
 uma_zone_used(const struct uma_zone *zone)
 {
+	MPASS(zone->uz_nfree <= zone->uz_nitems);
+
 	return zone->uz_nitems - zone->uz_nfree;
 }
 
@@ -116,6 +118,8 @@ static void
 zone_push(struct uma_zone *zone, void *p)
 {
 	struct uma_item *item = p;
+
+	MPASS(item != NULL);
 
 	item->ui_next = zone->uz_free;
 	zone->uz_free = item;
@@ -130,6 +134,8 @@ zone_grow(struct uma_zone *zone)
 	size_t size, nitems;
 	struct uma_slab *slab;
 	char *first;
+
+	MPASS(zone->uz_size > 0);
 
 	size = MIN(MAX(zone->uz_bytes / 4, SLAB_MIN), SLAB_MAX);
 	size = MAX(size, SLAB_ALIGN + 2 * zone->uz_size);

@@ -42,6 +42,8 @@ vm_account_unref(struct vm_account *account)
 void
 vm_account_set_limit(struct vm_account *account, vm_size_t limit)
 {
+	MPASS(account->refs > 0);
+
 	__atomic_store_n(&account->limit, limit, __ATOMIC_RELAXED);
 }
 
@@ -50,6 +52,8 @@ vm_account_reserve(struct vm_account *account, vm_size_t bytes)
 {
 	vm_size_t limit = __atomic_load_n(&account->limit, __ATOMIC_RELAXED);
 	vm_size_t old = __atomic_load_n(&account->reserved, __ATOMIC_RELAXED);
+
+	MPASS(account->refs > 0);
 
 	do {
 		if (bytes > limit || old > limit - bytes)
@@ -62,6 +66,8 @@ vm_account_reserve(struct vm_account *account, vm_size_t bytes)
 void
 vm_account_charge(struct vm_account *account, vm_size_t bytes)
 {
+	MPASS(account->refs > 0);
+
 	__atomic_fetch_add(&account->reserved, bytes, __ATOMIC_RELAXED);
 }
 

@@ -63,6 +63,8 @@ copy_pages(vm_object_t object, vm_pindex_t first, vm_pindex_t n,
 	struct found found;
 	int rv;
 
+	MPASS(to->refs == 1 && to->size == 0);
+
 	for (vm_pindex_t i = 0; i < n; i++) {
 		found = chain_find(object, first + i);
 		if (found.object == NULL)
@@ -82,6 +84,8 @@ vm_object_spare_copy(const struct arch *arch, vm_object_t object,
 {
 	vm_object_t copy = NULL;
 	int rv;
+
+	MPASS(size > 0 && **tailp == NULL);
 
 	rv = vm_object_spare_add(arch, 1, &copy);
 	if (rv == KERN_SUCCESS && object != NULL && pager != NULL) {
@@ -129,6 +133,8 @@ static int
 fault_object(struct vm_pager *pager, bool write, struct vm_fault *fault)
 {
 	struct found found;
+
+	MPASS(fault->object != NULL && fault->object->refs > 0);
 
 	if (fault->pindex >= fault->object->size)
 		return KERN_OUT_OF_BOUNDS;

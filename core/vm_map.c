@@ -19,6 +19,8 @@ tree_alignments(const struct arch_machine *machine,
 	    machine->nsuper > 0 ? machine->super[0] : machine->page_size;
 	vm_size_t small = machine->nsuper > 1 ? machine->super[1] : 64 << 10;
 
+	MPASS(machine->page_size > 0 && machine->nsuper <= 2);
+
 	align[0] = machine->page_size;
 	align[2] = MAX(large, align[0]);
 	align[1] = MIN(MAX(small, align[0]), align[2]);
@@ -237,6 +239,8 @@ map_check_amortised(vm_map_t map)
 {
 	const char *bad;
 
+	vm_map_assert_wlocked(map);
+
 	if (VM_INVARIANTS == 0 || map->updates == 0)
 		return;
 	if (VM_INVARIANTS == 1 &&
@@ -254,6 +258,8 @@ map_reap(vm_map_t map)
 {
 	struct vm_map_entry *entry;
 	vm_object_t dead = map->dead_objects;
+
+	vm_map_assert_wlocked(map);
 
 	map->dead_objects = NULL;
 	while ((entry = map->dead) != NULL) {
@@ -310,6 +316,8 @@ MAP_NO_TSA int
 vm_map_lock_upgrade(vm_map_t map)
 {
 	uint64_t seen = map->timestamp;
+
+	vm_map_assert_locked(map);
 
 	if (vm_rwlock_try_upgrade(&map->lock)) {
 		map->timestamp++;
@@ -368,6 +376,8 @@ vm_map_seek_next(vm_map_t map, vm_offset_t addr, struct vm_cursor *cur)
 {
 	struct vm_map_entry *entry = vm_map_seek(map, addr, cur);
 
+	vm_map_assert_locked(map);
+
 	return entry != NULL ? entry : vm_map_next(map, cur);
 }
 
@@ -400,6 +410,8 @@ vm_map_entry_first(vm_map_t map)
 {
 	struct vm_cursor cur;
 
+	vm_map_assert_locked(map);
+
 	return vm_map_seek_next(map, map->tree.min, &cur);
 }
 
@@ -430,6 +442,8 @@ vm_map_entry_pred(vm_map_t map, vm_map_entry_t entry)
 void
 vm_map_entry_info(vm_map_entry_t entry, struct vm_map_entry_info *infop)
 {
+	MPASS(entry->start < entry->end);
+
 	*infop = (struct vm_map_entry_info){
 	    .start = entry->start,
 	    .end = entry->end,

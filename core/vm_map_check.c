@@ -16,6 +16,8 @@ struct check {
 static void
 expect(struct check *check, bool cond, const char *what)
 {
+	MPASS(cond || what != NULL);
+
 	if (!cond && check->bad == NULL)
 		check->bad = what;
 }
@@ -86,6 +88,8 @@ static void
 check_entry(struct check *check, const struct vm_map_entry *entry)
 {
 	vm_map_t map = check->map;
+
+	vm_map_assert_locked(map);
 
 	expect(check, ((entry->start | entry->end) & (map->pagesize - 1)) == 0,
 	    "[map.page] an entry is not page aligned");

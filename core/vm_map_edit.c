@@ -44,6 +44,8 @@ boundary_check(vm_map_t map, const struct vm_map_new *new)
 	    (new->cow &MAP_SPLIT_BOUNDARY_MASK) >> MAP_SPLIT_BOUNDARY_SHIFT;
 	vm_size_t mask;
 
+	MPASS(index >= 0 && index < VM_MAXPAGESIZES);
+
 	if (index == 0)
 		return KERN_SUCCESS;
 	if (index >= machine->npagesizes)
@@ -98,6 +100,8 @@ bool
 vm_map_is_free(vm_map_t map, vm_offset_t start, vm_offset_t end,
     struct vm_cursor *cur)
 {
+	MPASS(start <= end);
+
 	return vm_map_seek(map, start, cur) == NULL &&
 	       end <= vm_cursor_gap_end(cur);
 }
@@ -125,6 +129,8 @@ vm_map_insert_charge(vm_map_t map, const struct vm_map_new *new, bool *chargedp)
 {
 	vm_size_t bytes = new->end - new->start;
 	bool charged = vm_map_insert_charges(new);
+
+	vm_map_assert_wlocked(map);
 
 	if (charged && (new->cow &MAP_ACC_CHARGED) != 0)
 		vm_account_charge(map->account, bytes);
@@ -188,6 +194,8 @@ coalesce_objects(vm_map_t map, struct vm_map_entry *prev,
 	    .charged = charged && !needs_copy,
 	};
 
+	MPASS(new->object == NULL && prev->end == new->start);
+
 	return vm_object_coalesce(prev->object.vm_object, &how,
 	    &map->dead_objects);
 }
@@ -211,6 +219,8 @@ entry_create(vm_map_t map, const struct vm_map_new *new, bool charged)
 {
 	struct vm_map_entry *entry = uma_zalloc_reserved(&map->entries);
 
+	MPASS(new->start < new->end);
+
 	*entry = (struct vm_map_entry){
 	    .start = new->start,
 	    .end = new->end,
@@ -229,6 +239,8 @@ entry_create(vm_map_t map, const struct vm_map_new *new, bool charged)
 static void
 merge_both(vm_map_t map, struct vm_cursor *cur)
 {
+	MPASS(vm_cursor_entry(cur) != NULL);
+
 	(void)vm_map_try_merge(map, cur);
 	if (vm_cursor_gap_start(cur) == vm_cursor_gap_end(cur) &&
 	    vm_tree_next(&map->tree, cur))
@@ -240,6 +252,8 @@ insert_link(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *new,
     bool charged)
 {
 	struct vm_map_entry *entry = entry_create(map, new, charged);
+
+	MPASS(vm_cursor_gap_start(cur) <= new->start);
 
 	if (!entry_is_guard(entry))
 		map->size += entry_size(entry);
@@ -261,6 +275,8 @@ insert_enter(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *new,
 	struct vm_map_entry *prev = vm_cursor_entry(cur);
 	struct vm_map_new cont = *new;
 	bool agrees, extends;
+
+	vm_map_assert_wlocked(map);
 
 	if (new->object != NULL)
 		vm_object_mapped(new->object);
@@ -366,6 +382,8 @@ vm_map_delete_check(vm_map_t map, const struct vm_map_range *range)
 	struct vm_cursor cur;
 	int rv;
 
+	vm_map_assert_locked(map);
+
 	rv = vm_map_range_check_start(map, range);
 	if (rv != KERN_SUCCESS || entry == NULL)
 		return rv;
@@ -392,6 +410,8 @@ vm_map_delete_reserve(vm_map_t map, const struct vm_map_range *range,
 	struct vm_cursor cur;
 	int rv;
 
+	vm_map_assert_wlocked(map);
+
 	if (n == 0)
 		return KERN_SUCCESS;
 	/* What goes makes up for what comes; four will do for any call. */
@@ -414,6 +434,8 @@ vm_map_entry_delete(vm_map_t map, struct vm_cursor *cur)
 {
 	struct vm_map_entry *entry = vm_cursor_entry(cur);
 	vm_size_t size = entry_size(entry);
+
+	MPASS(entry != NULL);
 
 	if ((entry->eflags & MAP_ENTRY_USER_WIRED) != 0)
 		map->user_wired -= size;
@@ -526,6 +548,8 @@ vm_map_replace_charge(vm_map_t map, vm_offset_t start, vm_offset_t end,
 	vm_size_t bytes = new->end - new->start, back = 0;
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
+
+	vm_map_assert_wlocked(map);
 
 	if (!vm_map_insert_charges(new) || (new->cow &MAP_ACC_CHARGED) != 0)
 		return vm_map_insert_charge(map, new, chargedp);

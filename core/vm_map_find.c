@@ -90,6 +90,8 @@ superpage_congruence(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
 	const struct arch_machine *machine = map->pmap->arch->machine;
 	vm_offset_t phase = vm_object_phase(object, offset);
 
+	MPASS(length > 0);
+
 	for (int i = 0; i < machine->nsuper; i++) {
 		vm_size_t super = machine->super[i];
 		vm_size_t head = (super - (phase & (super - 1))) & (super - 1);
@@ -141,6 +143,8 @@ find_from(vm_map_t map, struct find *find, vm_offset_t start)
 	    new->offset, find->length, find->strategy);
 	vm_offset_t addr;
 
+	MPASS(find->length > 0);
+
 	if (!fit(map, start, find->length, want.align, want.phase, &find->cur,
 		&addr) ||
 	    !within_max_addr(find, addr))
@@ -155,6 +159,8 @@ any_from(vm_map_t map, const struct find *find, vm_offset_t start)
 {
 	struct vm_cursor cur;
 	vm_offset_t addr;
+
+	MPASS(find->length > 0);
 
 	return fit(map, start, find->length, 1, 0, &cur, &addr) &&
 	       within_max_addr(find, addr);
@@ -199,6 +205,8 @@ find_random(vm_map_t map, struct find *find, vm_offset_t start)
 	bool wide, coarse;
 	unsigned bound;
 
+	MPASS(map->random != NULL);
+
 	if (find->max_addr != 0)
 		limit = MIN(limit, find->max_addr);
 	while (level > 0 && find->length < machine->pagesizes[level])
@@ -221,6 +229,8 @@ find_random(vm_map_t map, struct find *find, vm_offset_t start)
 static enum find_result
 find_cluster(vm_map_t map, struct find *find)
 {
+	MPASS(map->anon_loc != 0);
+
 	if (find_from(map, find, map->anon_loc))
 		return FIND_FOUND;
 	return any_from(map, find, map->anon_loc) ? FIND_NO_SPACE
@@ -238,6 +248,8 @@ find_tries(vm_map_t map, struct find *find)
 	bool aslr = (map->flags & MAP_ASLR) != 0;
 	vm_offset_t start = find->new->start;
 	enum find_result first;
+
+	vm_map_assert_wlocked(map);
 
 	if (aslr && start == 0 && !find->update && ignstart)
 		start = map->tree.min;
@@ -283,6 +295,8 @@ find_create(vm_map_t map, struct find *find)
 {
 	struct vm_map_new new = *find->new;
 	int rv;
+
+	MPASS(find->addr >= map->tree.min);
 
 	new.start = find->addr;
 	new.end = find->addr + find->length;
@@ -338,6 +352,9 @@ replace_stack(vm_map_t map, const struct vm_map_new *new)
 	struct vm_map_stack stack;
 	int rv;
 
+	vm_map_assert_wlocked(map);
+	MPASS(new->object == NULL);
+
 	vm_map_range_find(map, new->start, new->end, &range);
 	rv = vm_map_delete_check(map, &range);
 	if (rv == KERN_SUCCESS)
@@ -365,6 +382,8 @@ replace_stack(vm_map_t map, const struct vm_map_new *new)
 static int
 find_exact(vm_map_t map, const struct vm_map_new *new)
 {
+	vm_map_assert_wlocked(map);
+
 	if (!vm_map_range_valid(map, new->start, new->end))
 		return KERN_INVALID_ADDRESS;
 	if ((new->cow &MAP_REMAP) != 0)

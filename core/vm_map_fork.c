@@ -70,6 +70,8 @@ need_map(vm_map_t map, struct fork_need *need)
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
 
+	vm_map_assert_locked(map);
+
 	*need = (struct fork_need){0};
 	for (entry = vm_map_seek_next(map, map->tree.min, &cur); entry != NULL;
 	     entry = vm_map_next(map, &cur)) {
@@ -104,6 +106,9 @@ static int
 child_reserve(vm_map_t child, const struct fork_need *need, vm_object_t *sparep)
 {
 	int rv;
+
+	vm_map_assert_wlocked(child);
+	MPASS(child->tree.count == 0);
 
 	rv = uma_zone_reserve(&child->entries, need->nentries);
 	if (rv == KERN_SUCCESS)
@@ -140,6 +145,8 @@ fork_link(struct fork *f, const struct vm_map_entry *copy)
 {
 	struct vm_map_entry *entry = uma_zalloc_reserved(&f->child->entries);
 
+	MPASS(copy->wired_count == 0 && !copy->pending);
+
 	*entry = *copy;
 	vm_tree_insert(&f->child->tree, &f->end, entry);
 	f->child->updates++;
@@ -169,6 +176,8 @@ fork_copy_anon(struct fork *f, struct vm_map_entry *entry,
 	vm_size_t size = entry_size(entry);
 	vm_map_t map = f->map;
 
+	MPASS(vm_object_is_anon(entry->object.vm_object));
+
 	vm_object_collapse(entry->object.vm_object, &map->dead_objects);
 	if (vm_object_is_onemapping(entry->object.vm_object))
 		vm_object_split(&entry->object.vm_object, &entry->offset, size,
@@ -194,6 +203,8 @@ fork_copy(struct fork *f, struct vm_map_entry *entry)
 	struct vm_map_entry copy = fork_entry(entry, MAP_ENTRY_WRITECNT);
 	vm_object_t object = entry->object.vm_object;
 	vm_size_t size = entry_size(entry);
+
+	MPASS((entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0);
 
 	if (fork_copies_now(entry)) {
 		copy.object.vm_object = vm_object_spare_take(&f->copies, size);
@@ -228,6 +239,8 @@ fork_share(struct fork *f, struct vm_map_entry *entry)
 	vm_map_t map = f->map;
 	struct vm_map_entry copy;
 
+	MPASS(!entry_is_guard(entry));
+
 	if (entry->object.vm_object == NULL)
 		vm_map_entry_back(map, entry, &f->spare);
 	if ((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
@@ -248,6 +261,8 @@ fork_zero(struct fork *f, const struct vm_map_entry *entry)
 	struct vm_map_entry copy =
 	    fork_entry(entry, MAP_ENTRY_WRITECNT | MAP_ENTRY_VN_EXEC |
 				  MAP_ENTRY_SPLIT_BOUNDARY_MASK);
+
+	MPASS(!entry_is_guard(entry));
 
 	copy.object.vm_object = NULL;
 	copy.offset = 0;
@@ -293,6 +308,8 @@ fork_copy_wired(struct fork *f)
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
 	int rv;
+
+	vm_map_assert_wlocked(f->map);
 
 	for (entry = vm_map_seek_next(f->map, f->map->tree.min, &cur);
 	     entry != NULL; entry = vm_map_next(f->map, &cur)) {

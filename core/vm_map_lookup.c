@@ -37,6 +37,8 @@ entry_make_private(vm_map_t map, struct vm_map_entry *entry,
 {
 	vm_size_t size = entry_size(entry);
 
+	MPASS((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0);
+
 	if (vm_object_shadow(&entry->object.vm_object, &entry->offset, size,
 		sparep))
 		vm_object_set_charge(entry->object.vm_object, map->account,
@@ -122,6 +124,8 @@ lookup_decide(vm_map_t map, struct vm_map_entry *entry, vm_prot_t fault_type,
 {
 	vm_prot_t want = fault_type & VM_PROT_ALL;
 
+	vm_map_assert_locked(map);
+
 	if (!access_allowed(entry->protection, entry->max_protection,
 		entry->eflags, fault_type))
 		return KERN_PROTECTION_FAILURE;
@@ -142,6 +146,8 @@ lookup_decide(vm_map_t map, struct vm_map_entry *entry, vm_prot_t fault_type,
 static int
 touch(vm_map_t map, struct vm_map_entry *entry, bool write, vm_object_t *sparep)
 {
+	vm_map_assert_wlocked(map);
+
 	if (vm_map_touch_charges(entry, write, false) &&
 	    !vm_map_swap_reserve(map, entry_size(entry)))
 		return KERN_RESOURCE_SHORTAGE;
@@ -155,6 +161,9 @@ lookup_grow(vm_map_t map, vm_offset_t addr, vm_prot_t fault_type,
     const struct vm_map_entry *gap)
 {
 	bool nomem;
+
+	vm_map_assert_wlocked(map);
+	MPASS((gap->eflags & MAP_ENTRY_STACK_GAP) != 0);
 
 	if (!access_allowed(gap->gap_prot, gap->gap_max, 0, fault_type))
 		return KERN_PROTECTION_FAILURE;

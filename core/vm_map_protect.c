@@ -36,6 +36,8 @@ protect_check(vm_map_t map, struct protect *p)
 	struct vm_cursor cur;
 	vm_prot_t max;
 
+	vm_map_assert_wlocked(map);
+
 	VM_MAP_RANGE_FOREACH(map, &p->range, cur, entry)
 	{
 		if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
@@ -66,6 +68,8 @@ protect_charge(vm_map_t map, const struct protect *p,
 	bool backs = cut && vm_map_clip_backs(map, entry);
 	vm_object_t object = entry->object.vm_object;
 	vm_size_t overlap;
+
+	MPASS(entry->start < p->range.end && entry->end > p->range.start);
 
 	if (!p->set_prot || entry_is_guard(entry) ||
 	    (p->prot & ~entry->protection & VM_PROT_WRITE) == 0)
@@ -141,6 +145,8 @@ protect_reserve(vm_map_t map, const struct protect *p)
 	vm_size_t bytes;
 	int rv = KERN_SUCCESS;
 
+	vm_map_assert_wlocked(map);
+
 	VM_MAP_RANGE_FOREACH(map, &p->range, cur, entry)
 	{
 		if (entry == p->range.last)
@@ -170,6 +176,8 @@ protect_take_charge(vm_map_t map, struct vm_map_entry *entry)
 {
 	vm_object_t object = entry->object.vm_object;
 
+	vm_map_assert_wlocked(map);
+
 	if (!entry->pending)
 		return;
 	entry->pending = false;
@@ -185,6 +193,8 @@ vm_map_entry_copy_wired(vm_map_t map, struct vm_map_entry *entry,
     vm_object_t *sparep)
 {
 	vm_size_t size = entry_size(entry);
+
+	MPASS((entry->eflags & MAP_ENTRY_USER_WIRED) != 0);
 
 	if ((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0) {
 		vm_object_drop(entry->object.vm_object, &map->dead_objects);
@@ -230,6 +240,8 @@ protect_commit(vm_map_t map, struct protect *p, vm_object_t *sparep,
 {
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
+
+	vm_map_assert_wlocked(map);
 
 	vm_map_range_clip(map, &p->range, sparep);
 	VM_MAP_RANGE_FOREACH(map, &p->range, cur, entry)
@@ -349,6 +361,8 @@ inherit_check(vm_map_t map, const struct vm_map_range *range,
 	struct vm_cursor cur;
 	int rv;
 
+	vm_map_assert_locked(map);
+
 	rv = vm_map_range_check(map, range);
 	if (rv != KERN_SUCCESS || new_inheritance != VM_INHERIT_COPY)
 		return rv;
@@ -367,6 +381,8 @@ inherit_locked(vm_map_t map, vm_offset_t start, vm_offset_t end,
 	vm_object_t spare = NULL;
 	struct vm_cursor cur;
 	int rv;
+
+	vm_map_assert_wlocked(map);
 
 	vm_map_range_find(map, start, end, &range);
 	rv = inherit_check(map, &range, new_inheritance);
@@ -433,6 +449,8 @@ advise_flags(vm_map_t map, vm_offset_t start, vm_offset_t end,
 	struct vm_cursor cur;
 	int rv;
 
+	vm_map_assert_wlocked(map);
+
 	vm_map_range_find(map, start, end, &range);
 	rv = vm_map_range_check(map, &range);
 	if (rv == KERN_SUCCESS)
@@ -472,6 +490,8 @@ advise_free(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	struct vm_map_entry *entry;
 	struct vm_map_range range;
 	struct vm_cursor cur;
+
+	vm_map_assert_wlocked(map);
 
 	vm_map_range_find(map, start, end, &range);
 	VM_MAP_RANGE_FOREACH(map, &range, cur, entry)
@@ -516,6 +536,8 @@ sync_check(vm_map_t map, vm_offset_t start, vm_offset_t end, bool invalidate)
 {
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
+
+	vm_map_assert_locked(map);
 
 	entry = start < map->tree.min ? NULL : vm_map_seek(map, start, &cur);
 	if (entry == NULL)
@@ -599,6 +621,8 @@ static int
 submap_check(vm_map_t map, const struct vm_map_range *range)
 {
 	struct vm_map_entry *entry = range->first;
+
+	MPASS(range->start < range->end);
 
 	if (entry == NULL || entry->start > range->start ||
 	    entry->end < range->end)

@@ -70,6 +70,8 @@ grain_check(vm_map_t map, const struct vm_map_entry *entry, vm_offset_t addr)
 {
 	bool cuts = entry->start < addr && addr < entry->end;
 
+	MPASS(powerof2(vm_map_entry_grain(map, entry)));
+
 	if (cuts && (addr & (vm_map_entry_grain(map, entry) - 1)) != 0)
 		return KERN_INVALID_ARGUMENT;
 	return KERN_SUCCESS;
@@ -127,6 +129,8 @@ vm_map_range_reserve(vm_map_t map, const struct vm_map_range *range,
 {
 	unsigned n = vm_map_range_nclips(range);
 	int rv = n > 0 ? vm_map_reserve(map, n, n) : KERN_SUCCESS;
+
+	vm_map_assert_wlocked(map);
 
 	if (rv == KERN_SUCCESS)
 		rv = vm_map_range_reserve_objects(map, range, nobjects, sparep);
@@ -186,6 +190,8 @@ static void
 clip_charge_object(vm_map_t map, struct vm_map_entry *entry,
     vm_object_t *sparep)
 {
+	MPASS((entry->eflags & MAP_ENTRY_IN_TRANSITION) == 0);
+
 	if (vm_map_clip_backs(map, entry))
 		vm_map_entry_back(map, entry, sparep);
 	else if (entry->cred && entry->object.vm_object != NULL &&
@@ -199,6 +205,8 @@ entry_clone(vm_map_t map, const struct vm_map_entry *entry)
 {
 	struct vm_map_entry *clone = uma_zalloc_reserved(&map->entries);
 
+	MPASS(entry->start < entry->end);
+
 	*clone = *entry;
 	clone->pending = false;
 	if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0)
@@ -210,6 +218,8 @@ entry_clone(vm_map_t map, const struct vm_map_entry *entry)
 static void
 entry_advance(struct vm_map_entry *entry, vm_size_t distance)
 {
+	MPASS(distance > 0);
+
 	if (!entry_is_guard(entry))
 		entry->offset += distance;
 }
@@ -281,6 +291,8 @@ bool
 vm_map_mergeable(const struct vm_map_entry *prev,
     const struct vm_map_entry *entry)
 {
+	MPASS(prev->end <= entry->start);
+
 	if ((entry->eflags & MAP_ENTRY_NOMERGE) != 0)
 		return false;
 	return prev->end == entry->start &&
@@ -298,6 +310,8 @@ vm_map_mergeable(const struct vm_map_entry *prev,
 void
 vm_map_entry_retire(vm_map_t map, struct vm_map_entry *entry)
 {
+	vm_map_assert_wlocked(map);
+
 	if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0 ||
 	    entry->object.vm_object == NULL) {
 		uma_zfree(&map->entries, entry);
@@ -341,6 +355,8 @@ void
 vm_map_range_merge(vm_map_t map, struct vm_map_range *range)
 {
 	struct vm_map_entry *entry = range->first;
+
+	vm_map_assert_wlocked(map);
 
 	while (entry != NULL) {
 		bool behind = entry->start >= range->end;

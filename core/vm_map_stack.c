@@ -135,6 +135,8 @@ stack_grown(vm_map_t map, struct vm_cursor cur)
 	vm_offset_t next = entry->start;
 	vm_size_t total = 0;
 
+	MPASS((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0);
+
 	while (entry != NULL && entry->start == next &&
 	       (entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0) {
 		total += entry_size(entry);
@@ -189,6 +191,8 @@ grow_reserve(vm_map_t map, const struct vm_map_new *new, bool all,
 	bool wires = (map->flags & MAP_WIREFUTURE) != 0;
 	int rv;
 
+	vm_map_assert_wlocked(map);
+
 	rv = vm_map_reserve(map, 1, all ? 0 : 1);
 	if (rv == KERN_SUCCESS)
 		rv = vm_object_spare_add(map->pmap->arch, wires, sparep);
@@ -216,6 +220,8 @@ grow_into_gap(vm_map_t map, struct vm_cursor *cur, vm_size_t grow, bool *nomemp)
 	vm_object_t spare = NULL;
 	bool charged;
 	int rv;
+
+	MPASS(grow > 0 && grow <= entry_size(gap));
 
 	rv = vm_map_insert_check(map, &new);
 	if (rv == KERN_SUCCESS)

@@ -75,6 +75,8 @@ column_get(const struct vm_node *node, unsigned slot)
 {
 	struct vm_fit fit;
 
+	MPASS(slot < node->count);
+
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
 		fit.pages[a] = node->fit[a][slot];
 	return fit;
@@ -83,6 +85,8 @@ column_get(const struct vm_node *node, unsigned slot)
 static void
 column_set(struct vm_node *node, unsigned slot, struct vm_fit fit)
 {
+	MPASS(slot < node->count);
+
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
 		node->fit[a][slot] = fit.pages[a];
 }
@@ -173,6 +177,8 @@ leaf_gap_filled(struct vm_tree *tree, struct vm_cursor *cur, struct vm_fit was)
 	struct vm_fit fit, front, behind;
 	bool changed = false;
 
+	MPASS(cur->slot > 0);
+
 	if (tree->height == 0)
 		return;
 	fit = column_get(cur->node[0], cur->at[0]);
@@ -213,6 +219,8 @@ cursor_move_leaf(const struct vm_tree *tree, struct vm_cursor *cur, int step)
 {
 	unsigned level = 1;
 	void *p;
+
+	MPASS(step == 1 || step == -1);
 
 	while (
 	    level <= tree->height &&
@@ -287,6 +295,8 @@ leaf_move_tail(struct vm_leaf *left, unsigned from, struct vm_leaf *right)
 {
 	unsigned n = left->count - from;
 
+	MPASS(from < left->count);
+
 	memcpy(right->start, left->start + from,
 	    (n + 1) * sizeof(right->start[0]));
 	memcpy(right->end, left->end + from, n * sizeof(right->end[0]));
@@ -299,6 +309,8 @@ static void
 node_move_tail(struct vm_node *left, unsigned from, struct vm_node *right)
 {
 	unsigned n = left->count - from;
+
+	MPASS(from < left->count);
 
 	memcpy(right->key, left->key + from, n * sizeof(right->key[0]));
 	memcpy(right->child, left->child + from, n * sizeof(right->child[0]));
@@ -400,6 +412,8 @@ node_add(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 {
 	struct vm_node *node, *right;
 	unsigned slot, keep;
+
+	MPASS(level > 0);
 
 	if (level > tree->height)
 		tree_grow(tree, cur);
@@ -569,6 +583,8 @@ level_leaves(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
 	struct vm_leaf *right = parent->child[slot + 1];
 	unsigned total = left->count + right->count;
 
+	MPASS(slot + 1 < parent->count);
+
 	if (total <= JOIN_MAX)
 		leaf_shift_left(left, right, right->count);
 	else if (left->count < total / 2)
@@ -591,6 +607,8 @@ level_nodes(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
 	struct vm_node *left = parent->child[slot];
 	struct vm_node *right = parent->child[slot + 1];
 	unsigned total = left->count + right->count;
+
+	MPASS(slot + 1 < parent->count);
 
 	if (total <= JOIN_MAX)
 		node_shift_left(left, right, right->count);

@@ -103,6 +103,8 @@ wire_check_entry(vm_map_t map, struct wiring *w,
 	vm_size_t bytes = wiring_overlap(w, entry);
 	bool cut;
 
+	vm_map_assert_wlocked(map);
+
 	if (wiring_skips(w, entry))
 		return w->holes_ok ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
 	if (w->user && !was_user) {
@@ -148,6 +150,8 @@ wiring_check(vm_map_t map, struct wiring *w,
 	struct vm_cursor cur;
 	int rv;
 
+	vm_map_assert_wlocked(map);
+
 	rv = wiring_begin(map, w);
 	if (rv != KERN_SUCCESS || w->start == w->end)
 		return rv;
@@ -187,6 +191,8 @@ wire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry,
 {
 	bool was_user = (entry->eflags & MAP_ENTRY_USER_WIRED) != 0;
 
+	MPASS(entry->start >= w->start && entry->end <= w->end);
+
 	if (wiring_skips(w, entry) || (w->user && was_user))
 		return;
 	if (entry->wired_count == 0) {
@@ -225,6 +231,8 @@ unwire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry,
 static int
 wiring_reserve(vm_map_t map, const struct wiring *w, vm_object_t *sparep)
 {
+	vm_map_assert_wlocked(map);
+
 	if (w->start == w->end)
 		return KERN_SUCCESS;
 	return vm_map_range_reserve(map, &w->range, w->nobjects, sparep);
@@ -238,6 +246,8 @@ wiring_commit(vm_map_t map, struct wiring *w, vm_object_t *sparep,
 {
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
+
+	vm_map_assert_wlocked(map);
 
 	if (w->start == w->end || w->range.first == NULL)
 		return;

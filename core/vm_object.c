@@ -158,6 +158,8 @@ object_discard(vm_object_t object, vm_pindex_t first, vm_pindex_t last)
 {
 	struct vm_pages gone;
 
+	MPASS(first <= last);
+
 	if (object->pages.count == 0)
 		return;
 	vm_pages_extract(&object->pages, first, last, &gone);
@@ -167,6 +169,8 @@ object_discard(vm_object_t object, vm_pindex_t first, vm_pindex_t last)
 static void
 object_uncharge(vm_object_t object)
 {
+	MPASS(object->cred != NULL || object->charge == 0);
+
 	if (object->cred == NULL)
 		return;
 	vm_account_release(object->cred, object->charge);
@@ -598,6 +602,8 @@ vm_object_truncation(vm_object_t object, const struct vm_account *account,
 static bool
 object_can_extend(vm_object_t object, vm_pindex_t end)
 {
+	MPASS(object->refs > 0);
+
 	if ((object->flags & OBJ_ANON) == 0 || object->backing != NULL)
 		return false;
 	return object->refs == 1 || object->size == end ||
@@ -612,6 +618,8 @@ static bool
 coalesce_pay(vm_object_t object, const struct vm_coalesce *how, vm_size_t grown)
 {
 	vm_size_t paid = how->charged ? how->next_size : 0;
+
+	MPASS(how->next_size > 0);
 
 	if (object->cred == NULL)
 		return true;

@@ -44,6 +44,8 @@ vm_page_alloc(struct vm_pager *pager, vm_pindex_t pindex,
 	struct vm_page *page = uma_zalloc(&pager->pages);
 	int rv;
 
+	MPASS(pager != NULL);
+
 	if (page == NULL)
 		return KERN_RESOURCE_SHORTAGE;
 	*page = (struct vm_page){.pager = pager, .pindex = pindex};
@@ -63,6 +65,8 @@ vm_page_copy(struct vm_pager *pager, vm_pindex_t pindex, vm_object_t source,
 	struct vm_page *page = uma_zalloc(&pager->pages);
 	int rv;
 
+	MPASS(pager != NULL && source != NULL);
+
 	if (page == NULL)
 		return KERN_RESOURCE_SHORTAGE;
 	*page = (struct vm_page){.pager = pager, .pindex = pindex};
@@ -79,6 +83,8 @@ static void
 page_free(struct vm_page *page)
 {
 	struct vm_pager *pager = page->pager;
+
+	MPASS(page->left == NULL && page->right == NULL);
 
 	pager->ops->free(pager->arg, page->frame);
 	uma_zfree(&pager->pages, page);
@@ -212,6 +218,8 @@ vm_pages_move(struct vm_pages *pages, vm_pindex_t shift, vm_pindex_t limit,
     struct vm_pages *to)
 {
 	struct vm_page *page;
+
+	MPASS(pages != to);
 
 	while (pages->root != NULL) {
 		page = treap_pop(&pages->root);
