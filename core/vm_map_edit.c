@@ -37,11 +37,11 @@ eflags_from_cow(int cow)
 
 /* I5: the split boundary, if any, fits the machine and the range. */
 static int
-boundary_check(vm_map_t map, const struct vm_map_new *new)
+boundary_check(vm_map_t map, const struct vm_map_new *ins)
 {
 	const struct arch_machine *machine = map->pmap->arch->machine;
 	int index =
-	    (new->cow &MAP_SPLIT_BOUNDARY_MASK) >> MAP_SPLIT_BOUNDARY_SHIFT;
+	    (ins->cow & MAP_SPLIT_BOUNDARY_MASK) >> MAP_SPLIT_BOUNDARY_SHIFT;
 	vm_size_t mask;
 
 	MPASS(index >= 0 && index < VM_MAXPAGESIZES);
@@ -51,28 +51,28 @@ boundary_check(vm_map_t map, const struct vm_map_new *new)
 	if (index >= machine->npagesizes)
 		return KERN_INVALID_ARGUMENT;
 	mask = machine->pagesizes[index] - 1; /* all ones: not supported */
-	if (((new->start | new->end) & mask) != 0)
+	if (((ins->start | ins->end) & mask) != 0)
 		return KERN_INVALID_ARGUMENT;
 	return KERN_SUCCESS;
 }
 
 /* I1 and I2: what is refused before the map is looked at. */
 static int
-insert_check_early(vm_map_t map, const struct vm_map_new *new)
+insert_check_early(vm_map_t map, const struct vm_map_new *ins)
 {
-	KASSERT((new->prot & ~new->max) == 0, "rights beyond the maximum");
-	KASSERT((new->cow &MAP_NOFAULT) == 0 || new->object == NULL ||
-		    (new->cow &MAP_SPLIT_BOUNDARY_MASK) != 0,
+	KASSERT((ins->prot & ~ins->max) == 0, "rights beyond the maximum");
+	KASSERT((ins->cow & MAP_NOFAULT) == 0 || ins->object == NULL ||
+		    (ins->cow & MAP_SPLIT_BOUNDARY_MASK) != 0,
 	    "an object that cannot be faulted");
-	KASSERT(((new->start | new->end | new->offset) & (map->pagesize - 1)) ==
+	KASSERT(((ins->start | ins->end | ins->offset) & (map->pagesize - 1)) ==
 		    0,
 	    "not page aligned");
 
-	if (new->start == new->end ||
-	    !vm_map_range_valid(map, new->start, new->end))
+	if (ins->start == ins->end ||
+	    !vm_map_range_valid(map, ins->start, ins->end))
 		return KERN_INVALID_ADDRESS;
 	if ((map->flags & MAP_WXORX) != 0 &&
-	    (new->prot &(VM_PROT_WRITE | VM_PROT_EXECUTE)) ==
+	    (ins->prot & (VM_PROT_WRITE | VM_PROT_EXECUTE)) ==
 		(VM_PROT_WRITE | VM_PROT_EXECUTE))
 		return KERN_PROTECTION_FAILURE;
 	return KERN_SUCCESS;
@@ -80,20 +80,20 @@ insert_check_early(vm_map_t map, const struct vm_map_new *new)
 
 /* I4 and I5: what is refused when the range is free. */
 static int
-insert_check_late(vm_map_t map, const struct vm_map_new *new)
+insert_check_late(vm_map_t map, const struct vm_map_new *ins)
 {
-	if ((new->cow &MAP_CREATE_GUARD) != 0 &&
-	    (new->object != NULL || new->max != VM_PROT_NONE))
+	if ((ins->cow & MAP_CREATE_GUARD) != 0 &&
+	    (ins->object != NULL || ins->max != VM_PROT_NONE))
 		return KERN_INVALID_ARGUMENT;
-	return boundary_check(map, new);
+	return boundary_check(map, ins);
 }
 
 int
-vm_map_insert_check(vm_map_t map, const struct vm_map_new *new)
+vm_map_insert_check(vm_map_t map, const struct vm_map_new *ins)
 {
-	int rv = insert_check_early(map, new);
+	int rv = insert_check_early(map, ins);
 
-	return rv != KERN_SUCCESS ? rv : insert_check_late(map, new);
+	return rv != KERN_SUCCESS ? rv : insert_check_late(map, ins);
 }
 
 bool
@@ -108,31 +108,32 @@ vm_map_is_free(vm_map_t map, vm_offset_t start, vm_offset_t end,
 
 /* A1: may swap be reserved for this, and must it be? */
 static bool
-insert_is_chargeable(const struct vm_map_new *new)
+insert_is_chargeable(const struct vm_map_new *ins)
 {
-	return (new->cow &(
-		   MAP_ACC_NO_CHARGE | MAP_NOFAULT | MAP_CREATE_GUARD)) == 0;
+	return (ins->cow &
+		   (MAP_ACC_NO_CHARGE | MAP_NOFAULT | MAP_CREATE_GUARD)) == 0;
 }
 
 bool
-vm_map_insert_charges(const struct vm_map_new *new)
+vm_map_insert_charges(const struct vm_map_new *ins)
 {
-	if (!insert_is_chargeable(new))
+	if (!insert_is_chargeable(ins))
 		return false;
-	return (new->cow &MAP_ACC_CHARGED) != 0 ||
-	       ((new->prot &VM_PROT_WRITE) != 0 &&
-		   ((new->cow &MAP_COPY_ON_WRITE) != 0 || new->object == NULL));
+	return (ins->cow & MAP_ACC_CHARGED) != 0 ||
+	       ((ins->prot & VM_PROT_WRITE) != 0 &&
+		   ((ins->cow & MAP_COPY_ON_WRITE) != 0 ||
+		       ins->object == NULL));
 }
 
 int
-vm_map_insert_charge(vm_map_t map, const struct vm_map_new *new, bool *chargedp)
+vm_map_insert_charge(vm_map_t map, const struct vm_map_new *ins, bool *chargedp)
 {
-	vm_size_t bytes = new->end - new->start;
-	bool charged = vm_map_insert_charges(new);
+	vm_size_t bytes = ins->end - ins->start;
+	bool charged = vm_map_insert_charges(ins);
 
 	vm_map_assert_wlocked(map);
 
-	if (charged && (new->cow &MAP_ACC_CHARGED) != 0)
+	if (charged && (ins->cow & MAP_ACC_CHARGED) != 0)
 		vm_account_charge(map->account, bytes);
 	else if (charged && !vm_map_swap_reserve(map, bytes))
 		return KERN_RESOURCE_SHORTAGE;
@@ -141,10 +142,10 @@ vm_map_insert_charge(vm_map_t map, const struct vm_map_new *new, bool *chargedp)
 }
 
 static vm_inherit_t
-insert_inheritance(const struct vm_map_new *new)
+insert_inheritance(const struct vm_map_new *ins)
 {
-	return (new->cow &MAP_INHERIT_SHARE) != 0 ? VM_INHERIT_SHARE
-						  : VM_INHERIT_DEFAULT;
+	return (ins->cow & MAP_INHERIT_SHARE) != 0 ? VM_INHERIT_SHARE
+						   : VM_INHERIT_DEFAULT;
 }
 
 /*
@@ -153,17 +154,17 @@ insert_inheritance(const struct vm_map_new *new)
  */
 static bool
 coalesce_agrees(vm_map_t map, const struct vm_map_entry *prev,
-    const struct vm_map_new *new, bool charged)
+    const struct vm_map_new *ins, bool charged)
 {
 	const int never = MAP_STACK_AREA | MAP_VN_EXEC | MAP_CREATE_STACK_GAP;
 	struct vm_account *cred = charged ? map->account : NULL;
 	uint32_t eflags;
 
 	/* What needs no look at the entry comes first. */
-	if (new->object != NULL || (never & new->cow) != 0 || prev == NULL ||
-	    prev->end != new->start)
+	if (ins->object != NULL || (never & ins->cow) != 0 || prev == NULL ||
+	    prev->end != ins->start)
 		return false;
-	eflags = eflags_from_cow(new->cow);
+	eflags = eflags_from_cow(ins->cow);
 	if ((prev->eflags & ~(uint32_t)MAP_ENTRY_USER_WIRED) != eflags)
 		return false;
 	if (prev->cred == charged)
@@ -174,27 +175,27 @@ coalesce_agrees(vm_map_t map, const struct vm_map_entry *prev,
 }
 
 static bool
-coalesce_extends(const struct vm_map_entry *prev, const struct vm_map_new *new)
+coalesce_extends(const struct vm_map_entry *prev, const struct vm_map_new *ins)
 {
-	return prev->inheritance == insert_inheritance(new) &&
-	       prev->protection == new->prot &&
-	       prev->max_protection == new->max && prev->wired_count == 0;
+	return prev->inheritance == insert_inheritance(ins) &&
+	       prev->protection == ins->prot &&
+	       prev->max_protection == ins->max && prev->wired_count == 0;
 }
 
 /* Make the object of `prev` long enough for the new range too. */
 static bool
 coalesce_objects(vm_map_t map, struct vm_map_entry *prev,
-    const struct vm_map_new *new, bool charged)
+    const struct vm_map_new *ins, bool charged)
 {
-	bool needs_copy = (new->cow &MAP_COPY_ON_WRITE) != 0;
+	bool needs_copy = (ins->cow & MAP_COPY_ON_WRITE) != 0;
 	struct vm_coalesce how = {
 	    .offset = prev->offset,
 	    .prev_size = entry_size(prev),
-	    .next_size = new->end - new->start,
+	    .next_size = ins->end - ins->start,
 	    .charged = charged && !needs_copy,
 	};
 
-	MPASS(new->object == NULL && prev->end == new->start);
+	MPASS(ins->object == NULL && prev->end == ins->start);
 
 	return vm_object_coalesce(prev->object.vm_object, &how,
 	    &map->dead_objects);
@@ -202,34 +203,34 @@ coalesce_objects(vm_map_t map, struct vm_map_entry *prev,
 
 /* Extend the entry at the cursor over the new range behind it. */
 static void
-insert_extend(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *new)
+insert_extend(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *ins)
 {
 	struct vm_map_entry *prev = vm_cursor_entry(cur);
 
-	MPASS(prev->end == new->start);
+	MPASS(prev->end == ins->start);
 
 	if (!entry_is_guard(prev))
-		map->size += new->end - new->start;
-	vm_tree_resize(&map->tree, cur, prev->start, new->end);
+		map->size += ins->end - ins->start;
+	vm_tree_resize(&map->tree, cur, prev->start, ins->end);
 	map->updates++;
 }
 
 static struct vm_map_entry *
-entry_create(vm_map_t map, const struct vm_map_new *new, bool charged)
+entry_create(vm_map_t map, const struct vm_map_new *ins, bool charged)
 {
 	struct vm_map_entry *entry = uma_zalloc_reserved(&map->entries);
 
-	MPASS(new->start < new->end);
+	MPASS(ins->start < ins->end);
 
 	*entry = (struct vm_map_entry){
-	    .start = new->start,
-	    .end = new->end,
-	    .object.vm_object = new->object,
-	    .offset = new->offset,
-	    .eflags = eflags_from_cow(new->cow),
-	    .protection = new->prot,
-	    .max_protection = new->max,
-	    .inheritance = insert_inheritance(new),
+	    .start = ins->start,
+	    .end = ins->end,
+	    .object.vm_object = ins->object,
+	    .offset = ins->offset,
+	    .eflags = eflags_from_cow(ins->cow),
+	    .protection = ins->prot,
+	    .max_protection = ins->max,
+	    .inheritance = insert_inheritance(ins),
 	    .cred = charged,
 	};
 	return entry;
@@ -248,20 +249,20 @@ merge_both(vm_map_t map, struct vm_cursor *cur)
 }
 
 static void
-insert_link(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *new,
+insert_link(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *ins,
     bool charged)
 {
-	struct vm_map_entry *entry = entry_create(map, new, charged);
+	struct vm_map_entry *entry = entry_create(map, ins, charged);
 
-	MPASS(vm_cursor_gap_start(cur) <= new->start);
+	MPASS(vm_cursor_gap_start(cur) <= ins->start);
 
 	if (!entry_is_guard(entry))
 		map->size += entry_size(entry);
 	vm_tree_insert(&map->tree, cur, entry);
 	map->updates++;
 	merge_both(map, cur);
-	if ((new->cow &(MAP_PREFAULT | MAP_PREFAULT_PARTIAL)) != 0)
-		vm_map_pmap_enter(map, new->start, new->end, new->prot);
+	if ((ins->cow & (MAP_PREFAULT | MAP_PREFAULT_PARTIAL)) != 0)
+		vm_map_pmap_enter(map, ins->start, ins->end, ins->prot);
 }
 
 /*
@@ -269,28 +270,28 @@ insert_link(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *new,
  * front may grow; false: it cannot, and nothing has changed.
  */
 static bool
-insert_enter(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *new,
+insert_enter(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *ins,
     bool charged, bool room)
 {
 	struct vm_map_entry *prev = vm_cursor_entry(cur);
-	struct vm_map_new cont = *new;
+	struct vm_map_new cont = *ins;
 	bool agrees, extends;
 
 	vm_map_assert_wlocked(map);
 
-	if (new->object != NULL)
-		vm_object_mapped(new->object);
-	agrees = coalesce_agrees(map, prev, new, charged);
-	extends = agrees && coalesce_extends(prev, new);
+	if (ins->object != NULL)
+		vm_object_mapped(ins->object);
+	agrees = coalesce_agrees(map, prev, ins, charged);
+	extends = agrees && coalesce_extends(prev, ins);
 	if (!extends && !room)
 		return false;
-	if (!agrees || !coalesce_objects(map, prev, new, charged)) {
+	if (!agrees || !coalesce_objects(map, prev, ins, charged)) {
 		if (room)
-			insert_link(map, cur, new, charged);
+			insert_link(map, cur, ins, charged);
 		return room;
 	}
 	if (extends) {
-		insert_extend(map, cur, new);
+		insert_extend(map, cur, ins);
 		if (vm_cursor_gap_start(cur) == vm_cursor_gap_end(cur) &&
 		    vm_tree_next(&map->tree, cur))
 			(void)vm_map_try_merge(map, cur);
@@ -311,19 +312,19 @@ insert_enter(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *new,
 
 void
 vm_map_insert_commit(vm_map_t map, struct vm_cursor *cur,
-    const struct vm_map_new *new, bool charged)
+    const struct vm_map_new *ins, bool charged)
 {
 	bool entered;
 
 	vm_map_assert_wlocked(map);
 
-	entered = insert_enter(map, cur, new, charged, true);
+	entered = insert_enter(map, cur, ins, charged, true);
 	MPASS(entered);
 }
 
 int
 vm_map_insert_at(vm_map_t map, struct vm_cursor *cur,
-    const struct vm_map_new *new)
+    const struct vm_map_new *ins)
 {
 	uint64_t limit = map->limits.nentries;
 	bool room = limit == 0 || map->tree.count < limit;
@@ -334,13 +335,13 @@ vm_map_insert_at(vm_map_t map, struct vm_cursor *cur,
 
 	rv = vm_map_reserve(map, 1, 0);
 	if (rv == KERN_SUCCESS)
-		rv = vm_map_insert_charge(map, new, &charged);
+		rv = vm_map_insert_charge(map, ins, &charged);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	if (insert_enter(map, cur, new, charged, room))
+	if (insert_enter(map, cur, ins, charged, room))
 		return KERN_SUCCESS;
 	if (charged)
-		vm_account_release(map->account, new->end - new->start);
+		vm_account_release(map->account, ins->end - ins->start);
 	return KERN_RESOURCE_SHORTAGE;
 }
 
@@ -348,7 +349,7 @@ int
 vm_map_insert(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
     vm_offset_t start, vm_offset_t end, vm_prot_t prot, vm_prot_t max, int cow)
 {
-	struct vm_map_new new = {
+	struct vm_map_new ins = {
 	    .object = object,
 	    .offset = offset,
 	    .start = start,
@@ -362,15 +363,15 @@ vm_map_insert(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
 
 	vm_map_assert_wlocked(map);
 
-	rv = insert_check_early(map, &new);
+	rv = insert_check_early(map, &ins);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	if (!vm_map_is_free(map, start, end, &cur))
 		return KERN_NO_SPACE;
-	rv = insert_check_late(map, &new);
+	rv = insert_check_late(map, &ins);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	return vm_map_insert_at(map, &cur, &new);
+	return vm_map_insert_at(map, &cur, &ins);
 }
 
 /* Deleting. */
@@ -543,16 +544,16 @@ entry_releases(vm_map_t map, const struct vm_map_entry *entry,
 
 int
 vm_map_replace_charge(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    const struct vm_map_new *new, bool *chargedp)
+    const struct vm_map_new *ins, bool *chargedp)
 {
-	vm_size_t bytes = new->end - new->start, back = 0;
+	vm_size_t bytes = ins->end - ins->start, back = 0;
 	struct vm_map_entry *entry;
 	struct vm_cursor cur;
 
 	vm_map_assert_wlocked(map);
 
-	if (!vm_map_insert_charges(new) || (new->cow &MAP_ACC_CHARGED) != 0)
-		return vm_map_insert_charge(map, new, chargedp);
+	if (!vm_map_insert_charges(ins) || (ins->cow & MAP_ACC_CHARGED) != 0)
+		return vm_map_insert_charge(map, ins, chargedp);
 	for (entry = vm_map_seek_next(map, start, &cur);
 	     entry != NULL && entry->start < end;
 	     entry = vm_map_next(map, &cur))

@@ -117,7 +117,7 @@ strategy_congruence(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
 
 /* One call of vm_map_find(): what was asked, and what the search decides. */
 struct find {
-	const struct vm_map_new *new; /* start: the hint; end: not used */
+	const struct vm_map_new *ins; /* start: the hint; end: not used */
 	vm_size_t length;
 	vm_offset_t max_addr; /* 0: none */
 	int strategy;         /* VMFS_*, as it may have been weakened */
@@ -138,9 +138,9 @@ within_max_addr(const struct find *find, vm_offset_t addr)
 static bool
 find_from(vm_map_t map, struct find *find, vm_offset_t start)
 {
-	const struct vm_map_new *new = find->new;
-	struct congruence want = strategy_congruence(map, new->object,
-	    new->offset, find->length, find->strategy);
+	const struct vm_map_new *ins = find->ins;
+	struct congruence want = strategy_congruence(map, ins->object,
+	    ins->offset, find->length, find->strategy);
 	vm_offset_t addr;
 
 	MPASS(find->length > 0);
@@ -170,16 +170,16 @@ any_from(vm_map_t map, const struct find *find, vm_offset_t start)
 static bool
 clusters(vm_map_t map, const struct find *find)
 {
-	const struct vm_map_new *new = find->new;
+	const struct vm_map_new *ins = find->ins;
 	int allowed = map->limits.cluster_anon;
 
 	if (allowed == 0 ||
-	    (allowed == 1 && new->start != 0 && (new->cow &MAP_NO_HINT) == 0))
+	    (allowed == 1 && ins->start != 0 && (ins->cow & MAP_NO_HINT) == 0))
 		return false;
 	return (map->flags & MAP_IS_SUB_MAP) == 0 && find->max_addr == 0 &&
-	       find->strategy != VMFS_NO_SPACE && new->object == NULL &&
-	       (new->cow &(MAP_INHERIT_SHARE | MAP_STACK_AREA)) == 0 &&
-	       new->prot != VM_PROT_NONE;
+	       find->strategy != VMFS_NO_SPACE && ins->object == NULL &&
+	       (ins->cow & (MAP_INHERIT_SHARE | MAP_STACK_AREA)) == 0 &&
+	       ins->prot != VM_PROT_NONE;
 }
 
 enum find_result {
@@ -246,7 +246,7 @@ find_tries(vm_map_t map, struct find *find)
 {
 	bool ignstart = (map->flags & MAP_ASLR_IGNSTART) != 0;
 	bool aslr = (map->flags & MAP_ASLR) != 0;
-	vm_offset_t start = find->new->start;
+	vm_offset_t start = find->ins->start;
 	enum find_result first;
 
 	vm_map_assert_wlocked(map);
@@ -274,7 +274,7 @@ find_place(vm_map_t map, struct find *find)
 	int rv;
 
 	if (find->strategy == VMFS_OPTIMAL_SPACE &&
-	    !vm_object_is_colored(find->new->object))
+	    !vm_object_is_colored(find->ins->object))
 		find->strategy = VMFS_ANY_SPACE;
 	find->update = clusters(map, find);
 	if (find->length == 0) /* whether or not there is room */
@@ -293,28 +293,28 @@ find_place(vm_map_t map, struct find *find)
 static int
 find_create(vm_map_t map, struct find *find)
 {
-	struct vm_map_new new = *find->new;
+	struct vm_map_new ins = *find->ins;
 	int rv;
 
 	MPASS(find->addr >= map->tree.min);
 
-	new.start = find->addr;
-	new.end = find->addr + find->length;
-	if ((new.cow &MAP_STACK_AREA) != 0)
-		return vm_map_stack_locked(map, new.start, find->length,
-		    VM_MAP_STACK_GROW, new.prot, new.max, new.cow);
-	rv = vm_map_insert_check(map, &new);
+	ins.start = find->addr;
+	ins.end = find->addr + find->length;
+	if ((ins.cow & MAP_STACK_AREA) != 0)
+		return vm_map_stack_locked(map, ins.start, find->length,
+		    VM_MAP_STACK_GROW, ins.prot, ins.max, ins.cow);
+	rv = vm_map_insert_check(map, &ins);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	return vm_map_insert_at(map, &find->cur, &new);
+	return vm_map_insert_at(map, &find->cur, &ins);
 }
 
 /*
- * Replace what is in [new->start, new->end): all that can fail comes first,
+ * Replace what is in [ins->start, ins->end): all that can fail comes first,
  * so the old entries go only when the new one is certain (BUG-6).
  */
 static int
-replace(vm_map_t map, const struct vm_map_new *new)
+replace(vm_map_t map, const struct vm_map_new *ins)
 {
 	struct vm_map_range range;
 	vm_object_t spare = NULL;
@@ -322,30 +322,30 @@ replace(vm_map_t map, const struct vm_map_new *new)
 	bool charged = false, isfree;
 	int rv;
 
-	vm_map_range_find(map, new->start, new->end, &range);
+	vm_map_range_find(map, ins->start, ins->end, &range);
 	rv = vm_map_delete_check(map, &range);
 	if (rv == KERN_SUCCESS)
-		rv = vm_map_insert_check(map, new);
+		rv = vm_map_insert_check(map, ins);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	rv = vm_map_delete_reserve(map, &range, 1, &spare);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	rv = vm_map_replace_charge(map, new->start, new->end, new, &charged);
+	rv = vm_map_replace_charge(map, ins->start, ins->end, ins, &charged);
 	if (rv != KERN_SUCCESS) {
 		vm_object_spare_fini(&spare);
 		return rv;
 	}
 	vm_map_delete_commit(map, &range, &spare);
-	isfree = vm_map_is_free(map, new->start, new->end, &cur);
+	isfree = vm_map_is_free(map, ins->start, ins->end, &cur);
 	MPASS(isfree);
-	vm_map_insert_commit(map, &cur, new, charged);
+	vm_map_insert_commit(map, &cur, ins, charged);
 	return KERN_SUCCESS;
 }
 
 /* Replace with a stack, which is two entries. */
 static int
-replace_stack(vm_map_t map, const struct vm_map_new *new)
+replace_stack(vm_map_t map, const struct vm_map_new *ins)
 {
 	struct vm_map_range range;
 	vm_object_t spare = NULL;
@@ -353,13 +353,13 @@ replace_stack(vm_map_t map, const struct vm_map_new *new)
 	int rv;
 
 	vm_map_assert_wlocked(map);
-	MPASS(new->object == NULL);
+	MPASS(ins->object == NULL);
 
-	vm_map_range_find(map, new->start, new->end, &range);
+	vm_map_range_find(map, ins->start, ins->end, &range);
 	rv = vm_map_delete_check(map, &range);
 	if (rv == KERN_SUCCESS)
-		rv = vm_map_stack_layout(map, new->start, new->end - new->start,
-		    VM_MAP_STACK_GROW, new->prot, new->max, new->cow, &stack);
+		rv = vm_map_stack_layout(map, ins->start, ins->end - ins->start,
+		    VM_MAP_STACK_GROW, ins->prot, ins->max, ins->cow, &stack);
 	if (rv == KERN_SUCCESS)
 		rv = vm_map_insert_check(map, &stack.stack);
 	if (rv != KERN_SUCCESS)
@@ -367,7 +367,7 @@ replace_stack(vm_map_t map, const struct vm_map_new *new)
 	rv = vm_map_delete_reserve(map, &range, 2, &spare);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	rv = vm_map_replace_charge(map, new->start, new->end, &stack.stack,
+	rv = vm_map_replace_charge(map, ins->start, ins->end, &stack.stack,
 	    &stack.charged);
 	if (rv != KERN_SUCCESS) {
 		vm_object_spare_fini(&spare);
@@ -380,21 +380,21 @@ replace_stack(vm_map_t map, const struct vm_map_new *new)
 
 /* VMFS_NO_SPACE: exactly there. */
 static int
-find_exact(vm_map_t map, const struct vm_map_new *new)
+find_exact(vm_map_t map, const struct vm_map_new *ins)
 {
 	vm_map_assert_wlocked(map);
 
-	if (!vm_map_range_valid(map, new->start, new->end))
+	if (!vm_map_range_valid(map, ins->start, ins->end))
 		return KERN_INVALID_ADDRESS;
-	if ((new->cow &MAP_REMAP) != 0)
-		return new->start == new->end ? KERN_INVALID_ADDRESS
-					      : replace(map, new);
-	if ((new->cow &MAP_STACK_AREA) != 0)
-		return vm_map_stack_locked(map, new->start,
-		    new->end - new->start, VM_MAP_STACK_GROW, new->prot,
-		    new->max, new->cow);
-	return vm_map_insert(map, new->object, new->offset, new->start,
-	    new->end, new->prot, new->max, new->cow);
+	if ((ins->cow & MAP_REMAP) != 0)
+		return ins->start == ins->end ? KERN_INVALID_ADDRESS
+					      : replace(map, ins);
+	if ((ins->cow & MAP_STACK_AREA) != 0)
+		return vm_map_stack_locked(map, ins->start,
+		    ins->end - ins->start, VM_MAP_STACK_GROW, ins->prot,
+		    ins->max, ins->cow);
+	return vm_map_insert(map, ins->object, ins->offset, ins->start,
+	    ins->end, ins->prot, ins->max, ins->cow);
 }
 
 int
@@ -402,7 +402,7 @@ vm_map_find_locked(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
     vm_offset_t *addrp, vm_size_t length, vm_offset_t max_addr, int find_space,
     vm_prot_t prot, vm_prot_t max, int cow)
 {
-	struct vm_map_new new = {
+	struct vm_map_new ins = {
 	    .object = object,
 	    .offset = offset,
 	    .start = *addrp,
@@ -426,8 +426,8 @@ vm_map_find_locked(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
 	    "an alignment beyond the address space");
 
 	if (find_space == VMFS_NO_SPACE)
-		return find_exact(map, &new);
-	find.new = &new;
+		return find_exact(map, &ins);
+	find.ins = &ins;
 	find.length = length;
 	find.max_addr = max_addr;
 	find.strategy = find_space;
@@ -503,7 +503,7 @@ int
 vm_map_fixed(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
     vm_offset_t start, vm_size_t length, vm_prot_t prot, vm_prot_t max, int cow)
 {
-	struct vm_map_new new = {
+	struct vm_map_new ins = {
 	    .object = object,
 	    .offset = offset,
 	    .start = start,
@@ -518,14 +518,14 @@ vm_map_fixed(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
 	    "a stack has no object");
 
 	vm_map_lock(map);
-	if (!vm_map_range_valid(map, new.start, new.end) || length == 0)
+	if (!vm_map_range_valid(map, ins.start, ins.end) || length == 0)
 		rv = KERN_INVALID_ADDRESS;
 	else if ((cow & MAP_CHECK_EXCL) != 0)
-		rv = find_exact(map, &new);
+		rv = find_exact(map, &ins);
 	else if ((cow & MAP_STACK_AREA) != 0)
-		rv = replace_stack(map, &new);
+		rv = replace_stack(map, &ins);
 	else
-		rv = replace(map, &new);
+		rv = replace(map, &ins);
 	vm_map_unlock(map);
 	return rv;
 }

@@ -249,24 +249,24 @@ void vm_map_entry_retire(vm_map_t map, struct vm_map_entry *entry);
 /* vm_map_edit.c */
 
 /* Would vm_map_insert() refuse this, whatever is in the map?  Pure. */
-int vm_map_insert_check(vm_map_t map, const struct vm_map_new *new);
+int vm_map_insert_check(vm_map_t map, const struct vm_map_new *ins);
 
 /*
  * Insert what insert_check() passed into the free range behind the cursor.
  * KERN_RESOURCE_SHORTAGE.
  */
 int vm_map_insert_at(vm_map_t map, struct vm_cursor *cur,
-    const struct vm_map_new *new);
+    const struct vm_map_new *ins);
 
 /* A1: does this need swap, and reserve it.  KERN_RESOURCE_SHORTAGE. */
-bool vm_map_insert_charges(const struct vm_map_new *new);
-int vm_map_insert_charge(vm_map_t map, const struct vm_map_new *new,
+bool vm_map_insert_charges(const struct vm_map_new *ins);
+int vm_map_insert_charge(vm_map_t map, const struct vm_map_new *ins,
     bool *chargedp);
 
 /* insert_at() when the caller has reserved the entry and, if any, the charge.
  */
 void vm_map_insert_commit(vm_map_t map, struct vm_cursor *cur,
-    const struct vm_map_new *new, bool charged);
+    const struct vm_map_new *ins, bool charged);
 
 /* Is [start, end) free?  Then the cursor is in front of it. */
 bool vm_map_is_free(vm_map_t map, vm_offset_t start, vm_offset_t end,
@@ -286,11 +286,11 @@ void vm_map_delete_commit(vm_map_t map, struct vm_map_range *range,
     vm_object_t *sparep);
 
 /*
- * Reserve the charge of `new`, counting what deleting its range first will
+ * Reserve the charge of `ins`, counting what deleting its range first will
  * give back.  KERN_RESOURCE_SHORTAGE.
  */
 int vm_map_replace_charge(vm_map_t map, vm_offset_t start, vm_offset_t end,
-    const struct vm_map_new *new, bool *chargedp);
+    const struct vm_map_new *ins, bool *chargedp);
 
 /* vm_map_stack.c */
 

@@ -185,7 +185,7 @@ growth(vm_map_t map, struct vm_cursor cur, vm_offset_t addr, vm_size_t *growp)
 
 /* What growing takes; the stack's swap, too.  *nomemp: not for want of that. */
 static int
-grow_reserve(vm_map_t map, const struct vm_map_new *new, bool all,
+grow_reserve(vm_map_t map, const struct vm_map_new *ins, bool all,
     bool *chargedp, vm_object_t *sparep, bool *nomemp)
 {
 	bool wires = (map->flags & MAP_WIREFUTURE) != 0;
@@ -198,7 +198,7 @@ grow_reserve(vm_map_t map, const struct vm_map_new *new, bool all,
 		rv = vm_object_spare_add(map->pmap->arch, wires, sparep);
 	*nomemp = rv != KERN_SUCCESS;
 	if (rv == KERN_SUCCESS)
-		rv = vm_map_insert_charge(map, new, chargedp);
+		rv = vm_map_insert_charge(map, ins, chargedp);
 	if (rv != KERN_SUCCESS)
 		vm_object_spare_fini(sparep);
 	return rv;
@@ -210,7 +210,7 @@ grow_into_gap(vm_map_t map, struct vm_cursor *cur, vm_size_t grow, bool *nomemp)
 {
 	struct vm_map_entry *gap = vm_cursor_entry(cur);
 	bool all = grow == entry_size(gap);
-	struct vm_map_new new = {
+	struct vm_map_new ins = {
 	    .start = gap->end - grow,
 	    .end = gap->end,
 	    .prot = gap->gap_prot,
@@ -223,18 +223,18 @@ grow_into_gap(vm_map_t map, struct vm_cursor *cur, vm_size_t grow, bool *nomemp)
 
 	MPASS(grow > 0 && grow <= entry_size(gap));
 
-	rv = vm_map_insert_check(map, &new);
+	rv = vm_map_insert_check(map, &ins);
 	if (rv == KERN_SUCCESS)
-		rv = grow_reserve(map, &new, all, &charged, &spare, nomemp);
+		rv = grow_reserve(map, &ins, all, &charged, &spare, nomemp);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	if (all)
 		vm_map_entry_delete(map, cur);
 	else
-		vm_tree_resize(&map->tree, cur, gap->start, new.start);
-	vm_map_insert_commit(map, cur, &new, charged);
+		vm_tree_resize(&map->tree, cur, gap->start, ins.start);
+	vm_map_insert_commit(map, cur, &ins, charged);
 	if ((map->flags & MAP_WIREFUTURE) != 0)
-		vm_map_wire_new(map, new.start, new.end, &spare);
+		vm_map_wire_new(map, ins.start, ins.end, &spare);
 	vm_object_spare_fini(&spare);
 	return KERN_SUCCESS;
 }
