@@ -7,6 +7,8 @@
 
 #include <err.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -16,6 +18,7 @@
 #include "bench/bench_local.h"
 
 static struct rte_mempool *pool;
+static char runtime[] = "/tmp/hf-bench-dpdk-XXXXXX"; /* EAL leaves folders */
 
 static void *
 heap_alloc(size_t size)
@@ -57,6 +60,8 @@ dpdk_contestants(const char *program, struct contestant *out)
 	    (char[]){"--log-level=lib.eal:error"}, NULL};
 
 	(void)snprintf(name, sizeof(name), "%s", program);
+	if (mkdtemp(runtime) == NULL || setenv("RUNTIME_DIRECTORY", runtime, 1))
+		return 0;
 	if (rte_eal_init(9, argv) < 0) {
 		warnx("no DPDK beside it: rte_eal_init failed");
 		return 0;
@@ -86,4 +91,11 @@ dpdk_end(void)
 	if (pool != NULL)
 		rte_mempool_free(pool);
 	(void)rte_eal_cleanup();
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const below[] = {"/dpdk/rte", "/dpdk", ""};
+		char path[64];
+
+		(void)snprintf(path, sizeof(path), "%s%s", runtime, below[i]);
+		(void)rmdir(path);
+	}
 }
