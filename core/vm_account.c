@@ -21,7 +21,7 @@ vm_account_create(const struct arch *arch)
 void
 vm_account_ref(struct vm_account *account)
 {
-	MPASS(account->refs > 0);
+	MPASS(__atomic_load_n(&account->refs, __ATOMIC_RELAXED) > 0);
 
 	__atomic_fetch_add(&account->refs, 1, __ATOMIC_RELAXED);
 }
@@ -31,7 +31,7 @@ vm_account_unref(struct vm_account *account)
 {
 	if (account == NULL)
 		return;
-	MPASS(account->refs > 0);
+	MPASS(__atomic_load_n(&account->refs, __ATOMIC_RELAXED) > 0);
 
 	if (__atomic_sub_fetch(&account->refs, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
@@ -42,7 +42,7 @@ vm_account_unref(struct vm_account *account)
 void
 vm_account_set_limit(struct vm_account *account, vm_size_t limit)
 {
-	MPASS(account->refs > 0);
+	MPASS(__atomic_load_n(&account->refs, __ATOMIC_RELAXED) > 0);
 
 	__atomic_store_n(&account->limit, limit, __ATOMIC_RELAXED);
 }
@@ -53,7 +53,7 @@ vm_account_reserve(struct vm_account *account, vm_size_t bytes)
 	vm_size_t limit = __atomic_load_n(&account->limit, __ATOMIC_RELAXED);
 	vm_size_t old = __atomic_load_n(&account->reserved, __ATOMIC_RELAXED);
 
-	MPASS(account->refs > 0);
+	MPASS(__atomic_load_n(&account->refs, __ATOMIC_RELAXED) > 0);
 
 	do {
 		if (bytes > limit || old > limit - bytes)
@@ -66,7 +66,7 @@ vm_account_reserve(struct vm_account *account, vm_size_t bytes)
 void
 vm_account_charge(struct vm_account *account, vm_size_t bytes)
 {
-	MPASS(account->refs > 0);
+	MPASS(__atomic_load_n(&account->refs, __ATOMIC_RELAXED) > 0);
 
 	__atomic_fetch_add(&account->reserved, bytes, __ATOMIC_RELAXED);
 }
