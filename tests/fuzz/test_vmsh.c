@@ -231,6 +231,16 @@ tame_address(uint64_t rec, const struct hf_fielddef *def)
 	return hf_set_bits(def, rec, raw);
 }
 
+/* The daemon has one machine, and refuses what that one cannot show. */
+static uint64_t
+tame_length(uint64_t rec, const struct hf_fielddef *def)
+{
+	struct hf_expr e;
+
+	hf_expr_of((enum hf_type)def->type, hf_bits(def, rec), &e);
+	return e.anchor == HF_AN_EDGE ? hf_set_bits(def, rec, 0) : rec;
+}
+
 /* Objects that a daemon makes from nothing: base pages, no colour. */
 static void
 tame(uint8_t *data, size_t size)
@@ -248,6 +258,7 @@ tame(uint8_t *data, size_t size)
 			    hf_set_bits(hf_field(HF_OBJECT, HF_F_KIND), rec, 0);
 			rec =
 			    hf_set_bits(hf_field(HF_OBJECT, HF_F_OFF), rec, 0);
+			rec = tame_length(rec, hf_field(HF_OBJECT, HF_F_LEN));
 		}
 		hf_store(data + off, rec);
 	}
