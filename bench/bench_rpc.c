@@ -260,6 +260,8 @@ run(struct holdfast *h, struct holdfast_map *map, size_t rounds, size_t n)
 	bench_print("raw, server on epoll", &floor_epoll, base, "raw");
 	bench_print("null request", &ping, base, "raw");
 	bench_print("find", &find, base, "raw");
+	bench_print("find, beside raw on epoll", &find,
+	    bench_quantile(&floor_epoll, 0.5), "raw on epoll");
 	bench_print("raw, size of a batch, each", &floor_many, 0, NULL);
 	bench_print("find in a batch of 32, each", &batch,
 	    bench_quantile(&floor_many, 0.5), "raw of that size");
