@@ -334,6 +334,51 @@ TEST(workers__freed_with_work_queued_they_join)
 	event_base_free(base);
 }
 
+/* Threads that may still be started; negative: any number. */
+static int threads_left = -1;
+
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+    void *(*start)(void *), void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+    void *(*start)(void *), void *arg);
+
+int
+__wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+    void *(*start)(void *), void *arg)
+{
+	if (threads_left == 0)
+		return EAGAIN;
+	threads_left -= threads_left > 0;
+	return __real_pthread_create(thread, attr, start, arg);
+}
+
+TEST(workers__where_no_thread_can_be_had_the_loop_does_the_jobs)
+{
+	for (int threads = 0; threads <= 2; threads++) {
+		struct event_base *base = event_base_new();
+		struct counted jobs[6];
+		struct workers *workers;
+
+		ASSERT_EQ(workers_new(&workers, base, 2), 0);
+		threads_left = threads;
+		for (size_t i = 0; i < nitems(jobs); i++) {
+			jobs[i] = counted_job(i % 2 == 0, NULL);
+			workers_submit(workers, &jobs[i].job);
+			if (threads == 0)
+				ASSERT_EQ(jobs[i].ran, 1);
+		}
+		while (workers_pending(workers) > 0)
+			(void)event_base_loop(base, EVLOOP_ONCE);
+		for (size_t i = 0; i < nitems(jobs); i++) {
+			ASSERT_EQ(jobs[i].ran, 1);
+			ASSERT_EQ(jobs[i].done, 1);
+		}
+		threads_left = -1;
+		workers_free(workers);
+		event_base_free(base);
+	}
+}
+
 /* ---- config.c ---------------------------------------------------- */
 
 TEST(config__sizes_have_suffixes_and_bounds)
