@@ -8,7 +8,10 @@
  * map are the public ones, under one lock where the API lets the caller lock;
  * the splay tree has no lock and does nothing but its tree.
  *
- *	bench_vm_map [--quick] [--max N] [--seed N] [--isa NAME]
+ *	bench_vm_map [--quick] [--min POWER] [--max POWER] [--isa NAME]
+ *	    [--only TEXT]
+ *
+ * --only runs the cases whose name contains TEXT, for a profiler.
  */
 
 #include <stdio.h>
@@ -27,6 +30,7 @@
 
 static uint64_t state = 0x2545f4914f6cdd1dull;
 static const char *isa_name;
+static const char *only; /* NULL: every case */
 
 static uint64_t
 rnd(void)
@@ -310,6 +314,8 @@ compare(const char *name, struct side side[2], void (*op)(struct side *s),
 	char label[64];
 	double base;
 
+	if (only != NULL && strstr(name, only) == NULL)
+		return;
 	for (int round = 0; round < 3; round++)
 		for (int i = 0; i < 2; i++)
 			(void)run(&side[i], op, batches / 3 + 1, &samples[i]);
@@ -531,18 +537,23 @@ int
 main(int argc, char **argv)
 {
 	bool quick = false;
-	int max = 6;
+	int min = 3, max = 6;
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--quick") == 0)
 			quick = true;
+		else if (strcmp(argv[i], "--min") == 0 && i + 1 < argc)
+			min = atoi(argv[++i]);
 		else if (strcmp(argv[i], "--max") == 0 && i + 1 < argc)
 			max = atoi(argv[++i]);
+		else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
+			only = argv[++i];
 		else if (strcmp(argv[i], "--isa") == 0 && i + 1 < argc)
 			isa_name = argv[++i];
 		else {
 			fprintf(stderr,
-			    "usage: %s [--quick] [--max POWER] [--isa NAME]\n",
+			    "usage: %s [--quick] [--min POWER] [--max POWER] "
+			    "[--isa NAME] [--only TEXT]\n",
 			    argv[0]);
 			return 2;
 		}
@@ -551,20 +562,20 @@ main(int argc, char **argv)
 		fprintf(stderr, "%s: not on this processor\n", isa_name);
 		return 77;
 	}
-	if (quick)
-		max = MIN(max, 5);
+	min = MAX(min, 3);
+	max = MIN(max, quick ? 5 : 6);
 	(void)bench_pin(1);
 	printf("instruction set %s, VM_INVARIANTS=%d, entry %zu bytes\n",
 	    isa_name != NULL ? isa_name : vm_tree_isa_best()->name,
 	    VM_INVARIANTS, sizeof(struct vm_map_entry));
 	bench_print_header();
-	for (int power = 3; power <= max; power++)
+	for (int power = min; power <= max; power++)
 		bench_power(power, quick);
-	for (int power = 3; power <= MIN(max, 5); power += 2)
+	for (int power = min; power <= MIN(max, 5); power += 2)
 		bench_protect(power, quick);
-	for (int power = 3; power <= MIN(max, quick ? 4 : 5); power++)
+	for (int power = min; power <= MIN(max, quick ? 4 : 5); power++)
 		bench_aligned(power, quick);
-	for (int power = 3; power <= MIN(max, 5); power += 2)
+	for (int power = min; power <= MIN(max, 5); power += 2)
 		bench_adversarial(power, quick);
 	return 0;
 }
