@@ -681,29 +681,86 @@ vm_phys_take(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 	return KERN_SUCCESS;
 }
 
-int
-vm_phys_free_contig(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
+/* Look about a range that is to come back. */
+static int
+give_check(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
+    struct phys_seg **segp, struct around *around)
 {
 	struct phys_seg *seg;
-	struct around around;
-	uint64_t npages;
 
 	if (range_check(phys, start, end) != KERN_SUCCESS)
 		return KERN_INVALID_ARGUMENT;
 	seg = phys_seg_at(phys, start);
 	if (seg == NULL || end > seg->end)
 		return KERN_INVALID_ADDRESS;
-	if (!look_around(phys, seg, start, end, &around))
+	if (!look_around(phys, seg, start, end, around))
 		return KERN_FAILURE;
-	/* Only what comes back in more pieces than it was taken in. */
-	if (phys->ntaken == 0 && phys_reserve(phys, 1) != KERN_SUCCESS)
+	*segp = seg;
+	return KERN_SUCCESS;
+}
+
+/* Pieces that are out, at most: no page is part of two. */
+static void
+taken_add(struct vm_phys *phys, int more)
+{
+	uint64_t npages = (phys->total - phys->free) >> phys->page_shift;
+
+	MPASS(more >= 0 || phys->ntaken > 0);
+
+	phys->ntaken += (uint64_t)(int64_t)more;
+	phys->ntaken = MIN(phys->ntaken, npages);
+}
+
+int
+vm_phys_free_contig(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
+{
+	struct phys_seg *seg;
+	struct around around;
+	int rv = give_check(phys, start, end, &seg, &around);
+
+	if (rv != KERN_SUCCESS)
+		return rv;
+	KASSERT(phys->ntaken > 0, "memory is out that nobody took");
+
+	run_release(phys, seg, start, end, &around);
+	taken_add(phys, -1);
+	edited(phys);
+	return KERN_SUCCESS;
+}
+
+/*
+ * How many pieces more are out when this one is back, at most.  Where both of
+ * its edges are free, or borders, it was one or several whole ones.
+ */
+static int
+pieces_more(const struct phys_seg *seg, vm_paddr_t start, vm_paddr_t end,
+    const struct around *around)
+{
+	int more = -1;
+
+	MPASS(seg->start <= start && end <= seg->end);
+
+	more += start != seg->start && !around->has_before;
+	more += end != seg->end && !around->has_after;
+	return more;
+}
+
+int
+vm_phys_free_part(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
+{
+	struct phys_seg *seg;
+	struct around around;
+	int more, rv = give_check(phys, start, end, &seg, &around);
+
+	if (rv != KERN_SUCCESS)
+		return rv;
+	more = pieces_more(seg, start, end, &around);
+	/* One run and `more` pieces. */
+	if (more >= 0 && phys_reserve(phys, 1 + (uint64_t)more) != KERN_SUCCESS)
 		return KERN_RESOURCE_SHORTAGE;
 
 	run_release(phys, seg, start, end, &around);
-	if (phys->ntaken > 0)
-		phys->ntaken--;
-	npages = (phys->total - phys->free) >> phys->page_shift;
-	phys->ntaken = MIN(phys->ntaken, npages);
+	taken_add(phys, more);
 	edited(phys);
 	return KERN_SUCCESS;
 }

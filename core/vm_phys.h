@@ -83,13 +83,21 @@ int vm_phys_find_contig(struct vm_phys *phys, const struct contig_req *req,
 int vm_phys_take(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end);
 
 /*
- * Give [start, end) back.  What was taken in one call and comes back in one
- * call never needs memory; in more pieces it may.
+ * Give [start, end) back: what was taken in one call, or in several that lie
+ * side by side, each of them whole.  Never needs memory, whatever else was
+ * given back, and how.
  * KERN_INVALID_ARGUMENT: empty or not page aligned.  KERN_INVALID_ADDRESS: not
  * inside one segment.  KERN_FAILURE: part of it is free already.
- * KERN_RESOURCE_SHORTAGE: a further piece, and no memory for its record.
  */
 int vm_phys_free_contig(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end);
+
+/*
+ * Give back a part of what was taken; the rest stays taken, and each piece of
+ * it can come back as a whole.
+ * Codes as above, and KERN_RESOURCE_SHORTAGE: it leaves a piece more than
+ * there was, and there is no memory for the record; nothing changed.
+ */
+int vm_phys_free_part(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end);
 
 /* The first free run, or segment, that ends above `pa`; false: none. */
 bool vm_phys_next_free(struct vm_phys *phys, vm_paddr_t pa,

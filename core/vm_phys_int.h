@@ -128,7 +128,8 @@ struct vm_phys {
 	vm_size_t total, free; /* bytes */
 	vm_size_t above_4g;    /* bytes of segments above 4 GiB */
 	uint64_t nsegs, nruns;
-	uint64_t ntaken; /* runs handed out, to come back in one piece each */
+	uint64_t
+	    ntaken; /* pieces handed out, each to come back whole; or more */
 	/* All that are possible: high zones first, in a zone high domains. */
 	struct phys_tree trees[PHYS_NZONES * VM_PHYS_DOMAINS];
 	unsigned ntrees;

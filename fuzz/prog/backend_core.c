@@ -185,7 +185,7 @@ do_give(core *b, const uint64_t *v, struct hf_result *res)
 			return;
 		}
 	}
-	hf_result_set(res, vm_phys_free_contig(b->phys, v[HF_F_A], v[HF_F_B]));
+	hf_result_set(res, vm_phys_free_part(b->phys, v[HF_F_A], v[HF_F_B]));
 }
 
 static struct contig_req

@@ -417,9 +417,12 @@ TEST(vm_phys_alloc_contig__fills_the_smallest_hole_that_fits)
 
 	/* Holes of 8, 2 and 4 pages, from low to high, and none below. */
 	ASSERT_EQ(vm_phys_take(phys, M(16), M(32)), KERN_SUCCESS);
-	give(phys, M(17), 8 * PAGE);
-	give(phys, M(18), 2 * PAGE);
-	give(phys, M(19), 4 * PAGE);
+	ASSERT_EQ(vm_phys_free_part(phys, M(17), M(17) + 8 * PAGE),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, M(18), M(18) + 2 * PAGE),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, M(19), M(19) + 4 * PAGE),
+	    KERN_SUCCESS);
 	ASSERT_EQ(alloc_plain(phys, 2 * PAGE), M(18));
 	ASSERT_EQ(alloc_plain(phys, 4 * PAGE), M(19));
 	ASSERT_EQ(alloc_plain(phys, 2 * PAGE), M(17) + 6 * PAGE);
@@ -650,20 +653,82 @@ TEST(vm_phys_free_contig__never_needs_memory_for_what_was_taken_whole)
 	done(phys);
 }
 
-TEST(vm_phys_free_contig__may_refuse_further_pieces_without_memory)
+/* Piece by piece, as far as memory goes; then the rest, whole again. */
+static vm_paddr_t
+give_every_other(struct vm_phys *phys, vm_paddr_t pa, vm_paddr_t end)
+{
+	int rv = KERN_SUCCESS;
+
+	for (; pa < end && rv == KERN_SUCCESS; pa += 2 * PAGE)
+		rv = vm_phys_free_part(phys, pa, pa + PAGE);
+	ASSERT_TRUE(rv == KERN_SUCCESS || rv == KERN_RESOURCE_SHORTAGE);
+	return rv == KERN_SUCCESS ? end : pa - 2 * PAGE;
+}
+
+TEST(vm_phys_free_part__may_refuse_further_pieces_without_memory)
 {
 	struct vm_phys *phys = MAKE(0, M(16));
-	int rv = KERN_SUCCESS;
+	vm_paddr_t upto;
 
 	ASSERT_EQ(vm_phys_take(phys, 0, M(16)), KERN_SUCCESS);
 	sim_fail_from(arch, 1);
 	sim_limit_bytes(arch, 1);
-	for (vm_paddr_t pa = 0; pa < M(16) && rv == KERN_SUCCESS;
-	     pa += 2 * PAGE)
-		rv = vm_phys_free_contig(phys, pa, pa + PAGE);
-	ASSERT_EQ(rv, KERN_RESOURCE_SHORTAGE);
+	upto = give_every_other(phys, PAGE, M(16));
+	ASSERT_LT(upto, M(16));
+	check(phys);
+	/* What could not come back as a piece comes back whole. */
+	ASSERT_EQ(vm_phys_free_contig(phys, upto - PAGE, M(16)), KERN_SUCCESS);
 	check(phys);
 	sim_fail_never(arch);
 	sim_limit_bytes(arch, 0);
+	done(phys);
+}
+
+/* fuzz/regressions/fuzz_contig/give-in-pieces.hfp, and to the bitter end. */
+TEST(vm_phys_free_part__leaves_the_reserve_of_others_alone)
+{
+	struct vm_phys *phys = MAKE(0, M(16));
+	vm_paddr_t upto;
+
+	/* Others' single pages in the upper half. */
+	for (vm_paddr_t pa = M(8); pa < M(16); pa += PAGE)
+		ASSERT_EQ(vm_phys_take(phys, pa, pa + PAGE), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_take(phys, 0, M(8)), KERN_SUCCESS);
+	sim_fail_from(arch, 1);
+	sim_limit_bytes(arch, 1);
+	upto = give_every_other(phys, PAGE, M(8));
+	for (vm_paddr_t pa = M(8) + PAGE; pa < M(16); pa += 2 * PAGE)
+		ASSERT_EQ(vm_phys_free_contig(phys, pa, pa + PAGE),
+		    KERN_SUCCESS);
+	check(phys);
+	for (vm_paddr_t pa = 0; pa < upto; pa += 2 * PAGE)
+		if (pa + PAGE < upto)
+			ASSERT_EQ(vm_phys_free_contig(phys, pa, pa + PAGE),
+			    KERN_SUCCESS);
+	check(phys);
+	sim_fail_never(arch);
+	sim_limit_bytes(arch, 0);
+	done(phys);
+}
+
+/* Several takings side by side come back in one call. */
+TEST(vm_phys_free_contig__takes_neighbours_together)
+{
+	struct vm_phys *phys = MAKE(0, M(16));
+
+	for (vm_paddr_t pa = 0; pa < M(16); pa += M(1))
+		ASSERT_EQ(vm_phys_take(phys, pa, pa + M(1)), KERN_SUCCESS);
+	sim_fail_from(arch, 1);
+	sim_limit_bytes(arch, 1);
+	ASSERT_EQ(vm_phys_free_contig(phys, M(3), M(9)), KERN_SUCCESS);
+	check(phys);
+	for (vm_paddr_t pa = 0; pa < M(16); pa += M(1))
+		if (pa < M(3) || pa >= M(9))
+			ASSERT_EQ(vm_phys_free_contig(phys, pa, pa + M(1)),
+			    KERN_SUCCESS);
+	check(phys);
+	sim_fail_never(arch);
+	sim_limit_bytes(arch, 0);
+	ASSERT_EQ(stats(phys).nruns, UINT64_C(1));
 	done(phys);
 }
