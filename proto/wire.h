@@ -34,7 +34,9 @@ int wire_arena_init(struct wire_arena *arena, size_t size);
 void wire_arena_fini(struct wire_arena *arena);
 /* Forget everything that was handed out. */
 void wire_arena_reset(struct wire_arena *arena);
-/* Zeroed and aligned for any type; the arena's.  NULL: over its size. */
+/* Aligned for any type, not cleared; the arena's.  NULL: over its size. */
+void *wire_arena_take(struct wire_arena *arena, size_t size);
+/* The same, zeroed. */
 void *wire_arena_alloc(struct wire_arena *arena, size_t size);
 
 /*
