@@ -13,34 +13,43 @@
 #include "core/lock.h"
 #include "core/kassert.h"
 
-#define RW_WRITER  0x80000000u
-#define RW_SLEEPER 0x40000000u
-#define RW_READERS 0x3fffffffu
+#define RW_WRITER  VM_RW_WRITER
+#define RW_SLEEPER VM_RW_SLEEPER
+#define RW_READERS VM_RW_READERS
 
 #define VM_NO_TSA VM_TSA(no_thread_safety_analysis)
 
-#if VM_INVARIANTS >= 2
 /* How many locks of each rank this thread holds. */
 static _Thread_local unsigned rank_held[VM_RANK_UMA + 1];
 
-static void
-rank_enter(enum vm_rank rank)
+void
+vm_rank_enter(enum vm_rank rank)
 {
 	for (unsigned r = (unsigned)rank + 1; r <= VM_RANK_UMA; r++)
 		KASSERT(rank_held[r] == 0, "lock order reversed");
 	rank_held[rank]++;
 }
 
-static void
-rank_leave(enum vm_rank rank)
+void
+vm_rank_leave(enum vm_rank rank)
 {
 	KASSERT(rank_held[rank] > 0, "lock released by a thread without it");
 	rank_held[rank]--;
 }
-#else
-#define rank_enter(rank) ((void)(rank))
-#define rank_leave(rank) ((void)(rank))
-#endif
+
+static void
+rank_enter(enum vm_rank rank)
+{
+	if (VM_INVARIANTS >= 2)
+		vm_rank_enter(rank);
+}
+
+static void
+rank_leave(enum vm_rank rank)
+{
+	if (VM_INVARIANTS >= 2)
+		vm_rank_leave(rank);
+}
 
 void
 vm_mutex_init(struct vm_mutex *m, enum vm_rank rank)
@@ -139,21 +148,19 @@ vm_rwlock_fini(struct vm_rwlock *l)
 }
 
 VM_NO_TSA void
-vm_rwlock_wlock(struct vm_rwlock *l)
+vm_rwlock_wlock_slow(struct vm_rwlock *l)
 {
 	MPASS(l->rank != VM_RANK_NONE);
 
-	rank_enter(l->rank);
-	if (!rw_cas(l, 0, RW_WRITER))
-		rw_acquire_slow(l, RW_WRITER | RW_READERS, RW_WRITER);
+	rw_acquire_slow(l, RW_WRITER | RW_READERS, RW_WRITER);
 }
 
+/* Held exclusively, and the sleeper bit, for one, is set. */
 VM_NO_TSA void
-vm_rwlock_wunlock(struct vm_rwlock *l)
+vm_rwlock_wunlock_slow(struct vm_rwlock *l)
 {
 	uint32_t old;
 
-	rank_leave(l->rank);
 	old = __atomic_fetch_and(&l->state, ~RW_WRITER, __ATOMIC_ACQ_REL);
 	KASSERT((old & RW_WRITER) != 0, "not held exclusively");
 	if ((old & RW_SLEEPER) != 0)
@@ -226,16 +233,4 @@ vm_rwlock_downgrade(struct vm_rwlock *l)
 	KASSERT((old & RW_WRITER) != 0, "not held exclusively");
 	if ((old & RW_SLEEPER) != 0)
 		rw_wake(l);
-}
-
-bool
-vm_rwlock_is_wlocked(const struct vm_rwlock *l)
-{
-	return (rw_load(l) & RW_WRITER) != 0;
-}
-
-bool
-vm_rwlock_is_locked(const struct vm_rwlock *l)
-{
-	return (rw_load(l) & (RW_WRITER | RW_READERS)) != 0;
 }

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include "core/kassert.h"
 #include "core/vm.h"
 
 #if defined(__clang__)
@@ -35,7 +36,7 @@ struct VM_TSA(capability("mutex")) vm_mutex {
 };
 
 struct VM_TSA(capability("rwlock")) vm_rwlock {
-	uint32_t state; /* RW_* of lock.c and the number of readers; atomic */
+	uint32_t state;      /* VM_RW_*; atomic */
 	enum vm_rank rank;   /* (c) */
 	pthread_mutex_t mtx; /* sleepers only */
 	pthread_cond_t cv;
@@ -48,8 +49,9 @@ void vm_mutex_unlock(struct vm_mutex *m) VM_TSA(release_capability(m));
 
 void vm_rwlock_init(struct vm_rwlock *l, enum vm_rank rank);
 void vm_rwlock_fini(struct vm_rwlock *l);
-void vm_rwlock_wlock(struct vm_rwlock *l) VM_TSA(acquire_capability(l));
-void vm_rwlock_wunlock(struct vm_rwlock *l) VM_TSA(release_capability(l));
+static void vm_rwlock_wlock(struct vm_rwlock *l) VM_TSA(acquire_capability(l));
+static void vm_rwlock_wunlock(struct vm_rwlock *l)
+    VM_TSA(release_capability(l));
 void vm_rwlock_rlock(struct vm_rwlock *l) VM_TSA(acquire_shared_capability(l));
 void vm_rwlock_runlock(struct vm_rwlock *l)
     VM_TSA(release_shared_capability(l));
@@ -67,6 +69,56 @@ bool vm_rwlock_try_upgrade(struct vm_rwlock *l);
 /* Write to read without letting go. */
 void vm_rwlock_downgrade(struct vm_rwlock *l);
 
+/* Inside: what the word of a vm_rwlock holds. */
+#define VM_RW_WRITER  0x80000000u
+#define VM_RW_SLEEPER 0x40000000u
+#define VM_RW_READERS 0x3fffffffu /* how many there are */
+
+/* What the fast paths below leave to lock.c: waiting, waking, the order. */
+void vm_rwlock_wlock_slow(struct vm_rwlock *l);
+void vm_rwlock_wunlock_slow(struct vm_rwlock *l);
+void vm_rank_enter(enum vm_rank rank);
+void vm_rank_leave(enum vm_rank rank);
+
 /* Somebody holds it exclusively; somebody holds it in either way. */
-bool vm_rwlock_is_wlocked(const struct vm_rwlock *l);
-bool vm_rwlock_is_locked(const struct vm_rwlock *l);
+static inline bool
+vm_rwlock_is_wlocked(const struct vm_rwlock *l)
+{
+	return (__atomic_load_n(&l->state, __ATOMIC_RELAXED) & VM_RW_WRITER) !=
+	       0;
+}
+
+static inline bool
+vm_rwlock_is_locked(const struct vm_rwlock *l)
+{
+	return (__atomic_load_n(&l->state, __ATOMIC_RELAXED) &
+		   (VM_RW_WRITER | VM_RW_READERS)) != 0;
+}
+
+VM_TSA(no_thread_safety_analysis)
+static inline void
+vm_rwlock_wlock(struct vm_rwlock *l)
+{
+	uint32_t unlocked = 0;
+
+	if (VM_INVARIANTS >= 2)
+		vm_rank_enter(l->rank);
+	if (!__atomic_compare_exchange_n(&l->state, &unlocked, VM_RW_WRITER,
+		false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		vm_rwlock_wlock_slow(l);
+}
+
+VM_TSA(no_thread_safety_analysis)
+static inline void
+vm_rwlock_wunlock(struct vm_rwlock *l)
+{
+	uint32_t mine = VM_RW_WRITER;
+
+	KASSERT(vm_rwlock_is_wlocked(l), "not held exclusively");
+
+	if (VM_INVARIANTS >= 2)
+		vm_rank_leave(l->rank);
+	if (!__atomic_compare_exchange_n(&l->state, &mine, 0, false,
+		__ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		vm_rwlock_wunlock_slow(l);
+}

@@ -13,21 +13,6 @@
 #include "core/uma.h"
 #include "core/vm_param.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define UMA_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define UMA_ASAN 1
-#endif
-#endif
-
-#ifdef UMA_ASAN
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(p, size)   ((void)(p), (void)(size))
-#define ASAN_UNPOISON_MEMORY_REGION(p, size) ((void)(p), (void)(size))
-#endif
-
 #define SLAB_ALIGN 64
 #define SLAB_MIN   ((size_t)1024)
 #define SLAB_MAX   ((size_t)64 << 10)
@@ -35,10 +20,6 @@
 struct uma_slab {
 	struct uma_slab *us_next;
 	size_t us_size; /* bytes, this header included */
-};
-
-struct uma_item {
-	struct uma_item *ui_next;
 };
 
 static_assert(sizeof(struct uma_slab) <= SLAB_ALIGN, "items begin after it");
@@ -114,19 +95,6 @@ uma_zone_used(const struct uma_zone *zone)
 	return zone->uz_nitems - zone->uz_nfree;
 }
 
-static void
-zone_push(struct uma_zone *zone, void *p)
-{
-	struct uma_item *item = p;
-
-	MPASS(item != NULL);
-
-	item->ui_next = zone->uz_free;
-	zone->uz_free = item;
-	zone->uz_nfree++;
-	ASAN_POISON_MEMORY_REGION(item, zone->uz_size);
-}
-
 /* Add a slab.  Its items end up on the list in ascending order. */
 static bool
 zone_grow(struct uma_zone *zone)
@@ -148,9 +116,9 @@ zone_grow(struct uma_zone *zone)
 	slab->us_next = zone->uz_slabs;
 	zone->uz_slabs = slab;
 	first = (char *)slab + SLAB_ALIGN;
-	for (size_t i = nitems; i-- > 0;)
-		zone_push(zone, first + i * zone->uz_size);
 	zone->uz_nitems += nitems;
+	for (size_t i = nitems; i-- > 0;)
+		uma_zfree(zone, first + i * zone->uz_size);
 	zone->uz_bytes += size;
 	return true;
 }
@@ -173,31 +141,9 @@ uma_zone_reserve_slow(struct uma_zone *zone, size_t n)
 }
 
 void *
-uma_zalloc_reserved(struct uma_zone *zone)
-{
-	struct uma_item *item = zone->uz_free;
-
-	KASSERT(item != NULL, "uma: the reserve is empty");
-
-	ASAN_UNPOISON_MEMORY_REGION(item, zone->uz_size);
-	zone->uz_free = item->ui_next;
-	zone->uz_nfree--;
-	return item;
-}
-
-void *
 uma_zalloc(struct uma_zone *zone)
 {
 	if (uma_zone_reserve(zone, 1) != KERN_SUCCESS)
 		return NULL;
 	return uma_zalloc_reserved(zone);
-}
-
-void
-uma_zfree(struct uma_zone *zone, void *item)
-{
-	MPASS(zone->uz_nfree < zone->uz_nitems);
-
-	if (item != NULL)
-		zone_push(zone, item);
 }

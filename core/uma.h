@@ -14,10 +14,31 @@
  */
 
 #include "arch/arch.h"
+#include "core/kassert.h"
 #include "core/vm.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define UMA_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define UMA_ASAN 1
+#endif
+#endif
+
+/* Under AddressSanitizer free items are poisoned. */
+#ifdef UMA_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, size)   ((void)(p), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(p, size) ((void)(p), (void)(size))
+#endif
+
 struct uma_slab;
-struct uma_item;
+
+/* An item in nobody's hands. */
+struct uma_item {
+	struct uma_item *ui_next;
+};
 
 struct uma_zone {
 	const struct arch *uz_arch;
@@ -53,13 +74,37 @@ uma_zone_reserve(struct uma_zone *zone, size_t n)
 }
 
 /* Take one item out of the reserve.  Its contents are undefined. */
-void *uma_zalloc_reserved(struct uma_zone *zone);
+static inline void *
+uma_zalloc_reserved(struct uma_zone *zone)
+{
+	struct uma_item *item = zone->uz_free;
+
+	KASSERT(item != NULL, "uma: the reserve is empty");
+
+	ASAN_UNPOISON_MEMORY_REGION(item, zone->uz_size);
+	zone->uz_free = item->ui_next;
+	zone->uz_nfree--;
+	return item;
+}
 
 /* Reserve and take one.  NULL: no memory. */
 void *uma_zalloc(struct uma_zone *zone);
 
 /* Put an item back.  NULL is fine. */
-void uma_zfree(struct uma_zone *zone, void *item);
+static inline void
+uma_zfree(struct uma_zone *zone, void *p)
+{
+	struct uma_item *item = p;
+
+	MPASS(zone->uz_nfree < zone->uz_nitems);
+
+	if (item == NULL)
+		return;
+	item->ui_next = zone->uz_free;
+	zone->uz_free = item;
+	zone->uz_nfree++;
+	ASAN_POISON_MEMORY_REGION(item, zone->uz_size);
+}
 
 /* Give the slabs back if no item is in use. */
 void uma_zone_trim(struct uma_zone *zone);

@@ -353,34 +353,6 @@ vm_map_locked(vm_map_t map)
 
 /* Lookup and iteration. */
 
-struct vm_map_entry *
-vm_map_seek(vm_map_t map, vm_offset_t addr, struct vm_cursor *cur)
-{
-	vm_map_assert_locked(map);
-	MPASS(addr >= map->tree.min);
-
-	vm_tree_seek(&map->tree, addr, cur);
-	return addr < vm_cursor_gap_start(cur) ? vm_cursor_entry(cur) : NULL;
-}
-
-struct vm_map_entry *
-vm_map_next(vm_map_t map, struct vm_cursor *cur)
-{
-	vm_map_assert_locked(map);
-
-	return vm_tree_next(&map->tree, cur) ? vm_cursor_entry(cur) : NULL;
-}
-
-struct vm_map_entry *
-vm_map_seek_next(vm_map_t map, vm_offset_t addr, struct vm_cursor *cur)
-{
-	struct vm_map_entry *entry = vm_map_seek(map, addr, cur);
-
-	vm_map_assert_locked(map);
-
-	return entry != NULL ? entry : vm_map_next(map, cur);
-}
-
 void
 vm_map_clamp(vm_map_t map, vm_offset_t *startp, vm_offset_t *endp)
 {

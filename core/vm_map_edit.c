@@ -476,8 +476,9 @@ vm_map_delete_commit(vm_map_t map, struct vm_map_range *range,
 	vm_object_spare_fini(sparep);
 }
 
-int
-vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
+/* The general case: cuts, holes, any number of entries. */
+static int
+delete_range(vm_map_t map, vm_offset_t start, vm_offset_t end)
 {
 	struct vm_map_range range;
 	vm_object_t spare = NULL;
@@ -485,10 +486,6 @@ vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 
 	vm_map_assert_wlocked(map);
 
-	/* FreeBSD does not clamp here; what is outside has no entries. */
-	vm_map_clamp(map, &start, &end);
-	if (start == end)
-		return KERN_SUCCESS;
 	vm_map_range_find(map, start, end, &range);
 	rv = vm_map_delete_check(map, &range);
 	if (rv == KERN_SUCCESS)
@@ -496,6 +493,28 @@ vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	if (rv == KERN_SUCCESS)
 		vm_map_delete_commit(map, &range, &spare);
 	return rv;
+}
+
+int
+vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+
+	vm_map_assert_wlocked(map);
+
+	/* FreeBSD does not clamp here; what is outside has no entries. */
+	vm_map_clamp(map, &start, &end);
+	if (start == end)
+		return KERN_SUCCESS;
+	entry = vm_map_seek(map, start, &cur);
+	if (entry == NULL || entry->start != start || entry->end != end)
+		return delete_range(map, start, end);
+	/* Exactly one: nothing is cut, so nothing is set aside. */
+	if (!vm_map_is_system(map) && entry_system_wired(entry) > 0)
+		return KERN_WOULD_BLOCK;
+	vm_map_entry_delete(map, &cur);
+	return KERN_SUCCESS;
 }
 
 int

@@ -108,15 +108,33 @@ entry_is_charged(const struct vm_map_entry *entry)
  * The cursor to the entry that holds `addr`, and that entry; or NULL, and the
  * cursor to the entry, or header, in front of `addr`.
  */
-struct vm_map_entry *vm_map_seek(vm_map_t map, vm_offset_t addr,
-    struct vm_cursor *cur);
+static inline struct vm_map_entry *
+vm_map_seek(vm_map_t map, vm_offset_t addr, struct vm_cursor *cur)
+{
+	vm_map_assert_locked(map);
+	MPASS(addr >= map->tree.min);
 
-/* The same, but what begins behind `addr` will do; NULL: nothing is behind. */
-struct vm_map_entry *vm_map_seek_next(vm_map_t map, vm_offset_t addr,
-    struct vm_cursor *cur);
+	vm_tree_seek(&map->tree, addr, cur);
+	return addr < vm_cursor_gap_start(cur) ? vm_cursor_entry(cur) : NULL;
+}
 
 /* Step to the next entry; NULL: the last. */
-struct vm_map_entry *vm_map_next(vm_map_t map, struct vm_cursor *cur);
+static inline struct vm_map_entry *
+vm_map_next(vm_map_t map, struct vm_cursor *cur)
+{
+	vm_map_assert_locked(map);
+
+	return vm_tree_next(&map->tree, cur) ? vm_cursor_entry(cur) : NULL;
+}
+
+/* As seek, but what begins behind `addr` will do; NULL: nothing is behind. */
+static inline struct vm_map_entry *
+vm_map_seek_next(vm_map_t map, vm_offset_t addr, struct vm_cursor *cur)
+{
+	struct vm_map_entry *entry = vm_map_seek(map, addr, cur);
+
+	return entry != NULL ? entry : vm_map_next(map, cur);
+}
 
 /*
  * FreeBSD's clamp: cut [start, end) to the map.  What is not in it becomes
