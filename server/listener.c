@@ -14,6 +14,7 @@
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/server.h"
+#include "server/transport.h"
 
 #define LISTEN_BACKLOG  512
 #define ACCEPT_PER_TURN 16
@@ -127,6 +128,7 @@ listener_open(struct listener *listener, const char *path, mode_t mode)
 	    socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listener->fd < 0 || listener->spare < 0)
 		return error_origin(-errno);
+	transport_refuse_fds(listener->fd);
 	r = listener_lock(listener);
 	if (r < 0)
 		return r;

@@ -284,6 +284,7 @@ server_base_new(void)
 	if (config == NULL)
 		return NULL;
 	(void)event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+	(void)event_config_set_flag(config, EVENT_BASE_FLAG_NO_CACHE_TIME);
 	base = event_base_new_with_config(config);
 	event_config_free(config);
 	return base;

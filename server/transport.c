@@ -10,10 +10,37 @@
 #include "server/log.h"
 #include "server/transport.h"
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* since Linux 6.16 */
+#endif
+
+void
+transport_refuse_fds(int fd)
+{
+	int no = 0;
+
+	/* Before Linux 6.16: what comes along is seen on receipt. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
+}
+
+/* Does the kernel refuse the sender what we take no descriptors from? */
+static bool
+transport_is_deaf(int fd)
+{
+	int on = 1;
+	socklen_t len = sizeof(on);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &on, &len) == 0 &&
+	       on == 0;
+}
+
 void
 transport_init(struct transport *transport, int fd)
 {
-	*transport = (struct transport){.fd = fd};
+	*transport = (struct transport){
+	    .fd = fd,
+	    .deaf = transport_is_deaf(fd),
+	};
 	TAILQ_INIT(&transport->queue);
 }
 
@@ -37,22 +64,38 @@ transport_fini(struct transport *transport)
 		    TAILQ_FIRST(&transport->queue));
 }
 
-enum transport_result
-transport_recv(struct transport *transport, void *buf, size_t size,
-    size_t *lenp)
+/* One packet's length, as it was sent.  *fdsp: descriptors came along. */
+static ssize_t
+transport_recv_once(const struct transport *transport, void *buf, size_t size,
+    bool *fdsp)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = size};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
+	*fdsp = false;
+	if (transport->deaf) /* the cheaper call */
+		return recv(transport->fd, buf, size, MSG_DONTWAIT | MSG_TRUNC);
+	n = recvmsg(transport->fd, &msg, MSG_DONTWAIT | MSG_TRUNC);
+	*fdsp = (msg.msg_flags & MSG_CTRUNC) != 0;
+	return n;
+}
+
+enum transport_result
+transport_recv(struct transport *transport, void *buf, size_t size,
+    size_t *lenp)
+{
+	ssize_t n;
+	bool fds;
+
 	do
-		n = recvmsg(transport->fd, &msg, MSG_DONTWAIT);
+		n = transport_recv_once(transport, buf, size, &fds);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? TRANSPORT_AGAIN : TRANSPORT_END;
 	/* Control data is looked at before the length: an empty packet may
 	 * carry descriptors too. */
-	if ((msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0)
+	if (fds || (size_t)n > size)
 		return TRANSPORT_BROKEN;
 	if (n == 0)
 		return TRANSPORT_END;

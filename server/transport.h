@@ -4,9 +4,10 @@
 /*
  * Packets over one SOCK_SEQPACKET socket, descriptors out only.
  *
- * Receiving gives the kernel no room for control data, so a descriptor that a
- * client sends is never installed here: the kernel drops it and says so, and
- * the connection ends.  Sending tries at once; what the socket does not take
+ * A descriptor that a client sends is never installed here.  From Linux 6.16 on
+ * the kernel refuses the sender (EPERM, unix(7) SO_PASSRIGHTS); before, it has
+ * no room for control data, drops it and says so, and the connection ends.
+ * Sending tries at once; what the socket does not take
  * is queued with duplicates of its descriptors, up to a bound.
  * One thread.  Design: docs/design/server.md.
  */
@@ -36,11 +37,15 @@ struct transport_packet {
 };
 
 struct transport {
-	int fd; /* borrowed */
+	int fd;    /* borrowed */
+	bool deaf; /* the kernel lets nobody send it descriptors */
 	TAILQ_HEAD(, transport_packet) queue;
 	size_t queued_bytes, queued_fds;
 };
 
+/* Have the kernel refuse descriptors that are sent to `fd`, or to what it
+ * accepts, where it can. */
+void transport_refuse_fds(int fd);
 void transport_init(struct transport *transport, int fd);
 /* Drop what is queued. */
 void transport_fini(struct transport *transport);

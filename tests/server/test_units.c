@@ -142,6 +142,57 @@ TEST(transport__tells_packets_nothing_and_the_end_apart)
 	(void)close(fds[0]);
 }
 
+static ssize_t
+send_an_fd(int fd)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.align = {.cmsg_level = SOL_SOCKET,
+			 .cmsg_type = SCM_RIGHTS,
+			 .cmsg_len = CMSG_LEN(sizeof(int))}};
+	struct iovec iov = {(void *)(uintptr_t) "abc", 3};
+	struct msghdr msg = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &control,
+	    .msg_controllen = sizeof(control)};
+	const int sent = STDERR_FILENO;
+
+	memcpy(CMSG_DATA(&control.align), &sent, sizeof(sent));
+	return sendmsg(fd, &msg, 0) < 0 ? -errno : 0;
+}
+
+/* Both ways to keep descriptors out: by the kernel, and on receipt. */
+TEST(transport__takes_no_descriptor)
+{
+	struct transport transport;
+	size_t len = 0;
+	char buf[8];
+	int fds[2], nfds;
+
+	pair_open(fds);
+	nfds = test_nfds();
+	transport_init(&transport, fds[0]);
+	ASSERT_FALSE(transport.deaf);
+	ASSERT_EQ(send_an_fd(fds[1]), 0);
+	ASSERT_EQ(transport_recv(&transport, buf, sizeof(buf), &len),
+	    TRANSPORT_BROKEN);
+	transport_refuse_fds(fds[0]);
+	transport_init(&transport, fds[0]);
+	if (transport.deaf)
+		ASSERT_EQ(send_an_fd(fds[1]), -EPERM);
+	ASSERT_EQ(send(fds[1], "abc", 3, 0), 3);
+	ASSERT_EQ(transport_recv(&transport, buf, sizeof(buf), &len),
+	    TRANSPORT_PACKET);
+	ASSERT_EQ(send(fds[1], "123456789", 9, 0), 9);
+	ASSERT_EQ(transport_recv(&transport, buf, sizeof(buf), &len),
+	    TRANSPORT_BROKEN);
+	ASSERT_EQ(test_nfds(), nfds);
+	transport_fini(&transport);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+
 TEST(transport__queues_what_the_socket_refuses_and_keeps_the_order)
 {
 	struct transport transport;
