@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define COMPARE_ALL 16 /* every so many operations all maps and objects */
+
 enum seen {
 	SEEN_SHORTAGE, /* an injected failure ended an operation */
 	SEEN_MANY,     /* more than 32 entries */
@@ -113,6 +115,8 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 		return false;
 	if (r->header.cadence == 0xff || r->nops % r->header.cadence != 0)
 		return true;
+	if (r->nops % COMPARE_ALL != 0)
+		return map_mirror_compare_call(&run->mirror, call, rep);
 	return map_mirror_compare(&run->mirror, hf_ops[call->op].name, rep);
 }
 
@@ -123,6 +127,7 @@ run_map(const uint8_t *data, size_t size, struct fuzz_report *rep)
 	static struct run run;
 	const char *left;
 	struct hf_options options = {.loose = true,
+	    .quiet = true,
 	    .nops_max = FUZZ_OPS_MAX,
 	    .ops = fuzz_target.ops};
 	struct hf_observer observer = {.before = before,

@@ -180,10 +180,11 @@ gen_header(uint64_t *state, uint64_t ops, uint8_t *data)
 {
 	uint64_t word[2] = {0, 0};
 	uint64_t raw[9] = {1, 0, 0, 0, 0, 0, 0, 0, 0};
+	static const uint8_t cadence[8] = {0, 1, 2, 3, 3, 4, 4, 5};
 	unsigned fault = below(state, 8);
 
 	raw[1] = gen_preset(state, ops);
-	raw[3] = below(state, 4);
+	raw[3] = cadence[below(state, sizeof(cadence))];
 	raw[5] = below(state, 3) == 0;
 	raw[6] = fault < 4 ? 0 : fault - 4;
 	raw[7] = raw[6] != 0 ? 1 + below(state, 24) : 0;

@@ -23,6 +23,8 @@ core_refused(struct hf_result *res, int rv, const struct vm_refusal *why)
 {
 	hf_result_set(res, rv);
 	res->refused = true;
+	if (res->quiet)
+		return;
 	if (why->has_limit)
 		(void)snprintf(res->why, sizeof(res->why),
 		    "%s is 0x%" PRIx64 " and must %s (0x%" PRIx64 ")", why->arg,
@@ -38,7 +40,9 @@ core_asserted(struct hf_result *res, const char *what)
 {
 	hf_result_set(res, KERN_INVALID_ARGUMENT);
 	res->refused = true;
-	(void)snprintf(res->why, sizeof(res->why), "the core asserts %s", what);
+	if (!res->quiet)
+		(void)snprintf(res->why, sizeof(res->why),
+		    "the core asserts %s", what);
 }
 
 /* ---- The world ------------------------------------------------------------

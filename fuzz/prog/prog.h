@@ -18,9 +18,11 @@
  * Grammar: docs/programs.md.
  */
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define HF_HEADER_SIZE 16
 #define HF_RECORD_SIZE 8
@@ -251,15 +253,55 @@ void hf_header_read(const uint8_t *data, size_t size, struct hf_header *hp);
 bool hf_next(const uint8_t *data, size_t size, size_t *offp,
     struct hf_inst *inst);
 
-uint64_t hf_load(const uint8_t *p);
-void hf_store(uint8_t *p, uint64_t v);
+/* Little endian, whatever the machine. */
+static inline uint64_t
+hf_load(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le64toh(v);
+}
+
+static inline void
+hf_store(uint8_t *p, uint64_t v)
+{
+	v = htole64(v);
+	memcpy(p, &v, sizeof(v));
+}
+
+/* 1 + the place of each field among those of its operation; 0: it has none. */
+extern uint8_t hf_field_at[HF_NOPS][HF_NFIELDS];
 
 /* The field of an operation, or NULL. */
-const struct hf_fielddef *hf_field(uint8_t op, uint8_t field);
+static inline const struct hf_fielddef *
+hf_field(uint8_t op, uint8_t field)
+{
+	unsigned at = hf_field_at[op][field];
+
+	return at != 0 ? &hf_ops[op].fields[at - 1] : NULL;
+}
 
 /* Its bits in a record (header: word 0 or 1). */
-uint64_t hf_bits(const struct hf_fielddef *def, uint64_t rec);
-uint64_t hf_set_bits(const struct hf_fielddef *def, uint64_t rec, uint64_t v);
+static inline uint64_t
+hf_bits(const struct hf_fielddef *def, uint64_t rec)
+{
+	if (def->width == 0)
+		return 0;
+	return (rec >> (def->bit & 63) & ((UINT64_C(1) << def->width) - 1)) ^
+	       def->flip;
+}
+
+static inline uint64_t
+hf_set_bits(const struct hf_fielddef *def, uint64_t rec, uint64_t v)
+{
+	uint64_t mask;
+
+	if (def->width == 0)
+		return rec;
+	mask = ((UINT64_C(1) << def->width) - 1) << (def->bit & 63);
+	return (rec & ~mask) | (((v ^ def->flip) << (def->bit & 63)) & mask);
+}
 
 /* What the operand says, from ext records or from the record's bits. */
 void hf_operand(const struct hf_inst *inst, const struct hf_fielddef *def,

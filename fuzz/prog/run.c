@@ -62,11 +62,21 @@ hf_result_out(struct hf_result *res, const char *name, enum hf_out_kind kind,
 		res->out[res->nouts++] = (struct hf_out){name, kind, value};
 }
 
+/* Short names that mostly differ at once. */
+static bool
+same_name(const char *a, const char *b)
+{
+	for (; *a == *b; a++, b++)
+		if (*a == '\0')
+			return true;
+	return false;
+}
+
 bool
 hf_result_get(const struct hf_result *res, const char *name, uint64_t *vp)
 {
 	for (unsigned i = 0; i < res->nouts; i++)
-		if (strcmp(res->out[i].name, name) == 0) {
+		if (same_name(res->out[i].name, name)) {
 			*vp = res->out[i].value;
 			return true;
 		}
@@ -80,6 +90,8 @@ refuse(struct hf_result *res, int status, const char *format, ...)
 
 	hf_result_set(res, status);
 	res->refused = true;
+	if (res->quiet)
+		return;
 	va_start(args, format);
 	(void)vsnprintf(res->why, sizeof(res->why), format, args);
 	va_end(args);
@@ -533,6 +545,7 @@ call_backend(struct hf_runner *r, const struct hf_inst *inst,
 {
 	struct hf_result res;
 
+	res.quiet = r->options.quiet;
 	hf_result_set(&res, KERN_SUCCESS);
 	if (r->observer.before != NULL &&
 	    !r->observer.before(r->observer.arg, r, call))
@@ -661,6 +674,7 @@ hf_runner_step(struct hf_runner *r, const struct hf_inst *inst)
 
 	if (is_skipped(r, inst->op)) {
 		call.op = inst->op;
+		res.quiet = r->options.quiet;
 		hf_result_set(&res,
 		    inst->op == HF_NOP ? KERN_SUCCESS : HF_S_SKIPPED);
 		res.refused = true;

@@ -62,6 +62,7 @@ struct hf_out {
 struct hf_result {
 	int status;   /* KERN_* or enum hf_status */
 	bool refused; /* before the back end proper was asked */
+	bool quiet;   /* set by the runner: nobody reads `why` */
 	unsigned nouts;
 	struct hf_out out[HF_OUTS_MAX];
 	char why[200]; /* on a refusal, a sentence; may be "" */
@@ -148,6 +149,7 @@ struct hf_observer {
 struct hf_options {
 	bool loose;        /* whatever the header says */
 	bool no_faults;    /* leave fault injection out */
+	bool quiet;        /* do not write the sentences of refusals */
 	unsigned nops_max; /* 0: no limit */
 	uint64_t ops;      /* one bit an operation that may run; 0: all */
 };

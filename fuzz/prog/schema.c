@@ -149,54 +149,17 @@ const struct hf_opdef hf_header_def = {"program", 9, {
 static_assert(HF_NFIELDS <= 32, "ext has five bits for a field");
 static_assert(HF_NOPS <= 128, "an opcode byte must keep aliases few");
 
-uint64_t
-hf_load(const uint8_t *p)
+uint8_t hf_field_at[HF_NOPS][HF_NFIELDS];
+
+/* From the table above, before main(). */
+__attribute__((constructor)) static void
+index_fields(void)
 {
-	uint64_t v = 0;
-
-	for (int i = 7; i >= 0; i--)
-		v = v << 8 | p[i];
-	return v;
-}
-
-void
-hf_store(uint8_t *p, uint64_t v)
-{
-	for (int i = 0; i < 8; i++, v >>= 8)
-		p[i] = (uint8_t)v;
-}
-
-uint64_t
-hf_bits(const struct hf_fielddef *def, uint64_t rec)
-{
-	if (def->width == 0)
-		return 0;
-	return (rec >> (def->bit & 63) & ((UINT64_C(1) << def->width) - 1)) ^
-	       def->flip;
-}
-
-uint64_t
-hf_set_bits(const struct hf_fielddef *def, uint64_t rec, uint64_t v)
-{
-	uint64_t mask;
-
-	if (def->width == 0)
-		return rec;
-	mask = ((UINT64_C(1) << def->width) - 1) << (def->bit & 63);
-	return (rec & ~mask) | (((v ^ def->flip) << (def->bit & 63)) & mask);
-}
-
-const struct hf_fielddef *
-hf_field(uint8_t op, uint8_t field)
-{
-	const struct hf_opdef *def = &hf_ops[op];
-
-	if (op == HF_EXT)
-		return NULL;
-	for (unsigned i = 0; i < def->nfields; i++)
-		if (def->fields[i].field == field)
-			return &def->fields[i];
-	return NULL;
+	for (unsigned op = 0; op < HF_NOPS; op++)
+		for (unsigned i = 0; op != HF_EXT && i < hf_ops[op].nfields;
+		     i++)
+			hf_field_at[op][hf_ops[op].fields[i].field] =
+			    (uint8_t)(i + 1);
 }
 
 void

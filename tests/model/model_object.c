@@ -17,11 +17,17 @@
 static struct model_object *objects;
 static struct model_account *accounts;
 
+/* Room that stays from call to call; only grows. */
+struct keep {
+	void *p;
+	size_t bytes;
+};
+
 /* What model_begin() put aside. */
 static struct {
 	bool active;
 	struct model_map *map;
-	struct model_map map_copy;
+	struct model_map map_copy; /* its entries are in keep_entries */
 	struct model_object **object;
 	struct model_object *object_copy;
 	size_t nobjects;
@@ -30,6 +36,8 @@ static struct {
 	size_t naccounts;
 	struct model_object **deferred;
 	size_t ndeferred;
+	struct keep keep_entries, keep_object, keep_object_copy, keep_account,
+	    keep_account_copy, keep_deferred;
 } undo;
 
 void
@@ -120,6 +128,21 @@ sweep(void)
 
 /* Undo */
 
+/* At least n * size bytes; what was in the first of them stays. */
+static void *
+keep_room(struct keep *keep, size_t n, size_t size)
+{
+	size_t bytes = n * size;
+
+	if (keep->p == NULL || bytes > keep->bytes) {
+		bytes = bytes < 512 ? 1024 : 2 * bytes;
+		keep->p = realloc(keep->p, bytes);
+		MODEL_CHECK(keep->p != NULL);
+		keep->bytes = bytes;
+	}
+	return keep->p;
+}
+
 void
 model_begin(struct model_map *map)
 {
@@ -131,7 +154,8 @@ model_begin(struct model_map *map)
 	undo.active = true;
 	undo.map = map;
 	undo.map_copy = *map;
-	undo.map_copy.entries = model_alloc(map->n, sizeof(*map->entries));
+	undo.map_copy.entries =
+	    keep_room(&undo.keep_entries, map->n, sizeof(*map->entries));
 	if (map->n > 0)
 		memcpy(undo.map_copy.entries, map->entries,
 		    map->n * sizeof(*map->entries));
@@ -141,12 +165,14 @@ model_begin(struct model_map *map)
 		undo.nobjects++;
 	for (account = accounts; account != NULL; account = account->next)
 		undo.naccounts++;
-	undo.object = model_alloc(undo.nobjects, sizeof(*undo.object));
-	undo.object_copy =
-	    model_alloc(undo.nobjects, sizeof(struct model_object));
-	undo.account = model_alloc(undo.naccounts, sizeof(*undo.account));
-	undo.account_copy =
-	    model_alloc(undo.naccounts, sizeof(struct model_account));
+	undo.object = keep_room(&undo.keep_object, undo.nobjects,
+	    sizeof(struct model_object *));
+	undo.object_copy = keep_room(&undo.keep_object_copy, undo.nobjects,
+	    sizeof(struct model_object));
+	undo.account = keep_room(&undo.keep_account, undo.naccounts,
+	    sizeof(struct model_account *));
+	undo.account_copy = keep_room(&undo.keep_account_copy, undo.naccounts,
+	    sizeof(struct model_account));
 	for (i = 0, object = objects; object != NULL; object = object->next) {
 		undo.object[i] = object;
 		undo.object_copy[i++] = *object;
@@ -161,13 +187,8 @@ model_begin(struct model_map *map)
 static void
 undo_forget(void)
 {
-	free(undo.deferred);
-	free(undo.map_copy.entries);
-	free(undo.object);
-	free(undo.object_copy);
-	free(undo.account);
-	free(undo.account_copy);
-	memset(&undo, 0, sizeof(undo));
+	undo.active = false;
+	undo.ndeferred = 0;
 	sweep();
 }
 
@@ -177,9 +198,8 @@ model_defer(struct model_object *object)
 	MODEL_CHECK(undo.active);
 	if (object == NULL)
 		return;
-	undo.deferred = realloc(undo.deferred,
-	    (undo.ndeferred + 1) * sizeof(*undo.deferred));
-	MODEL_CHECK(undo.deferred != NULL);
+	undo.deferred = keep_room(&undo.keep_deferred, undo.ndeferred + 1,
+	    sizeof(struct model_object *));
 	undo.deferred[undo.ndeferred++] = object;
 }
 

@@ -5,17 +5,23 @@
 #include "core/vm_param.h"
 #include "tests/model/model_phys.h"
 
-struct model_page {
-	bool present, free;
+#define KINDS_MAX 1024
+
+/* Whose a page may be. */
+struct kind {
 	int domain;
 	void *owner;
 };
 
+/* One number a page: 0 absent, otherwise 2 * its kind + (free ? 1 : 0). */
 struct model_phys {
 	vm_paddr_t base;
 	size_t npages;
 	vm_size_t page_size;
-	struct model_page pages[];
+	unsigned shift;
+	unsigned nkinds; /* kind 0 is nobody's */
+	struct kind kinds[KINDS_MAX];
+	uint16_t pages[];
 };
 
 struct model_phys *
@@ -29,6 +35,8 @@ model_phys_create(vm_paddr_t base, size_t npages, vm_size_t page_size)
 	model->base = base;
 	model->npages = npages;
 	model->page_size = page_size;
+	model->shift = (unsigned)__builtin_ctzll(page_size);
+	model->nkinds = 1;
 	return model;
 }
 
@@ -38,40 +46,40 @@ model_phys_destroy(struct model_phys *model)
 	free(model);
 }
 
-/* The page that begins at `pa`, or NULL where the model has none. */
-static const struct model_page *
+static unsigned
+kind_of(struct model_phys *model, int domain, void *owner)
+{
+	unsigned k = 1;
+
+	while (k < model->nkinds && (model->kinds[k].domain != domain ||
+					model->kinds[k].owner != owner))
+		k++;
+	if (k == KINDS_MAX)
+		abort(); /* the test has too many owners */
+	model->kinds[k] = (struct kind){domain, owner};
+	model->nkinds = MAX(model->nkinds, k + 1);
+	return k;
+}
+
+/* The page that begins at `pa`; 0 where the model has none. */
+static unsigned
 page_at(const struct model_phys *model, vm_paddr_t pa)
 {
-	if (pa < model->base ||
-	    (pa - model->base) / model->page_size >= model->npages)
-		return NULL;
-	return &model->pages[(pa - model->base) / model->page_size];
+	size_t i = (pa - model->base) >> model->shift;
+
+	return pa >= model->base && i < model->npages ? model->pages[i] : 0;
 }
 
 static bool
 page_present(const struct model_phys *model, vm_paddr_t pa)
 {
-	const struct model_page *page = page_at(model, pa);
-
-	return page != NULL && page->present;
+	return page_at(model, pa) != 0;
 }
 
 static bool
 page_free(const struct model_phys *model, vm_paddr_t pa)
 {
-	return page_present(model, pa) && page_at(model, pa)->free;
-}
-
-/* The page at `pa` and the one below it belong to one segment. */
-static bool
-page_joined(const struct model_phys *model, vm_paddr_t pa)
-{
-	const struct model_page *page = page_at(model, pa);
-	const struct model_page *below = page_at(model, pa - model->page_size);
-
-	return page != NULL && below != NULL && page->present &&
-	       below->present && page->domain == below->domain &&
-	       page->owner == below->owner;
+	return (page_at(model, pa) & 1) != 0;
 }
 
 static bool
@@ -81,34 +89,31 @@ range_bad(const struct model_phys *model, vm_paddr_t start, vm_paddr_t end)
 	       end % model->page_size != 0;
 }
 
-/* All of [start, end) is in one segment. */
+/* All of [start, end) is in one segment, and, if asked, free. */
 static bool
-one_segment(const struct model_phys *model, vm_paddr_t start, vm_paddr_t end)
+one_segment(const struct model_phys *model, vm_paddr_t start, vm_paddr_t end,
+    bool only_free)
 {
-	if (!page_present(model, start))
+	unsigned first = page_at(model, start), mask = only_free ? 0 : 1;
+	size_t i = (start - model->base) >> model->shift;
+	size_t n = (end - start) >> model->shift;
+
+	if (first == 0 || (only_free && (first & 1) == 0) ||
+	    n > model->npages - i)
 		return false;
-	for (vm_paddr_t pa = start + model->page_size; pa < end;
-	     pa += model->page_size)
-		if (!page_joined(model, pa))
+	for (first |= mask; n > 0; i++, n--)
+		if ((model->pages[i] | mask) != first || model->pages[i] == 0)
 			return false;
 	return true;
 }
 
 static void
 set_pages(struct model_phys *model, vm_paddr_t start, vm_paddr_t end,
-    struct model_page value)
+    unsigned value)
 {
 	for (vm_paddr_t pa = start; pa < end; pa += model->page_size)
-		model->pages[(pa - model->base) / model->page_size] = value;
-}
-
-static void
-set_free(struct model_phys *model, vm_paddr_t start, vm_paddr_t end,
-    bool is_free)
-{
-	for (vm_paddr_t pa = start; pa < end; pa += model->page_size)
-		model->pages[(pa - model->base) / model->page_size].free =
-		    is_free;
+		model->pages[(pa - model->base) >> model->shift] =
+		    (uint16_t)value;
 }
 
 int
@@ -119,13 +124,13 @@ model_phys_add_seg(struct model_phys *model, vm_paddr_t start, vm_paddr_t end,
 	    domain >= VM_PHYS_DOMAINS)
 		return KERN_INVALID_ARGUMENT;
 	for (vm_paddr_t pa = start; pa < end; pa += model->page_size) {
-		if (page_at(model, pa) == NULL)
+		if (pa < model->base ||
+		    (pa - model->base) >> model->shift >= model->npages)
 			abort(); /* the test asked for more than it made */
 		if (page_present(model, pa))
 			return KERN_INVALID_ARGUMENT;
 	}
-	set_pages(model, start, end,
-	    (struct model_page){true, true, domain, owner});
+	set_pages(model, start, end, 2 * kind_of(model, domain, owner) + 1);
 	return KERN_SUCCESS;
 }
 
@@ -144,7 +149,7 @@ model_phys_remove_seg(struct model_phys *model, vm_paddr_t start,
 			rv = KERN_FAILURE;
 	}
 	if (rv == KERN_SUCCESS)
-		set_pages(model, start, end, (struct model_page){0});
+		set_pages(model, start, end, 0);
 	return rv;
 }
 
@@ -153,12 +158,9 @@ model_phys_take(struct model_phys *model, vm_paddr_t start, vm_paddr_t end)
 {
 	if (range_bad(model, start, end))
 		return KERN_INVALID_ARGUMENT;
-	if (!one_segment(model, start, end))
+	if (!one_segment(model, start, end, true))
 		return KERN_NO_SPACE;
-	for (vm_paddr_t pa = start; pa < end; pa += model->page_size)
-		if (!page_free(model, pa))
-			return KERN_NO_SPACE;
-	set_free(model, start, end, false);
+	set_pages(model, start, end, page_at(model, start) & ~1u);
 	return KERN_SUCCESS;
 }
 
@@ -167,12 +169,12 @@ model_phys_free(struct model_phys *model, vm_paddr_t start, vm_paddr_t end)
 {
 	if (range_bad(model, start, end))
 		return KERN_INVALID_ARGUMENT;
-	if (!one_segment(model, start, end))
+	if (!one_segment(model, start, end, false))
 		return KERN_INVALID_ADDRESS;
 	for (vm_paddr_t pa = start; pa < end; pa += model->page_size)
 		if (page_free(model, pa))
 			return KERN_FAILURE;
-	set_free(model, start, end, true);
+	set_pages(model, start, end, page_at(model, start) | 1);
 	return KERN_SUCCESS;
 }
 
@@ -190,14 +192,10 @@ model_phys_fits(const struct model_phys *model, const struct contig_req *req,
 		return false;
 	if (req->boundary != 0 && pa / req->boundary != last / req->boundary)
 		return false;
-	if (!page_free(model, pa) || !one_segment(model, pa, pa + size))
+	if (req->domain >= 0 &&
+	    model->kinds[page_at(model, pa) / 2].domain != req->domain)
 		return false;
-	if (req->domain >= 0 && page_at(model, pa)->domain != req->domain)
-		return false;
-	for (vm_paddr_t p = pa; p < pa + size; p += model->page_size)
-		if (!page_free(model, p))
-			return false;
-	return true;
+	return one_segment(model, pa, pa + size, true);
 }
 
 bool
@@ -205,62 +203,53 @@ model_phys_feasible(const struct model_phys *model,
     const struct contig_req *req)
 {
 	for (size_t i = 0; i < model->npages; i++)
-		if (model_phys_fits(model, req,
+		if ((model->pages[i] & 1) != 0 &&
+		    model_phys_fits(model, req,
 			model->base + i * model->page_size))
 			return true;
 	return false;
 }
 
-/* The longest stretch from `pa` on with pages like its first. */
+/*
+ * The stretch of pages like page i around it; i moves behind it.  Pages of one
+ * kind are alike whether free or not, unless only free ones are looked for.
+ */
 static void
-stretch(const struct model_phys *model, vm_paddr_t pa, bool only_free,
+stretch(const struct model_phys *model, size_t *ip, bool only_free,
     struct vm_phys_run *runp)
 {
-	const struct model_page *page = page_at(model, pa);
+	unsigned mask = only_free ? 0 : 1, like = model->pages[*ip] | mask;
+	const struct kind *kind = &model->kinds[like / 2];
+	size_t first = *ip, end = *ip;
 
-	*runp = (struct vm_phys_run){pa, pa, page->domain, page->owner};
-	do {
-		runp->end += model->page_size;
-	} while (page_joined(model, runp->end) &&
-		 (!only_free || page_free(model, runp->end)));
-}
-
-/* The first page of the stretch that page i is in, or i itself. */
-static size_t
-stretch_start(const struct model_phys *model, size_t i, bool only_free)
-{
-	for (; i > 0; i--) {
-		vm_paddr_t at = model->base + i * model->page_size;
-
-		if (!page_joined(model, at) ||
-		    (only_free &&
-			(!page_free(model, at) ||
-			    !page_free(model, at - model->page_size))))
-			break;
-	}
-	return i;
+	while (first > 0 && (model->pages[first - 1] | mask) == like &&
+	       model->pages[first - 1] != 0)
+		first--;
+	while (end < model->npages && (model->pages[end] | mask) == like &&
+	       model->pages[end] != 0)
+		end++;
+	*runp = (struct vm_phys_run){model->base +
+					 ((vm_paddr_t)first << model->shift),
+	    model->base + ((vm_paddr_t)end << model->shift), kind->domain,
+	    kind->owner};
+	*ip = end;
 }
 
 static bool
 next_stretch(const struct model_phys *model, vm_paddr_t pa, bool only_free,
     struct vm_phys_run *runp)
 {
-	size_t i =
-	    pa <= model->base ? 0 : (pa - model->base) / model->page_size;
+	size_t i = pa <= model->base ? 0 : (pa - model->base) >> model->shift;
 
-	i = i < model->npages ? stretch_start(model, i, only_free) : i;
 	while (i < model->npages) {
-		vm_paddr_t at = model->base + i * model->page_size;
-
-		if (only_free ? !page_free(model, at)
-			      : !page_present(model, at)) {
+		if (only_free ? (model->pages[i] & 1) == 0
+			      : model->pages[i] == 0) {
 			i++;
 			continue;
 		}
-		stretch(model, at, only_free, runp);
+		stretch(model, &i, only_free, runp);
 		if (runp->end > pa)
 			return true;
-		i = (runp->end - model->base) / model->page_size;
 	}
 	return false;
 }
