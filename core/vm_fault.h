@@ -45,5 +45,24 @@ void vm_map_set_pager(vm_map_t map, struct vm_pager *pager);
 int vm_fault(vm_map_t map, vm_offset_t addr, vm_prot_t fault_type,
     struct vm_fault *faultp);
 
+/*
+ * The pages that an object shows from one index on, as far as they lie
+ * together.
+ */
+struct vm_run {
+	vm_object_t object; /* has them; NULL: nobody has, they are zeroes */
+	bool handle;        /* they are in what its handle stands for */
+	bool front;         /* it is the object that was asked */
+	uint64_t frame;     /* of the first, as in struct vm_fault */
+	vm_pindex_t npages; /* 1 or more */
+};
+
+/* Look, and change nothing.  `max` > 0 pages at most. */
+void vm_object_run(vm_object_t object, vm_pindex_t pindex, vm_pindex_t max,
+    struct vm_run *runp);
+
+/* Objects that shadow it. */
+unsigned vm_object_nshadows(vm_object_t object);
+
 /* Anonymous pages that the object itself has. */
 uint64_t vm_object_npages(vm_object_t object);

@@ -219,6 +219,14 @@ int vm_map_lookup_locked(vm_map_t *mapp, vm_offset_t addr, vm_prot_t fault_type,
 int vm_map_submap(vm_map_t map, vm_offset_t start, vm_offset_t end,
     vm_map_t submap);
 
+/*
+ * Give an entry that has no object yet one with a handle, from its first byte
+ * on; the caller's reference becomes the entry's, and what the entry had
+ * reserved is given back.  A mirror uses it to know where anonymous memory is.
+ * Write-locked by the caller.
+ */
+void vm_map_back(vm_map_t map, vm_map_entry_t entry, vm_object_t object);
+
 /* Merge the entry with its neighbours where they agree.  Write-locked. */
 void vm_map_simplify_entry(vm_map_t map, vm_map_entry_t entry);
 

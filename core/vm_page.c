@@ -166,6 +166,21 @@ vm_pages_find(const struct vm_pages *pages, vm_pindex_t pindex)
 	return page;
 }
 
+struct vm_page *
+vm_pages_next(const struct vm_pages *pages, vm_pindex_t pindex)
+{
+	struct vm_page *page = pages->root, *best = NULL;
+
+	while (page != NULL)
+		if (page->pindex < pindex) {
+			page = page->right;
+		} else {
+			best = page;
+			page = page->left;
+		}
+	return best;
+}
+
 void
 vm_pages_insert(struct vm_pages *pages, struct vm_page *page)
 {

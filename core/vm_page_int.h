@@ -36,6 +36,9 @@ struct vm_pages {
 /* The page at `pindex`, or NULL. */
 struct vm_page *vm_pages_find(const struct vm_pages *pages, vm_pindex_t pindex);
 
+/* The page with the lowest index from `pindex` on, or NULL. */
+struct vm_page *vm_pages_next(const struct vm_pages *pages, vm_pindex_t pindex);
+
 /* Add a page at an index that has none. */
 void vm_pages_insert(struct vm_pages *pages, struct vm_page *page);
 
