@@ -10,7 +10,9 @@
  * Design: docs/design/pool.md.
  *
  * Every call returns 0 or -errno.  A frame is one huge page.  Spans are opaque
- * here; struct arch_span_info says what is known of one.
+ * here; struct arch_span_info says what is known of one.  A pool may have big
+ * frames beside the others: huge pages of a larger size, each as good as
+ * big_size / frame_size consecutive frames.
  */
 
 #include "arch/machine.h"
@@ -38,6 +40,21 @@ enum arch_event_kind {
 struct arch_event {
 	enum arch_event_kind kind;
 	struct arch_frame frame;
+	vm_size_t size; /* bytes in the frame */
+};
+
+/* What span_check() finds of one frame. */
+enum arch_frame_state {
+	ARCH_FRAME_SOUND,     /* where it was when the span was assembled */
+	ARCH_FRAME_ELSEWHERE, /* punched, truncated or moved by a holder */
+	ARCH_FRAME_POISONED,  /* the kernel retired it: its memory is bad */
+};
+
+/* What pool_grow() is asked for. */
+struct arch_grow {
+	vm_size_t frame_size; /* bytes; 0: the pool's frame_size */
+	int node;             /* NUMA node; -1: any */
+	size_t nframes;
 };
 
 struct arch_pool_info {
@@ -48,6 +65,9 @@ struct arch_pool_info {
 	size_t nmissing;      /* frames the pool should have and has not */
 	enum arch_pin pin;    /* what span_assemble can reach */
 	bool addresses_known; /* physical addresses can be read */
+	vm_size_t big_size;   /* bytes in a big frame; 0: there are none */
+	size_t nbig;          /* big frames nobody owns */
+	size_t nbig_missing;  /* that the pool should have and has not */
 	bool simulated;       /* invented addresses, no memory */
 	const char *degraded; /* one sentence on what is missing, or NULL */
 };
@@ -105,24 +125,44 @@ struct arch_ops {
 	int (*pool_refill)(void *ctx);
 
 	/*
-	 * May be NULL.  Let the pool have `nframes` more; each comes with an
-	 * ARCH_FRAME_GAINED event.  Returns how many came, which may be fewer.
-	 * -ENOSPC: it may not become larger.  Any thread, slow.
+	 * May be NULL: no big frames.  As pool_frames() for big frames in the
+	 * standby.
 	 */
-	int (*pool_grow)(void *ctx, size_t nframes);
+	int (*pool_big_frames)(void *ctx, struct arch_frame *frames, size_t max,
+	    size_t *np);
+
+	/*
+	 * May be NULL.  Let the pool have more frames, of those that the
+	 * kernel can give the ones with the longest runs; each comes with an
+	 * ARCH_FRAME_GAINED event.  Returns how many came, which may be fewer.
+	 * -ENOSPC: it may not become so large.  -EINVAL: no such frame size or
+	 * node.  Any thread, slow.
+	 */
+	int (*pool_grow)(void *ctx, const struct arch_grow *grow);
 
 	/*
 	 * May be NULL.  Give the standby frames [pa, pa + nframes *
-	 * frame_size) up for good; no events.
+	 * frame_size) up for good; no events.  Whole big frames, or none.
 	 * -ENOENT: one of them is not in the standby; nothing was given up.
 	 * Any thread.
 	 */
 	int (*pool_shrink)(void *ctx, vm_paddr_t pa, size_t nframes);
 
 	/*
+	 * May be NULL.  Take the big standby frame at `pa` apart: from then on
+	 * it is frames of frame_size; ARCH_FRAME_LOST tells of any that
+	 * another process took.  -ENOENT: no such big frame in the standby.
+	 * -EIO: the kernel could not; it is a big frame still.  Any thread,
+	 * slow.
+	 */
+	int (*pool_demote)(void *ctx, vm_paddr_t pa);
+
+	/*
 	 * Move the standby frames [pa, pa + nframes * frame_size) into a span
 	 * of their own, ascending, zeroed, pinned, read back.  Any thread;
-	 * takes 60-300 us a frame.
+	 * takes 60-300 us a frame.  A range of whole big frames becomes a span
+	 * of big frames; one that holds part of a big frame has its big frames
+	 * taken apart first.
 	 * -EAGAIN: another process raced for a frame; what is still ours is
 	 * in the standby, events tell the difference.
 	 * -ENOENT: some frame of the range is not in the standby.
@@ -139,6 +179,14 @@ struct arch_ops {
 	 * were (punched, truncated, moved) in *nbadp.  Any thread.
 	 */
 	int (*span_verify)(void *ctx, struct arch_span *span, size_t *nbadp);
+
+	/*
+	 * The same for the frames [first, first + n), in units of the span's
+	 * own frame_size, one enum arch_frame_state each.  -ESTALE: the span
+	 * is revoked.  Any thread.
+	 */
+	int (*span_check)(void *ctx, struct arch_span *span, size_t first,
+	    size_t n, unsigned char *states);
 
 	/*
 	 * Write zeroes to [off, off + len) without ever taking a SIGBUS.  Any

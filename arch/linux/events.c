@@ -62,7 +62,7 @@ events_push_locked(struct linux_pool *lp, enum arch_event_kind kind,
 		lp->lp_event_head = 0;
 	}
 	lp->lp_events[lp->lp_event_tail++] =
-	    (struct arch_event){kind, {pa, domain}};
+	    (struct arch_event){kind, {pa, domain}, lp->lp_frame_size};
 }
 
 bool
@@ -72,4 +72,14 @@ events_pop_locked(struct linux_pool *lp, struct arch_event *evp)
 		return false;
 	*evp = lp->lp_events[lp->lp_event_head++];
 	return true;
+}
+
+void
+events_gained_locked(struct linux_pool *lp, const struct arch_frame *frame)
+{
+	MPASS(lp->lp_counts.missing > 0);
+	lp->lp_counts.missing--;
+	lp->lp_counts.standby++;
+	events_unreserve_locked(lp, 1);
+	events_push_locked(lp, ARCH_FRAME_GAINED, frame->pa, frame->domain);
 }

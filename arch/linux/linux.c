@@ -110,6 +110,7 @@ static const struct arch_ops linux_ops = {
     .span_assemble = linux_span_assemble,
     .span_info = linux_span_info,
     .span_verify = linux_span_verify,
+    .span_check = linux_span_check,
     .span_zero = linux_span_zero,
     .span_recycle = linux_span_recycle,
     .base_file = linux_base_file,
@@ -211,17 +212,12 @@ open_pins(struct linux_pool *lp, const struct arch_linux_config *cfg)
 static void
 pool_free(struct linux_pool *lp)
 {
-	int fds[] = {
-	    lp->lp_pagemap,
-	    lp->lp_kpageflags,
-	    lp->lp_zero,
-	    lp->lp_free_fd,
-	    lp->lp_nr_fd,
-	};
+	int fds[] = {lp->lp_pagemap, lp->lp_kpageflags, lp->lp_zero};
 
 	span_close_all(lp);
 	pins_fini(lp);
 	standby_close(lp);
+	sysfs_close(lp);
 	for (size_t i = 0; i < nitems(fds); i++)
 		if (fds[i] >= 0)
 			(void)lp->lp_sys->close(fds[i]);
@@ -269,7 +265,7 @@ pool_new(const struct arch_linux_config *cfg)
 	for (size_t i = 0; i < LINUX_SHARDS; i++)
 		lp->lp_standby[i] = -1;
 	lp->lp_pagemap = lp->lp_kpageflags = -1;
-	lp->lp_zero = lp->lp_nr_fd = lp->lp_free_fd = -1;
+	lp->lp_zero = lp->lp_free_fd = -1;
 	pthread_mutex_init(&lp->lp_lock, NULL);
 	order_init(&lp->lp_order);
 	team_init(&lp->lp_team, helpers_of(cfg));
@@ -303,11 +299,10 @@ arch_linux_open(const struct arch_linux_config *cfg, struct arch *archp)
 	lp = pool_new(cfg);
 	if (lp == NULL)
 		return -ENOMEM;
+	lp->lp_numa = numa_has_nodes(lp);
 	r = open_files(lp);
-	if (r == 0) {
-		lp->lp_numa = numa_has_nodes(lp);
+	if (r == 0)
 		r = standby_open(lp, cfg);
-	}
 	if (r == 0)
 		r = open_pins(lp, cfg);
 	if (r < 0) {

@@ -31,6 +31,8 @@
 #define LINUX_GIGANTIC      (1ul << 30)
 /* Frames of others held at most while looking for our own. */
 #define LINUX_FOREIGN_MAX   512
+/* NUMA nodes that a pool over all of them can tell apart. */
+#define LINUX_NODES         64
 
 /* Whose turn it is to free a frame and take it elsewhere: order.c. */
 enum order_state {
@@ -107,6 +109,18 @@ struct arch_span {
 	unsigned char *where;   /* (p) by frame: enum frame_state */
 };
 
+/* The kernel's books of huge pages on one node. */
+struct linux_node {
+	int id;         /* (c) NUMA node; -1: the host as a whole */
+	int nr_fd;      /* (c) nr_hugepages */
+	int free_fd;    /* (c) free_hugepages */
+	int big_fd;     /* (c) nr_hugepages of gigantic pages, or -errno */
+	int demote_fd;  /* (c) their demote, or -errno */
+	bool writable;  /* (c) nr_fd is open for writing */
+	ssize_t raised; /* (r) nr_hugepages was raised by so much; below 0:
+			 * gigantic pages that were taken apart */
+};
+
 struct linux_pool {
 	const struct linux_sys *lp_sys; /* (c) */
 	vm_size_t lp_frame_size;        /* (c) bytes */
@@ -124,14 +138,14 @@ struct linux_pool {
 	int lp_pagemap;            /* (c) /proc/self/pagemap, or -errno */
 	int lp_kpageflags;         /* (c) /proc/kpageflags, or -errno */
 	int lp_zero;               /* (c) /dev/zero */
-	int lp_nr_fd;              /* (c) nr_hugepages */
-	int lp_free_fd;            /* (c) free_hugepages of the host, or -1 */
-	bool lp_may_write_nr;      /* (c) lp_nr_fd is open for writing */
-	pthread_mutex_t lp_resize; /* one change of size at a time */
-	size_t lp_raised;          /* (r) nr_hugepages was raised by so much */
-	size_t lp_max;             /* (c) frames it may grow to */
-	bool lp_may_raise;         /* (c) */
-	bool lp_prefer_runs;       /* (c) */
+	int lp_free_fd;            /* (c) free_hugepages of all of it, or -1 */
+	bool lp_may_write_nr;      /* (c) nr_hugepages may be changed */
+	pthread_mutex_t lp_resize; /* (r) one change of size at a time */
+	struct linux_node lp_nodes[LINUX_NODES]; /* its nodes, or the host */
+	size_t lp_nnodes;                        /* (c) */
+	size_t lp_max;                           /* (c) frames it may grow to */
+	bool lp_may_raise;                       /* (c) */
+	bool lp_prefer_runs;                     /* (c) */
 
 	struct order lp_order; /* free here, take there */
 	/* One search for withheld frames at a time; before the others. */
@@ -161,6 +175,9 @@ void events_unreserve_locked(struct linux_pool *lp, size_t n);
 void events_push_locked(struct linux_pool *lp, enum arch_event_kind kind,
     vm_paddr_t pa, int domain);
 bool events_pop_locked(struct linux_pool *lp, struct arch_event *evp);
+/* A frame, HELD by now, takes the place of a missing one. */
+void events_gained_locked(struct linux_pool *lp,
+    const struct arch_frame *frame);
 
 /* pagemap.c */
 
@@ -199,27 +216,38 @@ void pins_drop(struct linux_pool *lp, struct arch_span *span);
 
 /* numa.c */
 bool numa_has_nodes(const struct linux_pool *lp);
+/* The nodes that have memory, up to `max`; 0: cannot tell. */
+size_t numa_nodes(const struct linux_pool *lp, int *nodes, size_t max);
 /* The node of the frame mapped at `va`. */
 int numa_node_of(const struct linux_pool *lp, void *va);
 /* Let this thread's next frames come from `node` only; -1: as before. */
 int numa_bind(const struct linux_pool *lp, int node);
 
-/* sysfs.c */
+/* sysfs.c: `node` is a NUMA node, or -1 for all that the pool may use. */
 int sysfs_open(struct linux_pool *lp);
-/* How many the kernel has free, of this size and on this node. */
-int sysfs_free(const struct linux_pool *lp, size_t *np);
-/* The same without opening a file; SIZE_MAX: cannot tell. */
+void sysfs_close(struct linux_pool *lp);
+/* May the pool have frames there? */
+bool sysfs_has_node(const struct linux_pool *lp, int node);
+/* How many frames the kernel has free there. */
+int sysfs_free(const struct linux_pool *lp, int node, size_t *np);
+/* On all nodes, in one call; SIZE_MAX: cannot tell. */
 size_t sysfs_nfree(const struct linux_pool *lp);
+/* By how much nr_hugepages is above what it was. */
+size_t sysfs_raised(const struct linux_pool *lp);
 /* Raise nr_hugepages until `nframes` are free; notes what must be undone. */
-int sysfs_raise(struct linux_pool *lp, size_t nframes);
+int sysfs_raise(struct linux_pool *lp, int node, size_t nframes);
 /*
  * Raise nr_hugepages by at least `nframes` in gigantic pages that are taken
  * apart at once, so that the frames are neighbours.  Returns how many frames
  * came; 0 where the kernel has no gigantic pages to give.
  */
-size_t sysfs_raise_runs(struct linux_pool *lp, size_t nframes);
-/* Undo up to `n` of what sysfs_raise() did. */
-void sysfs_lower(struct linux_pool *lp, size_t n);
+size_t sysfs_raise_runs(struct linux_pool *lp, int node, size_t nframes);
+/* Let the kernel take one of its free gigantic pages there apart. */
+bool sysfs_take_apart(struct linux_pool *lp, struct linux_pool *big, int node);
+/* Undo up to `n` of what was raised there. */
+void sysfs_lower(struct linux_pool *lp, int node, size_t n);
+/* Leave nr_hugepages as it was. */
+void sysfs_restore(struct linux_pool *lp);
 
 /* order.c */
 void order_init(struct order *order);
@@ -269,11 +297,18 @@ void standby_close(struct linux_pool *lp);
  * Returns how many are still out.
  */
 size_t reclaim_span(struct linux_pool *lp, struct arch_span *span);
+/*
+ * Take one frame of the kernel's on that node.  1: it is nobody's, its slot is
+ * BUSY.  0: it was one of the pool's and is where it belongs.  -ENOSPC: the
+ * kernel has none, or there is no slot.
+ */
+int reclaim_take(struct linux_pool *lp, int node, uint32_t *slotp,
+    struct arch_frame *framep);
 /* Replace missing frames; returns how many came. */
 int reclaim_missing(struct linux_pool *lp);
 
 /* resize.c */
-int linux_pool_grow(void *ctx, size_t nframes);
+int linux_pool_grow(void *ctx, const struct arch_grow *grow);
 int linux_pool_shrink(void *ctx, vm_paddr_t pa, size_t nframes);
 
 /* span.c */
@@ -287,6 +322,8 @@ int linux_span_zero(void *ctx, struct arch_span *span, vm_size_t off,
 int linux_span_recycle(void *ctx, struct arch_span *span);
 /* Unmap, unpin and close every span that is left. */
 void span_close_all(struct linux_pool *lp);
+int linux_span_check(void *ctx, struct arch_span *span, size_t first, size_t n,
+    unsigned char *states);
 /* Is `pa` a frame of the span that has left the standby?  Its index, or -1. */
 ssize_t span_expects(const struct linux_pool *lp, const struct arch_span *span,
     vm_paddr_t pa);

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "arch/linux/linux_int.h"
 
@@ -10,21 +10,39 @@
 #define NUMA_NODES 1024
 #define NUMA_WORD  (8 * sizeof(unsigned long))
 
-/* "0" has one node; "0-1" or "0,2" have several. */
-bool
-numa_has_nodes(const struct linux_pool *lp)
+/* A list such as "0-1,4"; 0: it cannot be read. */
+size_t
+numa_nodes(const struct linux_pool *lp, int *nodes, size_t max)
 {
-	char text[64] = "";
+	char text[256] = "";
+	char *at = text;
+	size_t count = 0;
 	ssize_t n;
 	int fd;
 
 	fd = lp->lp_sys->open("/sys/devices/system/node/has_memory",
 	    O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return false;
+		return 0;
 	n = lp->lp_sys->pread(fd, text, sizeof(text) - 1, 0);
 	(void)lp->lp_sys->close(fd);
-	return n > 0 && strpbrk(text, "-,") != NULL;
+	while (n > 0 && *at >= '0' && *at <= '9') {
+		long first = strtol(at, &at, 10);
+		long last = *at == '-' ? strtol(at + 1, &at, 10) : first;
+
+		for (long i = first; i <= last && count < max; i++)
+			nodes[count++] = (int)i;
+		at += *at == ',';
+	}
+	return count;
+}
+
+bool
+numa_has_nodes(const struct linux_pool *lp)
+{
+	int nodes[2];
+
+	return numa_nodes(lp, nodes, 2) > 1;
 }
 
 int

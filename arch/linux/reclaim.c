@@ -74,11 +74,7 @@ claim(struct linux_pool *lp, struct arch_span *span, uint32_t slot,
 		span_gets_back(lp, owner,
 		    (size_t)span_expects(lp, owner, frame->pa));
 	} else if (lp->lp_counts.missing > 0) {
-		lp->lp_counts.missing--;
-		lp->lp_counts.standby++;
-		events_unreserve_locked(lp, 1);
-		events_push_locked(lp, ARCH_FRAME_GAINED, frame->pa,
-		    frame->domain);
+		events_gained_locked(lp, frame);
 	} else {
 		ours = false;
 	}
@@ -157,6 +153,39 @@ take_one(struct linux_pool *lp, struct arch_span *span, size_t *keepp,
 		return 1;
 	set_aside(lp, aside, slot);
 	return 0;
+}
+
+int
+reclaim_take(struct linux_pool *lp, int node, uint32_t *slotp,
+    struct arch_frame *framep)
+{
+	struct arch_span *owner;
+	uint32_t slot;
+	int r;
+
+	slot = grab_slot(lp, NULL);
+	if (slot == INVENTORY_NONE)
+		return -ENOSPC;
+	r = standby_move_in(lp, slot, node >= 0 ? node : lp->lp_node, -1, NULL);
+	if (r < 0) {
+		drop_slot(lp, NULL, slot);
+		return r;
+	}
+	r = standby_identify(lp, slot, framep);
+	if (r < 0) {
+		standby_give_back(lp, slot);
+		return r;
+	}
+	*slotp = slot;
+	pthread_mutex_lock(&lp->lp_lock);
+	owner = owner_of(lp, framep->pa);
+	if (owner != NULL) {
+		span_gets_back(lp, owner,
+		    (size_t)span_expects(lp, owner, framep->pa));
+		inventory_hold(&lp->lp_inv, slot, framep);
+	}
+	pthread_mutex_unlock(&lp->lp_lock);
+	return owner == NULL ? 1 : 0;
 }
 
 static struct aside

@@ -3,15 +3,22 @@
 #include <stdlib.h>
 
 #include "arch/linux/linux_int.h"
+#include "core/kassert.h"
 
 /*
- * More and fewer frames at run time.  Growing is missing frames on purpose and
- * replacing them: whatever comes takes the same way as after a theft.
+ * More and fewer frames at run time.
+ *
+ * Growing gathers what the kernel has, somewhat more than is wanted, keeps the
+ * longest runs and gives the rest back.  A gathered frame that turns out to be
+ * one the pool waits for (a holder let go of it) goes where it belongs.
  */
 
-/* The pool misses `n` more; each has its record for GAINED. */
+/* Frames taken beyond the wanted ones, to choose from. */
+#define GROW_SPARE_MAX (LINUX_FOREIGN_MAX / 2)
+
+/* Room for `n` more, each with its record for GAINED. */
 static int
-want_more(struct linux_pool *lp, size_t n)
+grow_reserve(struct linux_pool *lp, size_t n)
 {
 	int r = -ENOSPC;
 
@@ -26,9 +33,9 @@ want_more(struct linux_pool *lp, size_t n)
 	return r;
 }
 
-/* Give up on `n` of the missing frames. */
+/* Give up on `n` of them. */
 static void
-want_less(struct linux_pool *lp, size_t n)
+grow_unreserve(struct linux_pool *lp, size_t n)
 {
 	pthread_mutex_lock(&lp->lp_lock);
 	n = MIN(n, lp->lp_counts.missing);
@@ -38,47 +45,134 @@ want_less(struct linux_pool *lp, size_t n)
 	pthread_mutex_unlock(&lp->lp_lock);
 }
 
-/* Free frames for the pool; what is raised too much is lowered later. */
+/* Free frames for the pool; returns how many to take. */
 static size_t
-raise_for(struct linux_pool *lp, size_t nframes)
+grow_raise(struct linux_pool *lp, const struct arch_grow *grow)
 {
-	size_t before = lp->lp_raised;
+	size_t spare = MIN(grow->nframes, GROW_SPARE_MAX);
 
+	if (lp->lp_frame_size >= LINUX_GIGANTIC)
+		spare = 0;
 	if (!lp->lp_may_raise || !lp->lp_may_write_nr)
-		return 0;
-	if (!lp->lp_prefer_runs || sysfs_raise_runs(lp, nframes) < nframes)
-		(void)sysfs_raise(lp, nframes); /* what came is counted */
-	return lp->lp_raised - before;
+		return grow->nframes + spare;
+	/* What was taken apart last lies on top, in order. */
+	if (lp->lp_prefer_runs &&
+	    sysfs_raise_runs(lp, grow->node, grow->nframes) >= grow->nframes)
+		return grow->nframes;
+	(void)sysfs_raise(lp, grow->node,
+	    grow->nframes + spare); /* what came is counted */
+	return grow->nframes + spare;
 }
 
-int
-linux_pool_grow(void *ctx, size_t nframes)
+/*
+ * Take up to `want` frames; the slots stay BUSY.  Returns how many.
+ */
+static size_t
+grow_gather(struct linux_pool *lp, int node, size_t want,
+    struct arch_frame *frames, uint32_t *slots)
 {
-	struct linux_pool *lp = ctx;
+	size_t n = 0;
+	int r = 0;
+
+	while (n < want && r >= 0) {
+		r = reclaim_take(lp, node, &slots[n], &frames[n]);
+		n += r == 1;
+	}
+	return n;
+}
+
+/*
+ * Of the `n` gathered frames the best `want` become the pool's, the others the
+ * kernel's again.  While they are in the inventory nobody knows of them.
+ */
+static size_t
+grow_choose(struct linux_pool *lp, struct arch_frame *frames, uint32_t *slots,
+    size_t n, size_t want)
+{
+	size_t taken = 0;
+
+	pthread_mutex_lock(&lp->lp_lock);
+	for (size_t i = 0; i < n; i++)
+		inventory_hold(&lp->lp_inv, slots[i], &frames[i]);
+	want = MIN(want, n);
+	if (inventory_choose(frames, n, want, lp->lp_frame_size) < 0)
+		want = 0;
+	want = MIN(want, lp->lp_counts.missing);
+	for (; taken < want; taken++)
+		events_gained_locked(lp, &frames[taken]);
+	for (size_t i = want; i < n; i++) {
+		slots[i] = inventory_find(&lp->lp_inv, frames[i].pa);
+		inventory_pull(&lp->lp_inv, slots[i]);
+	}
+	pthread_mutex_unlock(&lp->lp_lock);
+	for (size_t i = want; i < n; i++)
+		standby_give_back(lp, slots[i]);
+	return taken;
+}
+
+static ssize_t
+grow_take(struct linux_pool *lp, const struct arch_grow *grow, size_t want)
+{
+	struct arch_frame *frames;
+	uint32_t *slots;
+	ssize_t came = -ENOMEM;
+	size_t n;
+
+	frames = lp->lp_sys->calloc(want, sizeof(*frames));
+	slots = lp->lp_sys->calloc(want, sizeof(*slots));
+	if (frames != NULL && slots != NULL) {
+		n = grow_gather(lp, grow->node, want, frames, slots);
+		came =
+		    (ssize_t)grow_choose(lp, frames, slots, n, grow->nframes);
+	}
+	free(frames);
+	free(slots);
+	return came;
+}
+
+/* What frames the pool was missing before are not what was asked for. */
+static int
+pool_grow(struct linux_pool *lp, const struct arch_grow *grow)
+{
+	size_t before;
 	size_t raised;
-	int came;
+	size_t n;
+	ssize_t came;
 	int r;
 
-	if (nframes == 0 || nframes > INT32_MAX)
-		return nframes == 0 ? 0 : -ENOSPC;
-	r = want_more(lp, nframes);
+	r = grow_reserve(lp, grow->nframes);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&lp->lp_resize);
-	raised = raise_for(lp, nframes);
-	came = reclaim_missing(lp);
-	if (came < (int)nframes)
-		want_less(lp, nframes - (size_t)MAX(came, 0));
-	if (raised > (size_t)MAX(came, 0))
-		sysfs_lower(lp, raised - (size_t)MAX(came, 0));
+	before = sysfs_raised(lp);
+	came = grow_take(lp, grow, grow_raise(lp, grow));
+	raised = sysfs_raised(lp) - before;
+	n = (size_t)MAX(came, 0);
+	grow_unreserve(lp, grow->nframes - n);
+	if (raised > n)
+		sysfs_lower(lp, grow->node, raised - n);
 	pthread_mutex_unlock(&lp->lp_resize);
-	return came;
+	return (int)came;
+}
+
+int
+linux_pool_grow(void *ctx, const struct arch_grow *grow)
+{
+	struct linux_pool *lp = ctx;
+
+	if (grow->frame_size != 0 && grow->frame_size != lp->lp_frame_size)
+		return -EINVAL;
+	if (grow->node >= 0 && !sysfs_has_node(lp, grow->node))
+		return -EINVAL;
+	if (grow->nframes == 0 || grow->nframes > INT32_MAX)
+		return grow->nframes == 0 ? 0 : -ENOSPC;
+	return pool_grow(lp, grow);
 }
 
 /* All of the range leaves the inventory, or none of it. */
 static int
 pull_range(struct linux_pool *lp, vm_paddr_t pa, size_t nframes,
-    uint32_t *slots)
+    uint32_t *slots, int *nodep)
 {
 	int r = 0;
 
@@ -89,8 +183,10 @@ pull_range(struct linux_pool *lp, vm_paddr_t pa, size_t nframes,
 		if (slots[i] == INVENTORY_NONE)
 			r = -ENOENT;
 	}
-	for (size_t i = 0; i < nframes && r == 0; i++)
+	for (size_t i = 0; i < nframes && r == 0; i++) {
+		*nodep = lp->lp_inv.slots[slots[i]].domain;
 		inventory_pull(&lp->lp_inv, slots[i]);
+	}
 	if (r == 0) {
 		lp->lp_counts.standby -= nframes;
 		lp->lp_counts.total -= nframes;
@@ -104,6 +200,7 @@ linux_pool_shrink(void *ctx, vm_paddr_t pa, size_t nframes)
 {
 	struct linux_pool *lp = ctx;
 	uint32_t *slots;
+	int node = -1;
 	int r;
 
 	if (nframes == 0)
@@ -113,12 +210,12 @@ linux_pool_shrink(void *ctx, vm_paddr_t pa, size_t nframes)
 	slots = lp->lp_sys->calloc(nframes, sizeof(*slots));
 	if (slots == NULL)
 		return -ENOMEM;
-	r = pull_range(lp, pa, nframes, slots);
+	r = pull_range(lp, pa, nframes, slots, &node);
 	if (r == 0) {
 		pthread_mutex_lock(&lp->lp_resize);
 		for (size_t i = 0; i < nframes; i++)
 			standby_give_back(lp, slots[i]);
-		sysfs_lower(lp, nframes);
+		sysfs_lower(lp, node, nframes);
 		pthread_mutex_unlock(&lp->lp_resize);
 	}
 	free(slots);

@@ -444,6 +444,32 @@ linux_span_verify(void *ctx, struct arch_span *span, size_t *nbadp)
 	return 0;
 }
 
+int
+linux_span_check(void *ctx, struct arch_span *span, size_t first, size_t n,
+    unsigned char *states)
+{
+	struct linux_pool *lp = ctx;
+	int r;
+
+	if (span->va == NULL)
+		return -ESTALE;
+	if (first > span->nframes || n > span->nframes - first)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++) {
+		vm_paddr_t pa = span->pa + (first + i) * lp->lp_frame_size;
+
+		r = frame_check(lp, span, first + i);
+		if (r < 0 && r != -EAGAIN)
+			return r;
+		states[i] = ARCH_FRAME_SOUND;
+		if (r == -EAGAIN)
+			states[i] = pagemap_frame_is_poisoned(lp, pa)
+					? ARCH_FRAME_POISONED
+					: ARCH_FRAME_ELSEWHERE;
+	}
+	return 0;
+}
+
 /* Are the frames under [off, off + len) mapped here?  Faults nothing in. */
 static int
 range_check(const struct linux_pool *lp, const struct arch_span *span,

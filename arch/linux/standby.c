@@ -192,7 +192,7 @@ standby_trim(struct linux_pool *lp, struct arch_frame *frames, size_t n,
 		inventory_pull(&lp->lp_inv, slot);
 		standby_give_back(lp, slot);
 	}
-	sysfs_lower(lp, n - want);
+	sysfs_lower(lp, -1, n - want);
 	return 0;
 }
 
@@ -235,13 +235,13 @@ standby_raise(struct linux_pool *lp, const struct arch_linux_config *cfg,
 
 	if (!cfg->may_raise || !lp->lp_may_write_nr)
 		return 0; /* what cannot be lowered again is not raised */
-	came = cfg->prefer_runs ? sysfs_raise_runs(lp, cfg->nframes) : 0;
+	came = cfg->prefer_runs ? sysfs_raise_runs(lp, -1, cfg->nframes) : 0;
 	if (came >= cfg->nframes) {
 		*wantp = came;
 		return 0;
 	}
 	*wantp += run_spare(lp, cfg);
-	return sysfs_raise(lp, *wantp);
+	return sysfs_raise(lp, -1, *wantp);
 }
 
 static int
@@ -302,5 +302,5 @@ standby_close(struct linux_pool *lp)
 			(void)lp->lp_sys->close(lp->lp_standby[i]);
 	}
 	inventory_fini(&lp->lp_inv);
-	sysfs_lower(lp, lp->lp_raised);
+	sysfs_restore(lp);
 }

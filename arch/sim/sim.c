@@ -33,17 +33,20 @@ enum frame_state {
 	FRAME_STANDBY,
 	FRAME_SPAN,
 	FRAME_GONE,
+	FRAME_BAD, /* gone for good */
 };
 
 struct frame {
 	vm_paddr_t pa;
 	int domain;
 	enum frame_state state;
+	bool big; /* part of a big one */
 };
 
 /* A frame of a span that is not where it should be. */
 struct tamper {
 	vm_paddr_t pa, now;
+	bool poisoned;
 	struct tamper *next;
 };
 
@@ -64,6 +67,8 @@ struct sim {
 	struct arch arch;            /* (c) */
 	struct arch_ops ops;         /* (c) */
 	vm_size_t frame_size;        /* (c) bytes */
+	vm_size_t big_size;          /* (c) bytes; 0: no big frames */
+	size_t growth_max;           /* (l) of the next growth */
 	bool memfd, addresses_known; /* (c) */
 	enum arch_pin pin;           /* (c) */
 	pthread_mutex_t lock;
@@ -239,21 +244,25 @@ frames_reserve(struct sim *sim, size_t n)
 
 /* Put a new frame in its place; the caller has reserved room. */
 static void
-frame_insert(struct sim *sim, vm_paddr_t pa, int domain)
+frame_insert(struct sim *sim, vm_paddr_t pa, int domain, bool big)
 {
 	size_t i = frame_lower_bound(sim, pa);
 	struct frame *f = &sim->frames[i];
 
 	memmove(f + 1, f, (sim->nframes - i) * sizeof(*f));
-	*f = (struct frame){.pa = pa, .domain = domain, .state = FRAME_STANDBY};
+	*f = (struct frame){.pa = pa,
+	    .domain = domain,
+	    .state = FRAME_STANDBY,
+	    .big = big};
 	sim->nframes++;
 }
 
 static bool
 frames_add_segment(struct sim *sim, const struct sim_segment *seg)
 {
-	vm_paddr_t start = roundup2(seg->start, sim->frame_size);
-	vm_paddr_t end = rounddown2(seg->end, sim->frame_size);
+	vm_size_t grain = seg->big ? sim->big_size : sim->frame_size;
+	vm_paddr_t start = roundup2(seg->start, grain);
+	vm_paddr_t end = rounddown2(seg->end, grain);
 
 	if (start < seg->start || start >= end)
 		return seg->start < seg->end;
@@ -263,7 +272,7 @@ frames_add_segment(struct sim *sim, const struct sim_segment *seg)
 	for (vm_paddr_t pa = start; pa < end; pa += sim->frame_size) {
 		if (frame_find(sim, pa) != NULL)
 			return false;
-		frame_insert(sim, pa, seg->domain);
+		frame_insert(sim, pa, seg->domain, seg->big);
 	}
 	return true;
 }
@@ -282,6 +291,7 @@ event_push(struct sim *sim, enum arch_event_kind kind, vm_paddr_t pa,
 		abort();
 	node->event.kind = kind;
 	node->event.frame = (struct arch_frame){.pa = pa, .domain = domain};
+	node->event.size = sim->frame_size;
 	*sim->events_tail = node;
 	sim->events_tail = &node->next;
 }
@@ -329,7 +339,7 @@ frame_gain(struct sim *sim, vm_paddr_t pa, int domain)
 		return false;
 	f = frame_find(sim, pa); /* reserving may have moved it */
 	if (f == NULL)
-		frame_insert(sim, pa, domain);
+		frame_insert(sim, pa, domain, false);
 	else
 		*f = (struct frame){.pa = pa, .domain = domain};
 	if (sim->nmissing > 0)
@@ -373,10 +383,19 @@ sim_pool_info(void *ctx, struct arch_pool_info *infop)
 	    .addresses_known = sim->addresses_known,
 	    .simulated = true,
 	    .degraded = "the machine is simulated: addresses are invented",
+	    .big_size = sim->big_size,
 	};
+	size_t nbig = 0;
+
 	pthread_mutex_lock(&sim->lock);
-	for (size_t i = 0; i < sim->nframes; i++)
-		infop->nstandby += sim->frames[i].state == FRAME_STANDBY;
+	for (size_t i = 0; i < sim->nframes; i++) {
+		bool free = sim->frames[i].state == FRAME_STANDBY;
+
+		nbig += free && sim->frames[i].big;
+		infop->nstandby += free && !sim->frames[i].big;
+	}
+	if (nbig > 0)
+		infop->nbig = nbig / (sim->big_size / sim->frame_size);
 	for (struct arch_span *span = sim->spans; span; span = span->next) {
 		infop->nspans++;
 		infop->nlimbo += span->limbo;
@@ -396,22 +415,26 @@ call_begin(struct sim *sim, enum sim_call call)
 	return -sim->call_error[call];
 }
 
+/* Frames that nobody owns, or the first one of each such big frame. */
 static int
-sim_pool_frames(void *ctx, struct arch_frame *frames, size_t max, size_t *np)
+frames_list(struct sim *sim, bool big, struct arch_frame *frames, size_t max,
+    size_t *np)
 {
-	struct sim *sim = ctx;
 	size_t n = 0;
 	int r;
 
 	pthread_mutex_lock(&sim->lock);
 	r = call_begin(sim, SIM_POOL_FRAMES);
 	for (size_t i = 0; r == 0 && i < sim->nframes; i++) {
-		if (sim->frames[i].state != FRAME_STANDBY)
+		const struct frame *f = &sim->frames[i];
+
+		if (f->state != FRAME_STANDBY || f->big != big ||
+		    (big && f->pa % sim->big_size != 0))
 			continue;
 		if (n < max)
 			frames[n] = (struct arch_frame){
-			    .pa = sim->frames[i].pa,
-			    .domain = sim->frames[i].domain,
+			    .pa = f->pa,
+			    .domain = f->domain,
 			};
 		n++;
 	}
@@ -419,6 +442,19 @@ sim_pool_frames(void *ctx, struct arch_frame *frames, size_t max, size_t *np)
 	if (r == 0)
 		*np = n;
 	return r;
+}
+
+static int
+sim_pool_frames(void *ctx, struct arch_frame *frames, size_t max, size_t *np)
+{
+	return frames_list(ctx, false, frames, max, np);
+}
+
+static int
+sim_pool_big_frames(void *ctx, struct arch_frame *frames, size_t max,
+    size_t *np)
+{
+	return frames_list(ctx, true, frames, max, np);
 }
 
 static void
@@ -448,6 +484,98 @@ sim_pool_refill(void *ctx)
 	}
 	pthread_mutex_unlock(&sim->lock);
 	return r < 0 ? r : n;
+}
+
+/* New frames lie above every other one. */
+static int
+sim_pool_grow(void *ctx, const struct arch_grow *grow)
+{
+	struct sim *sim = ctx;
+	vm_paddr_t pa = 0;
+	size_t n;
+	int r;
+
+	if (grow->frame_size != 0 && grow->frame_size != sim->frame_size)
+		return -EINVAL;
+	sim_dawdle(sim);
+	pthread_mutex_lock(&sim->lock);
+	r = call_begin(sim, SIM_GROW);
+	n = MIN(grow->nframes, sim->growth_max);
+	sim->growth_max = SIZE_MAX;
+	if (r == 0 && !frames_reserve(sim, sim->nframes + n))
+		r = -ENOMEM;
+	if (sim->nframes > 0)
+		pa = sim->frames[sim->nframes - 1].pa + sim->frame_size;
+	for (size_t i = 0; r >= 0 && i < n; i++, pa += sim->frame_size, r++) {
+		frame_insert(sim, pa, MAX(grow->node, 0), false);
+		event_push(sim, ARCH_FRAME_GAINED, pa, MAX(grow->node, 0));
+	}
+	pthread_mutex_unlock(&sim->lock);
+	return r;
+}
+
+void
+sim_limit_growth(struct arch *arch, size_t nframes)
+{
+	struct sim *sim = sim_of(arch);
+
+	pthread_mutex_lock(&sim->lock);
+	sim->growth_max = nframes;
+	pthread_mutex_unlock(&sim->lock);
+}
+
+static bool frames_standby(struct sim *sim, vm_paddr_t pa, size_t nframes);
+
+static int
+sim_pool_shrink(void *ctx, vm_paddr_t pa, size_t nframes)
+{
+	struct sim *sim = ctx;
+	size_t first;
+	int r;
+
+	sim_dawdle(sim);
+	pthread_mutex_lock(&sim->lock);
+	r = call_begin(sim, SIM_SHRINK);
+	if (r == 0 && nframes > 0 && !frames_standby(sim, pa, nframes))
+		r = -ENOENT;
+	if (r == 0 && nframes > 0) {
+		first = frame_lower_bound(sim, pa);
+		memmove(&sim->frames[first], &sim->frames[first + nframes],
+		    (sim->nframes - first - nframes) * sizeof(struct frame));
+		sim->nframes -= nframes;
+	}
+	pthread_mutex_unlock(&sim->lock);
+	return r;
+}
+
+/* The big frame around `pa` is one no more. */
+static void
+big_split(struct sim *sim, vm_paddr_t pa)
+{
+	vm_paddr_t start = rounddown2(pa, sim->big_size);
+
+	for (pa = start; pa < start + sim->big_size; pa += sim->frame_size)
+		frame_find(sim, pa)->big = false;
+}
+
+static int
+sim_pool_demote(void *ctx, vm_paddr_t pa)
+{
+	struct sim *sim = ctx;
+	struct frame *f;
+	int r;
+
+	sim_dawdle(sim);
+	pthread_mutex_lock(&sim->lock);
+	r = call_begin(sim, SIM_DEMOTE);
+	f = frame_find(sim, pa);
+	if (r == 0 && (f == NULL || !f->big || f->state != FRAME_STANDBY ||
+			  pa % sim->big_size != 0))
+		r = -ENOENT;
+	if (r == 0)
+		big_split(sim, pa);
+	pthread_mutex_unlock(&sim->lock);
+	return r;
 }
 
 /* Spans. */
@@ -500,19 +628,36 @@ span_open(struct sim *sim, struct arch_span *span)
 	return 0;
 }
 
+/* Whole big frames stay so; others in the range are taken apart. */
+static vm_size_t
+frames_unite(struct sim *sim, vm_paddr_t pa, size_t nframes)
+{
+	vm_paddr_t end = pa + nframes * sim->frame_size;
+	bool whole = sim->big_size != 0 && pa % sim->big_size == 0 &&
+		     end % sim->big_size == 0;
+
+	for (vm_paddr_t at = pa; whole && at < end; at += sim->frame_size)
+		whole = frame_find(sim, at)->big;
+	for (vm_paddr_t at = pa; !whole && at < end; at += sim->frame_size)
+		if (frame_find(sim, at)->big)
+			big_split(sim, at);
+	return whole ? sim->big_size : sim->frame_size;
+}
+
 static int
 span_new(struct sim *sim, vm_paddr_t pa, size_t nframes,
     struct arch_span **spanp)
 {
 	struct arch_span *span = calloc(1, sizeof(*span));
+	vm_size_t size = frames_unite(sim, pa, nframes);
 	int r;
 
 	if (span == NULL)
 		return -ENOMEM;
 	span->info = (struct arch_span_info){
 	    .fd = -1,
-	    .frame_size = sim->frame_size,
-	    .nframes = nframes,
+	    .frame_size = size,
+	    .nframes = nframes * sim->frame_size / size,
 	    .pa = pa,
 	    .pin = sim->pin,
 	    .verified = sim->addresses_known,
@@ -601,14 +746,45 @@ sim_span_verify(void *ctx, struct arch_span *span, size_t *nbadp)
 	sim_dawdle(sim);
 	pthread_mutex_lock(&sim->lock);
 	r = call_begin(sim, SIM_VERIFY);
-	present = rounddown2(span_present(span), sim->frame_size);
+	present = rounddown2(span_present(span), span->info.frame_size);
 	if (present < span_size(span))
-		nbad += (size_t)((span_size(span) - present) / sim->frame_size);
+		nbad += (size_t)((span_size(span) - present) /
+				 span->info.frame_size);
 	for (struct tamper *t = span->tampered; t != NULL; t = t->next)
 		nbad += t->pa - span->info.pa < present;
 	pthread_mutex_unlock(&sim->lock);
 	if (r == 0)
 		*nbadp = nbad;
+	return r;
+}
+
+static int
+sim_span_check(void *ctx, struct arch_span *span, size_t first, size_t n,
+    unsigned char *states)
+{
+	struct sim *sim = ctx;
+	vm_size_t size = span->info.frame_size;
+	vm_size_t present;
+	int r;
+
+	sim_dawdle(sim);
+	pthread_mutex_lock(&sim->lock);
+	r = call_begin(sim, SIM_VERIFY);
+	if (r == 0 && span->limbo)
+		r = -ESTALE;
+	present = span_present(span);
+	for (size_t i = 0; i < n; i++)
+		states[i] = (first + i + 1) * size <= present
+				? ARCH_FRAME_SOUND
+				: ARCH_FRAME_ELSEWHERE;
+	for (struct tamper *t = span->tampered; t != NULL; t = t->next) {
+		size_t i = (size_t)((t->pa - span->info.pa) / size);
+
+		if (i >= first && i - first < n)
+			states[i - first] = t->poisoned ? ARCH_FRAME_POISONED
+							: ARCH_FRAME_ELSEWHERE;
+	}
+	pthread_mutex_unlock(&sim->lock);
 	return r;
 }
 
@@ -653,14 +829,16 @@ span_revoke(struct arch_span *span)
 static void
 span_return_frames(struct sim *sim, struct arch_span *span)
 {
-	for (size_t i = 0; i < span->info.nframes; i++)
-		frame_find(sim, span->info.pa + i * sim->frame_size)->state =
-		    FRAME_STANDBY;
+	for (vm_size_t at = 0; at < span_size(span); at += sim->frame_size)
+		frame_find(sim, span->info.pa + at)->state = FRAME_STANDBY;
 	for (struct tamper *t = span->tampered; t != NULL; t = t->next) {
 		int domain = frame_find(sim, t->pa)->domain;
 
-		event_push(sim, ARCH_SPAN_CHANGED, t->pa, domain);
+		if (!t->poisoned)
+			event_push(sim, ARCH_SPAN_CHANGED, t->pa, domain);
 		(void)frame_lose(sim, t->pa); /* it is in the standby */
+		if (t->poisoned)
+			frame_find(sim, t->pa)->state = FRAME_BAD;
 		if (t->now != SIM_NO_FRAME)
 			(void)frame_gain(sim, t->now, domain);
 	}
@@ -805,8 +983,8 @@ address_unused(struct sim *sim, vm_paddr_t now)
 	return true;
 }
 
-bool
-sim_tamper(struct arch *arch, vm_paddr_t pa, vm_paddr_t now)
+static bool
+span_tamper(struct arch *arch, vm_paddr_t pa, vm_paddr_t now, bool poisoned)
 {
 	struct sim *sim = sim_of(arch);
 	struct tamper *t = calloc(1, sizeof(*t));
@@ -820,7 +998,7 @@ sim_tamper(struct arch *arch, vm_paddr_t pa, vm_paddr_t now)
 	if (span != NULL && pa % sim->frame_size == 0 &&
 	    !span_tampered_at(span, pa) &&
 	    (now == SIM_NO_FRAME || address_unused(sim, now))) {
-		*t = (struct tamper){pa, now, span->tampered};
+		*t = (struct tamper){pa, now, poisoned, span->tampered};
 		span->tampered = t;
 		done = true;
 	}
@@ -828,6 +1006,18 @@ sim_tamper(struct arch *arch, vm_paddr_t pa, vm_paddr_t now)
 	if (!done)
 		free(t);
 	return done;
+}
+
+bool
+sim_tamper(struct arch *arch, vm_paddr_t pa, vm_paddr_t now)
+{
+	return span_tamper(arch, pa, now, false);
+}
+
+bool
+sim_poison(struct arch *arch, vm_paddr_t pa)
+{
+	return span_tamper(arch, pa, SIM_NO_FRAME, true);
 }
 
 /* Life. */
@@ -841,9 +1031,14 @@ static const struct arch_ops sim_ops = {
     .pool_frames = sim_pool_frames,
     .pool_event = sim_pool_event,
     .pool_refill = sim_pool_refill,
+    .pool_big_frames = sim_pool_big_frames,
+    .pool_grow = sim_pool_grow,
+    .pool_shrink = sim_pool_shrink,
+    .pool_demote = sim_pool_demote,
     .span_assemble = sim_span_assemble,
     .span_info = sim_span_info,
     .span_verify = sim_span_verify,
+    .span_check = sim_span_check,
     .span_zero = sim_span_zero,
     .span_recycle = sim_span_recycle,
     .base_file = sim_base_file,
@@ -862,6 +1057,8 @@ sim_init(struct sim *sim, const struct sim_options *options)
 	sim->arch.machine = arch_machine_find(name, options->page_size);
 	sim->frame_size =
 	    options->frame_size ? options->frame_size : FRAME_DEFAULT;
+	sim->big_size = options->big_size;
+	sim->growth_max = SIZE_MAX;
 	sim->memfd = options->memfd;
 	sim->addresses_known = !options->no_address;
 	sim->pin = options->pin;

@@ -19,12 +19,14 @@
 struct sim_segment {
 	vm_paddr_t start, end; /* half-open, any grain */
 	int domain;
+	bool big; /* made of big frames; edges that are none are left out */
 };
 
 struct sim_options {
 	const char *machine;  /* NULL: "x86_64" */
 	vm_size_t page_size;  /* base page, bytes; 0: the machine's smallest */
 	vm_size_t frame_size; /* bytes, power of two; 0: 2 MiB */
+	vm_size_t big_size;   /* bytes, of big frames; 0: there are none */
 	const struct sim_segment *segments; /* borrowed during sim_create() */
 	size_t nsegments;
 	/* Back spans with sparse memfds of ordinary pages, so that they can be
@@ -68,6 +70,9 @@ enum sim_call {
 	SIM_BASE_FILE,
 	SIM_POOL_FRAMES,
 	SIM_REFILL,
+	SIM_GROW,
+	SIM_SHRINK,
+	SIM_DEMOTE,
 	SIM_NCALLS,
 };
 
@@ -98,6 +103,15 @@ void sim_withhold(struct arch *arch, struct arch_span *span, bool withheld);
  */
 #define SIM_NO_FRAME UINT64_MAX
 bool sim_tamper(struct arch *arch, vm_paddr_t pa, vm_paddr_t now);
+
+/*
+ * The memory of the frame that a span has at `pa` goes bad: checking finds it
+ * poisoned, recycling loses it.  false: no span has it.
+ */
+bool sim_poison(struct arch *arch, vm_paddr_t pa);
+
+/* The next time the pool grows it gets at most so many frames. */
+void sim_limit_growth(struct arch *arch, size_t nframes);
 
 /*
  * A standby frame goes away, or comes, by itself; an event tells.

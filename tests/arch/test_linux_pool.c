@@ -89,19 +89,26 @@ TEST(arch_linux_close__puts_nr_hugepages_back)
 	ASSERT_EQ(nr_hugepages(), before);
 }
 
+static int
+grow_by(const struct arch *arch, size_t n)
+{
+	return arch->ops->pool_grow(arch->ctx,
+	    &(struct arch_grow){.node = -1, .nframes = n});
+}
+
 TEST(pool_grow__brings_frames_also_when_nobody_opened_it)
 {
 	size_t before = nr_hugepages();
 	struct arch arch = open_growing(8, 40);
 
 	become_nobody();
-	ASSERT_EQ(arch.ops->pool_grow(arch.ctx, 32), 32);
+	ASSERT_EQ(grow_by(&arch, 32), 32);
 	ASSERT_EQ(count_events(&arch, ARCH_FRAME_GAINED), 32u);
 	ASSERT_EQ(total(&arch), 40u);
 	linux_pool_check(&arch);
-	ASSERT_EQ(arch.ops->pool_grow(arch.ctx, 1), -ENOSPC);
-	ASSERT_EQ(arch.ops->pool_grow(arch.ctx, SIZE_MAX), -ENOSPC);
-	ASSERT_EQ(arch.ops->pool_grow(arch.ctx, 0), 0);
+	ASSERT_EQ(grow_by(&arch, 1), -ENOSPC);
+	ASSERT_EQ(grow_by(&arch, SIZE_MAX), -ENOSPC);
+	ASSERT_EQ(grow_by(&arch, 0), 0);
 	ASSERT_EQ(total(&arch), 40u);
 	linux_pool_check(&arch);
 	arch_linux_close(&arch);

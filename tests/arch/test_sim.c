@@ -394,3 +394,88 @@ TEST(sim_span__calls_may_come_from_any_thread)
 	expect_no_event(arch);
 	sim_destroy(arch);
 }
+
+static int
+grow_sim(struct arch *arch, size_t nframes)
+{
+	return arch->ops->pool_grow(arch->ctx,
+	    &(struct arch_grow){.node = -1, .nframes = nframes});
+}
+
+TEST(sim_pool__grows_and_shrinks)
+{
+	struct sim_segment segment = {FRAME, 5 * FRAME, 0, false};
+	struct sim_options options = {.segments = &segment, .nsegments = 1};
+	struct arch *arch = sim_create(&options);
+	struct arch_pool_info info;
+	struct arch_event event;
+
+	ASSERT_EQ(grow_sim(arch, 2), 2);
+	for (int i = 0; i < 2; i++) {
+		ASSERT_TRUE(arch->ops->pool_event(arch->ctx, &event));
+		ASSERT_EQ(event.kind, ARCH_FRAME_GAINED);
+		ASSERT_EQ(event.size, FRAME);
+	}
+	ASSERT_EQ(arch->ops->pool_shrink(arch->ctx, 2 * FRAME, 3), 0);
+	ASSERT_EQ(arch->ops->pool_shrink(arch->ctx, 2 * FRAME, 1), -ENOENT);
+	arch->ops->pool_info(arch->ctx, &info);
+	ASSERT_EQ(info.nstandby, 3u);
+	sim_limit_growth(arch, 1);
+	ASSERT_EQ(grow_sim(arch, 2), 1);
+	sim_fail_call(arch, SIM_GROW, ENOSPC, 1);
+	ASSERT_EQ(grow_sim(arch, 2), -ENOSPC);
+	sim_destroy(arch);
+}
+
+TEST(sim_pool__has_big_frames_that_can_be_taken_apart)
+{
+	struct sim_segment segment = {4 * FRAME, 12 * FRAME, 0, true};
+	struct sim_options options = {
+	    .big_size = 4 * FRAME,
+	    .segments = &segment,
+	    .nsegments = 1,
+	};
+	struct arch *arch = sim_create(&options);
+	struct arch_pool_info info;
+	struct arch_span_info span_info;
+	struct arch_span *span;
+
+	ASSERT_EQ(arch->ops->span_assemble(arch->ctx, 4 * FRAME, 4, &span), 0);
+	arch->ops->span_info(arch->ctx, span, &span_info);
+	ASSERT_EQ(span_info.frame_size, 4 * FRAME);
+	ASSERT_EQ(span_info.nframes, 1u);
+	ASSERT_EQ(arch->ops->span_recycle(arch->ctx, span), 0);
+	arch->ops->pool_info(arch->ctx, &info);
+	ASSERT_EQ(info.nbig, 2u);
+	ASSERT_EQ(info.nstandby, 0u);
+	ASSERT_EQ(arch->ops->pool_demote(arch->ctx, 4 * FRAME), 0);
+	ASSERT_EQ(arch->ops->pool_demote(arch->ctx, 4 * FRAME), -ENOENT);
+	ASSERT_EQ(arch->ops->span_assemble(arch->ctx, 9 * FRAME, 1, &span), 0);
+	arch->ops->pool_info(arch->ctx, &info);
+	ASSERT_EQ(info.nbig, 0u);
+	ASSERT_EQ(info.nstandby, 7u);
+	ASSERT_EQ(arch->ops->span_recycle(arch->ctx, span), 0);
+	sim_destroy(arch);
+}
+
+TEST(sim_poison__loses_the_frame_for_good)
+{
+	struct sim_segment segment = {FRAME, 5 * FRAME, 0, false};
+	struct sim_options options = {.segments = &segment, .nsegments = 1};
+	struct arch *arch = sim_create(&options);
+	unsigned char states[2];
+	struct arch_span *span;
+	struct arch_event event;
+
+	ASSERT_EQ(arch->ops->span_assemble(arch->ctx, FRAME, 2, &span), 0);
+	ASSERT_TRUE(sim_poison(arch, 2 * FRAME));
+	ASSERT_EQ(arch->ops->span_check(arch->ctx, span, 0, 2, states), 0);
+	ASSERT_EQ(states[0], ARCH_FRAME_SOUND);
+	ASSERT_EQ(states[1], ARCH_FRAME_POISONED);
+	ASSERT_EQ(arch->ops->span_recycle(arch->ctx, span), 0);
+	ASSERT_TRUE(arch->ops->pool_event(arch->ctx, &event));
+	ASSERT_EQ(event.kind, ARCH_FRAME_LOST);
+	ASSERT_EQ(event.frame.pa, 2 * FRAME);
+	ASSERT_EQ(arch->ops->pool_refill(arch->ctx), 0);
+	sim_destroy(arch);
+}
