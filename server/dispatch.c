@@ -49,6 +49,19 @@ static const struct operation operations[] = {
     [OP(MAP_STACK)] = {handle_map_stack, "MapStack", false, false},
     [OP(MAP_GROWSTACK)] = {handle_map_growstack, "MapGrowstack", false, false},
     [OP(MAP_WATCH)] = {handle_map_watch, "MapWatch", false, false},
+    [OP(MAP_FIXED)] = {handle_map_fixed, "MapFixed", false, true},
+    [OP(MAP_FIND_MIN)] = {handle_map_find_min, "MapFindMin", false, true},
+    [OP(MAP_FIND_ALIGNED)] = {handle_map_find_aligned, "MapFindAligned", false, false},
+    [OP(MAP_SYNC)] = {handle_map_sync, "MapSync", false, false},
+    [OP(MAP_CHECK_PROTECTION)] = {handle_map_check_protection, "MapCheckProtection", false, false},
+    [OP(MAP_CHECK_BOUNDARY)] = {handle_map_check_boundary, "MapCheckBoundary", false, false},
+    [OP(MAP_LOOKUP_ENTRY)] = {handle_map_lookup_entry, "MapLookupEntry", false, false},
+    [OP(MAP_SUBMAP)] = {handle_map_submap, "MapSubmap", false, false},
+    [OP(MAP_SIMPLIFY)] = {handle_map_simplify, "MapSimplify", false, false},
+    [OP(MAP_LIMITS)] = {handle_map_limits, "MapLimits", false, false},
+    [OP(MAP_FLAGS)] = {handle_map_flags, "MapFlags", false, false},
+    [OP(MAP_STAT)] = {handle_map_stat, "MapStat", false, false},
+    [OP(MAP_CHMOD)] = {handle_map_chmod, "MapChmod", false, false},
 };
 /* clang-format on */
 
@@ -99,6 +112,9 @@ call_init(struct call *call, struct session *session, const pb_request *request)
 	answer_init(&call->answer);
 	holdfast__v1__reply__init(&call->reply);
 	fdlist_init(&call->fds);
+	fdlist_init(&call->originals);
+	fdlist_init(&call->opened);
+	call->opened.owned = true;
 }
 
 static void
@@ -115,6 +131,10 @@ call_reply(struct call *call)
 		fdlist_close(&call->fds);
 	}
 	session_reply(call->session, reply, &call->fds);
+	if (call->opened.n > 0) { /* borrowed until it is sent */
+		session_flush(call->session);
+		fdlist_close(&call->opened);
+	}
 	wire_arena_reset(&call->session->server->out);
 }
 

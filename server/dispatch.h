@@ -9,6 +9,7 @@
  * (call_keep()) and returns CALL_WAITS.
  */
 
+#include <limits.h>
 #include <sys/queue.h>
 
 #include "proto/holdfast.pb-c.h"
@@ -30,6 +31,8 @@ struct call {
 	struct answer answer;
 	pb_reply reply;
 	struct fdlist fds;
+	struct fdlist opened;    /* of `fds`, for this reply only; owned */
+	struct fdlist originals; /* what those opened read */
 	/* For one that waits: end it without a reply, and free it. */
 	void (*cancel)(struct call *call);
 	void *object; /* what it waits for */
@@ -52,12 +55,36 @@ void call_drop(struct call *call);
 /* Memory that lasts until the reply is packed.  NULL: refused. */
 void *call_alloc(struct call *call, size_t size);
 
-/* The session's map of that number, still there, or NULL with the refusal. */
+/*
+ * The session's map of that number, or NULL with the refusal: one to change;
+ * to look at; or even destroyed.
+ */
 struct map *call_map(struct call *call, uint64_t id);
+struct map *call_map_read(struct call *call, uint64_t id);
+struct map *call_map_any(struct call *call, uint64_t id);
+/* MAP_MAY_*: what the session may do to it. */
+unsigned call_access(const struct call *call, uint64_t id);
+struct map;
+struct vm_map_entry_info;
+void entry_on_wire(const struct call *call, const struct map *map,
+    const struct vm_map_entry_info *info, Holdfast__V1__Entry *result);
 
 /* The session's object of that number, or NULL with the refusal. */
 void *call_object(struct call *call, enum id_kind kind, uint64_t id,
     const char *arg);
+
+/* Wider fields on the wire: what does not fit is refused by the checks. */
+static inline vm_prot_t
+prot_from_wire(uint32_t prot)
+{
+	return prot > UINT8_MAX ? UINT8_MAX : (vm_prot_t)prot;
+}
+
+static inline int
+int_from_wire(uint32_t value)
+{
+	return value > INT_MAX ? INT_MAX : (int)value;
+}
 
 /* Handlers: handle_session.c, handle_contig.c, handle_map.c. */
 enum call_outcome handle_hello(struct call *call);
@@ -90,6 +117,20 @@ enum call_outcome handle_map_unwire(struct call *call);
 enum call_outcome handle_map_stack(struct call *call);
 enum call_outcome handle_map_growstack(struct call *call);
 enum call_outcome handle_map_watch(struct call *call);
+enum call_outcome handle_map_fixed(struct call *call);
+enum call_outcome handle_map_find_min(struct call *call);
+enum call_outcome handle_map_find_aligned(struct call *call);
+enum call_outcome handle_map_sync(struct call *call);
+enum call_outcome handle_map_submap(struct call *call);
+enum call_outcome handle_map_simplify(struct call *call);
+enum call_outcome handle_map_flags(struct call *call);
+enum call_outcome handle_map_limits(struct call *call);
+/* handle_map_query.c */
+enum call_outcome handle_map_check_protection(struct call *call);
+enum call_outcome handle_map_check_boundary(struct call *call);
+enum call_outcome handle_map_lookup_entry(struct call *call);
+enum call_outcome handle_map_stat(struct call *call);
+enum call_outcome handle_map_chmod(struct call *call);
 
 enum call_outcome handle_map_check(struct call *call);
 enum call_outcome handle_map_list(struct call *call);

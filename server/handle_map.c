@@ -6,12 +6,16 @@
  */
 
 #include <errno.h>
-#include <limits.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/cleanup.h"
 #include "server/dispatch.h"
+#include "server/log.h"
 #include "server/map.h"
+#include "server/map_mode.h"
 
 #define MAPS_PER_REPLY 256
 
@@ -134,22 +138,9 @@ handle_object_destroy(struct call *call)
 
 /* ---- Life of maps ------------------------------------------------ */
 
-struct map *
-call_map(struct call *call, uint64_t id)
-{
-	struct map *map = call_object(call, ID_MAP, id, "map");
-
-	if (map != NULL && map->vm == NULL) {
-		(void)answer_refuse(&call->answer, REFUSED_UNKNOWN_ID,
-		    "map must not be one that was destroyed");
-		return NULL;
-	}
-	return map;
-}
-
 /* Number an attachment, which is dropped on failure. */
 static void
-map_attached(struct call *call, struct map *map)
+map_attached(struct call *call, struct map *map, unsigned access)
 {
 	static Holdfast__V1__MapResult empty = HOLDFAST__V1__MAP_RESULT__INIT;
 	Holdfast__V1__MapResult *result = call_alloc(call, sizeof(*result));
@@ -160,7 +151,9 @@ map_attached(struct call *call, struct map *map)
 		return;
 	}
 	*result = empty;
-	r = idtable_add(&call->session->ids, ID_MAP, map, &result->map);
+	r = idtable_add(&call->session->ids,
+	    (access & MAP_MAY_CHANGE) != 0 ? ID_MAP : ID_MAP_READ, map,
+	    &result->map);
 	if (r < 0) {
 		map_detach(map);
 		(void)answer_refuse_errno(&call->answer, r, "map");
@@ -170,8 +163,20 @@ map_attached(struct call *call, struct map *map)
 	result->max = map->max;
 	result->page_size = map->arch.machine->page_size;
 	result->timestamp = vm_map_timestamp(map->vm);
+	result->access = access;
 	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_MAP;
 	call->reply.map = result;
+}
+
+/* Who asks; false: refused. */
+static bool
+call_peer(struct call *call, struct peer *peer)
+{
+	int r = peer_init(peer, call->session->fd);
+
+	if (r < 0)
+		(void)answer_refuse_errno(&call->answer, r, "credentials");
+	return r == 0;
 }
 
 enum call_outcome
@@ -185,22 +190,64 @@ handle_map_create(struct call *call)
 	    .machine = create->machine,
 	    .page_size = create->page_size,
 	};
+	_cleanup_(peer_fini) struct peer peer = {0};
 	struct map *map;
 
-	if (map_create(call->session->tenant, call->session->server->arch,
-		&params, &map, &call->answer) == KERN_SUCCESS)
-		map_attached(call, map);
+	if (!call_peer(call, &peer) ||
+	    map_create(call->session->tenant, call->session->server->arch,
+		&params, &map, &call->answer) != KERN_SUCCESS)
+		return CALL_DONE;
+	if (map_mode_init(map, &peer, create->mode, create->group,
+		&call->answer) == KERN_SUCCESS)
+		map_attached(call, map, MAP_MAY_ALL);
+	else
+		map_detach(map);
 	return CALL_DONE;
+}
+
+/* The tenant of that uid + 1, or the caller's for 0; NULL: nobody. */
+static struct tenant *
+call_owner(struct call *call, uint64_t owner)
+{
+	struct session *session = call->session;
+	struct tenant *tenant;
+
+	if (owner == 0)
+		return session->tenant;
+	TAILQ_FOREACH (tenant, &session->server->tenants, entry) {
+		if ((uint64_t)tenant->uid + 1 == owner)
+			return tenant;
+	}
+	(void)answer_refuse(&call->answer, REFUSED_UNKNOWN_ID,
+	    "owner must be the uid + 1 of somebody who has a map; it is %llu",
+	    (unsigned long long)owner);
+	return NULL;
 }
 
 enum call_outcome
 handle_map_attach(struct call *call)
 {
+	const Holdfast__V1__MapAttach *attach = call->request->map_attach;
+	_cleanup_(peer_fini) struct peer peer = {0};
+	struct tenant *owner = call_owner(call, attach->owner);
 	struct map *map;
+	unsigned access;
 
-	if (map_attach(call->session->tenant, call->request->map_attach->name,
-		&map, &call->answer) == KERN_SUCCESS)
-		map_attached(call, map);
+	if (owner == NULL || !call_peer(call, &peer) ||
+	    map_attach(owner, attach->name, &map, &call->answer) !=
+		KERN_SUCCESS)
+		return CALL_DONE;
+	access = map_access(map, &peer);
+	if ((access & MAP_MAY_READ) != 0) {
+		map_attached(call, map, access);
+		return CALL_DONE;
+	}
+	(void)answer_refuse(&call->answer, REFUSED_DENIED,
+	    "map must be one that the caller (uid %u) may read: it is of uid "
+	    "%u, group %u, mode 0%o",
+	    (unsigned)peer.uid, (unsigned)owner->uid, (unsigned)map->group,
+	    map->mode);
+	map_detach(map);
 	return CALL_DONE;
 }
 
@@ -208,7 +255,7 @@ enum call_outcome
 handle_map_detach(struct call *call)
 {
 	uint64_t id = call->request->map_detach->map;
-	struct map *map = call_object(call, ID_MAP, id, "map");
+	struct map *map = call_map_any(call, id);
 
 	if (map == NULL)
 		return CALL_DONE;
@@ -222,10 +269,17 @@ enum call_outcome
 handle_map_destroy(struct call *call)
 {
 	uint64_t id = call->request->map_destroy->map;
-	struct map *map = call_map(call, id);
+	struct map *map = call_map_read(call, id);
 
-	if (map == NULL)
+	if (map == NULL || map_check_owner(map, call->session, "destroy it",
+			       &call->answer) != KERN_SUCCESS)
 		return CALL_DONE;
+	if (map->nparents > 0) {
+		(void)answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
+		    "map must not be a submap: %u maps have windows to it",
+		    map->nparents);
+		return CALL_DONE;
+	}
 	idtable_remove(&call->session->ids, id);
 	watch_drop(map, call->session, id);
 	map_destroy(map);
@@ -236,7 +290,7 @@ handle_map_destroy(struct call *call)
 enum call_outcome
 handle_map_check(struct call *call)
 {
-	struct map *map = call_map(call, call->request->map_check->map);
+	struct map *map = call_map_read(call, call->request->map_check->map);
 	const char *broken;
 
 	if (map == NULL)
@@ -249,77 +303,109 @@ handle_map_check(struct call *call)
 	return CALL_DONE;
 }
 
+static void
+map_list_item(const struct map *map, unsigned access,
+    Holdfast__V1__MapListItem *item)
+{
+	static Holdfast__V1__MapListItem empty =
+	    HOLDFAST__V1__MAP_LIST_ITEM__INIT;
+
+	*item = empty;
+	item->name = (char *)(uintptr_t)map->name; /* only read */
+	item->min = map->min;
+	item->max = map->max;
+	item->nentries = vm_map_nentries(map->vm);
+	item->size = vm_map_size(map->vm);
+	item->sessions = map->attached;
+	item->owner = map->tenant->uid;
+	item->group = map->group;
+	item->mode = map->mode;
+	item->access = access;
+}
+
+/* What a listing has come to. */
+struct listing {
+	const struct peer *peer;
+	uint64_t skip, n;
+	Holdfast__V1__MapListResult *result;
+	Holdfast__V1__MapListItem *items;
+};
+
+/* Those maps of a tenant that the caller may see.  false: it is full. */
+static bool
+map_list_tenant(struct listing *list, const struct tenant *tenant)
+{
+	Holdfast__V1__MapListResult *result = list->result;
+	struct map *map;
+
+	TAILQ_FOREACH (map, &tenant->maps, entry) {
+		Holdfast__V1__MapListItem *item = &list->items[result->n_maps];
+		unsigned access = map_access(map, list->peer);
+
+		if ((access & MAP_MAY_READ) == 0 || list->n++ < list->skip)
+			continue;
+		if (result->n_maps == MAPS_PER_REPLY) {
+			result->next = list->n - 1;
+			return false;
+		}
+		map_list_item(map, access, item);
+		result->maps[result->n_maps++] = item;
+	}
+	return true;
+}
+
 enum call_outcome
 handle_map_list(struct call *call)
 {
 	static Holdfast__V1__MapListResult empty =
 	    HOLDFAST__V1__MAP_LIST_RESULT__INIT;
-	static Holdfast__V1__MapListItem empty_item =
-	    HOLDFAST__V1__MAP_LIST_ITEM__INIT;
-	uint64_t skip = call->request->map_list->skip, n = 0;
-	Holdfast__V1__MapListResult *result;
-	Holdfast__V1__MapListItem *items;
-	struct map *map;
+	const Holdfast__V1__MapList *op = call->request->map_list;
+	_cleanup_(peer_fini) struct peer peer = {0};
+	struct listing list = {.peer = &peer, .skip = op->skip};
+	struct tenant *tenant;
 
-	result = call_alloc(call, sizeof(*result));
-	if (result == NULL)
+	list.result = call_alloc(call, sizeof(*list.result));
+	if (list.result == NULL || !call_peer(call, &peer))
 		return CALL_DONE;
-	*result = empty;
-	result->maps = call_alloc(call, MAPS_PER_REPLY * sizeof(*result->maps));
-	items = call_alloc(call, MAPS_PER_REPLY * sizeof(*items));
-	if (result->maps == NULL || items == NULL)
+	*list.result = empty;
+	list.result->maps =
+	    call_alloc(call, MAPS_PER_REPLY * sizeof(*list.result->maps));
+	list.items = call_alloc(call, MAPS_PER_REPLY * sizeof(*list.items));
+	if (list.result->maps == NULL || list.items == NULL)
 		return CALL_DONE;
-	TAILQ_FOREACH (map, &call->session->tenant->maps, entry) {
-		Holdfast__V1__MapListItem *item = &items[result->n_maps];
-
-		if (n++ < skip)
-			continue;
-		if (result->n_maps == MAPS_PER_REPLY) {
-			result->next = n - 1;
-			break;
+	if (!op->all)
+		(void)map_list_tenant(&list, call->session->tenant);
+	else
+		TAILQ_FOREACH (tenant, &call->session->server->tenants, entry) {
+			if (!map_list_tenant(&list, tenant))
+				break;
 		}
-		*item = empty_item;
-		item->name = map->name;
-		item->min = map->min;
-		item->max = map->max;
-		item->nentries = vm_map_nentries(map->vm);
-		item->size = vm_map_size(map->vm);
-		item->sessions = map->attached;
-		result->maps[result->n_maps++] = item;
-	}
 	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_MAP_LIST;
-	call->reply.map_list = result;
+	call->reply.map_list = list.result;
 	return CALL_DONE;
 }
 
 /* ---- Entering ---------------------------------------------------- */
 
-/* Wider fields on the wire: what does not fit is refused by the checks. */
-static vm_prot_t
-prot_from_wire(uint32_t prot)
-{
-	return prot > UINT8_MAX ? UINT8_MAX : (vm_prot_t)prot;
-}
-
-static int
-int_from_wire(uint32_t value)
-{
-	return value > INT_MAX ? INT_MAX : (int)value;
-}
-
-/* The object of an insertion: *objectp is NULL for 0.  false: refused. */
+/* The object of an insertion: NULL for 0.  false: refused. */
 static bool
-call_insert_object(struct call *call, uint64_t id, struct object **objectp,
-    struct vm_insert_args *args)
+call_insert_object(struct call *call, const struct map *map, uint64_t id,
+    struct map_enter *enter)
 {
-	*objectp = NULL;
-	args->object = NULL;
+	enter->object = NULL;
+	enter->args.object = NULL;
 	if (id == 0)
 		return true;
-	*objectp = call_object(call, ID_OBJECT, id, "object");
-	if (*objectp == NULL)
+	enter->object = call_object(call, ID_OBJECT, id, "object");
+	if (enter->object == NULL)
 		return false;
-	args->object = (*objectp)->vm;
+	if (enter->object->tenant != map->tenant) {
+		(void)answer_refuse(&call->answer, REFUSED_DENIED,
+		    "object must be of uid %u, who owns the map",
+		    (unsigned)map->tenant->uid);
+		return false;
+	}
+	enter->args.object = enter->object->vm;
 	return true;
 }
 
@@ -328,20 +414,22 @@ handle_map_insert(struct call *call)
 {
 	const Holdfast__V1__MapInsert *insert = call->request->map_insert;
 	struct map *map = call_map(call, insert->map);
-	struct vm_insert_args args;
-	struct object *object;
-
-	if (map == NULL)
-		return CALL_DONE;
-	args = (struct vm_insert_args){
-	    .offset = insert->offset,
-	    .start = insert->start,
-	    .length = insert->end - insert->start,
-	    .prot = prot_from_wire(insert->prot),
-	    .max = prot_from_wire(insert->max_prot),
-	    .cow = int_from_wire(insert->cow),
+	struct map_enter enter = {
+	    .how = ENTER_INSERT,
+	    .args =
+		{
+		    .offset = insert->offset,
+		    .start = insert->start,
+		    .length = insert->end - insert->start,
+		    .prot = prot_from_wire(insert->prot),
+		    .max = prot_from_wire(insert->max_prot),
+		    .cow = int_from_wire(insert->cow),
+		},
 	};
-	if (!call_insert_object(call, insert->object, &object, &args))
+	vm_offset_t addr;
+
+	if (map == NULL ||
+	    !call_insert_object(call, map, insert->object, &enter))
 		return CALL_DONE;
 	if (insert->end <= insert->start) {
 		(void)answer_refuse(&call->answer, KERN_INVALID_ADDRESS,
@@ -350,10 +438,35 @@ handle_map_insert(struct call *call)
 		    (unsigned long long)insert->end);
 		return CALL_DONE;
 	}
-	(void)map_insert(map, &args, object, &call->answer);
+	(void)map_enter(map, &enter, &addr, &call->answer);
 	return CALL_DONE;
 }
 
+enum call_outcome
+handle_map_fixed(struct call *call)
+{
+	const Holdfast__V1__MapFixed *fixed = call->request->map_fixed;
+	struct map *map = call_map(call, fixed->map);
+	struct map_enter enter = {
+	    .how = ENTER_FIXED,
+	    .args =
+		{
+		    .offset = fixed->offset,
+		    .start = fixed->start,
+		    .length = fixed->length,
+		    .prot = prot_from_wire(fixed->prot),
+		    .max = prot_from_wire(fixed->max_prot),
+		    .cow = int_from_wire(fixed->cow),
+		},
+	};
+	vm_offset_t addr;
+
+	if (map != NULL && call_insert_object(call, map, fixed->object, &enter))
+		(void)map_enter(map, &enter, &addr, &call->answer);
+	return CALL_DONE;
+}
+
+/* The reply of everything that finds. */
 static void
 map_found(struct call *call, vm_offset_t addr)
 {
@@ -369,18 +482,14 @@ map_found(struct call *call, vm_offset_t addr)
 	call->reply.map_find = result;
 }
 
-enum call_outcome
-handle_map_find(struct call *call)
+static void
+map_find(struct call *call, const Holdfast__V1__MapFind *find,
+    struct map_enter *enter)
 {
-	const Holdfast__V1__MapFind *find = call->request->map_find;
 	struct map *map = call_map(call, find->map);
-	struct vm_insert_args args;
-	struct object *object;
 	vm_offset_t addr = 0;
 
-	if (map == NULL)
-		return CALL_DONE;
-	args = (struct vm_insert_args){
+	enter->args = (struct vm_insert_args){
 	    .offset = find->offset,
 	    .start = find->addr,
 	    .length = find->length,
@@ -390,9 +499,48 @@ handle_map_find(struct call *call)
 	    .max = prot_from_wire(find->max_prot),
 	    .cow = int_from_wire(find->cow),
 	};
-	if (!call_insert_object(call, find->object, &object, &args))
-		return CALL_DONE;
-	if (map_find(map, &args, object, &addr, &call->answer) == KERN_SUCCESS)
+	if (map != NULL && call_insert_object(call, map, find->object, enter) &&
+	    map_enter(map, enter, &addr, &call->answer) == KERN_SUCCESS)
+		map_found(call, addr);
+}
+
+enum call_outcome
+handle_map_find(struct call *call)
+{
+	struct map_enter enter = {.how = ENTER_FIND};
+
+	map_find(call, call->request->map_find, &enter);
+	return CALL_DONE;
+}
+
+enum call_outcome
+handle_map_find_min(struct call *call)
+{
+	const Holdfast__V1__MapFindMin *op = call->request->map_find_min;
+	struct map_enter enter = {
+	    .how = ENTER_FIND_MIN,
+	    .default_addr = op->default_addr,
+	};
+
+	if (op->find != NULL)
+		map_find(call, op->find, &enter);
+	else
+		(void)answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
+		    "find must be there");
+	return CALL_DONE;
+}
+
+enum call_outcome
+handle_map_find_aligned(struct call *call)
+{
+	const Holdfast__V1__MapFindAligned *op =
+	    call->request->map_find_aligned;
+	struct map *map = call_map_read(call, op->map);
+	vm_offset_t addr = op->addr;
+
+	if (map != NULL &&
+	    map_find_aligned(map, &addr, op->length, op->max_addr,
+		op->alignment, &call->answer) == KERN_SUCCESS)
 		map_found(call, addr);
 	return CALL_DONE;
 }
@@ -401,7 +549,7 @@ enum call_outcome
 handle_map_findspace(struct call *call)
 {
 	const Holdfast__V1__MapFindspace *find = call->request->map_findspace;
-	struct map *map = call_map(call, find->map);
+	struct map *map = call_map_read(call, find->map);
 	vm_offset_t addr = 0;
 
 	if (map == NULL)
@@ -513,9 +661,9 @@ handle_map_delete(struct call *call)
 
 /* ---- Looking ----------------------------------------------------- */
 
-static void
-entry_on_wire(const struct map *map, const struct vm_map_entry_info *info,
-    pb_entry *result)
+void
+entry_on_wire(const struct call *call, const struct map *map,
+    const struct vm_map_entry_info *info, Holdfast__V1__Entry *result)
 {
 	static pb_entry empty = HOLDFAST__V1__ENTRY__INIT;
 	const struct object *object = object_of(info->object);
@@ -535,7 +683,8 @@ entry_on_wire(const struct map *map, const struct vm_map_entry_info *info,
 	result->object = object->number;
 	if (object->type == OBJT_SUPER) {
 		result->kind = HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_SUPER;
-		if (map->tenant->addresses_allowed)
+		if (map->tenant->addresses_allowed &&
+		    call->session->tenant->addresses_allowed)
 			result->pa = object->span->start + info->offset;
 	}
 }
@@ -546,7 +695,10 @@ handle_map_lookup(struct call *call)
 	static Holdfast__V1__MapLookupResult empty =
 	    HOLDFAST__V1__MAP_LOOKUP_RESULT__INIT;
 	const Holdfast__V1__MapLookup *look = call->request->map_lookup;
-	struct map *map = call_map(call, look->map);
+	/* To write may take a shadow object. */
+	struct map *map = (look->fault_type & VM_PROT_WRITE) != 0
+			      ? call_map(call, look->map)
+			      : call_map_read(call, look->map);
 	Holdfast__V1__MapLookupResult *result;
 	struct map_lookup lookup;
 
@@ -562,7 +714,7 @@ handle_map_lookup(struct call *call)
 	result->entry = call_alloc(call, sizeof(*result->entry));
 	if (result->entry == NULL)
 		return CALL_DONE;
-	entry_on_wire(map, &lookup.info, result->entry);
+	entry_on_wire(call, map, &lookup.info, result->entry);
 	result->pindex = lookup.pindex;
 	result->prot = lookup.prot;
 	result->wired = lookup.wired;
@@ -572,6 +724,30 @@ handle_map_lookup(struct call *call)
 }
 
 enum entry_outcome { ENTRY_ADDED, ENTRY_NO_ROOM, ENTRY_REFUSED };
+
+/*
+ * The position in the reply of `fd`, or of one that only reads the same file,
+ * where the session may do no more.  -ENOSPC: full.  -errno.
+ */
+static int
+entry_fd_index(struct call *call, uint64_t map, int fd)
+{
+	char path[sizeof("/proc/self/fd/") + 10];
+	int index, fd_read;
+
+	if (call_access(call, map) == MAP_MAY_ALL)
+		return fdlist_index(&call->fds, fd);
+	index = fdlist_index(&call->originals, fd);
+	if (index < 0 || (size_t)index < call->fds.n)
+		return index;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd_read = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd_read < 0)
+		return error_origin(-errno);
+	call->opened.fds[call->opened.n++] =
+	    fd_read; /* as full as the others */
+	return fdlist_index(&call->fds, fd_read);
+}
 
 /* What backs the entry, as the next descriptor of the reply or an earlier. */
 static enum entry_outcome
@@ -586,9 +762,13 @@ entry_add_fd(struct call *call, struct map *map,
 		return ENTRY_REFUSED;
 	if (fd < 0)
 		return ENTRY_ADDED;
-	index = fdlist_index(&call->fds, fd);
-	if (index < 0)
+	index = entry_fd_index(call, call->request->map_entries->map, fd);
+	if (index == -ENOSPC)
 		return ENTRY_NO_ROOM;
+	if (index < 0) {
+		(void)answer_refuse_errno(&call->answer, index, "descriptor");
+		return ENTRY_REFUSED;
+	}
 	entry->fd_index = (uint32_t)index + 1;
 	entry->file_offset = offset;
 	return ENTRY_ADDED;
@@ -617,7 +797,7 @@ entries_fill(struct call *call, struct map *map, vm_offset_t from,
 			result->next = info.start;
 			return;
 		}
-		entry_on_wire(map, &info, next);
+		entry_on_wire(call, map, &info, next);
 		if (want_fds)
 			outcome = entry_add_fd(call, map, &info, next);
 		if (outcome == ENTRY_NO_ROOM)
@@ -634,7 +814,7 @@ handle_map_entries(struct call *call)
 	static Holdfast__V1__MapEntriesResult empty =
 	    HOLDFAST__V1__MAP_ENTRIES_RESULT__INIT;
 	const Holdfast__V1__MapEntries *want = call->request->map_entries;
-	struct map *map = call_map(call, want->map);
+	struct map *map = call_map_read(call, want->map);
 	Holdfast__V1__MapEntriesResult *result;
 	pb_entry *entries;
 

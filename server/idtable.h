@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum id_kind { ID_NONE, ID_BUFFER, ID_OBJECT, ID_MAP };
+enum id_kind { ID_NONE, ID_BUFFER, ID_OBJECT, ID_MAP, ID_MAP_READ };
 
 struct id_slot {
 	void *object; /* borrowed; NULL: free */

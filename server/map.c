@@ -35,6 +35,7 @@ map_destroy(struct map *map)
 	if (map->vm != NULL)
 		watch_changed(map, map->min, map->max);
 	vm_map_destroy(take_ptr(map->vm));
+	map_drop_submaps(map);
 	quota_discharge(&map->entries);
 	quota_discharge(&map->bytes);
 	if (map->punching > 0)
@@ -278,9 +279,10 @@ map_check_super_find(struct map *map, const struct vm_insert_args *args,
 }
 
 static int
-map_refuse_insert(int rv, const struct vm_insert_args *args,
-    struct answer *answer)
+map_refuse_insert(int rv, const struct map_enter *enter, struct answer *answer)
 {
+	const struct vm_insert_args *args = &enter->args;
+
 	if (rv == KERN_NO_SPACE && args->find_space != VMFS_NO_SPACE)
 		return answer_refuse(answer, rv,
 		    "no free range of 0x%llx bytes lies at or above 0x%llx",
@@ -291,63 +293,101 @@ map_refuse_insert(int rv, const struct vm_insert_args *args,
 		    "something is in [0x%llx, 0x%llx) already",
 		    (unsigned long long)args->start,
 		    (unsigned long long)(args->start + args->length));
+	if (rv == KERN_WOULD_BLOCK)
+		return answer_refuse(answer, rv,
+		    "[0x%llx, 0x%llx) must hold no wiring of the system",
+		    (unsigned long long)args->start,
+		    (unsigned long long)(args->start + args->length));
 	return answer_refuse_kern(answer, rv, "vm_map_insert");
 }
 
-int
-map_insert(struct map *map, const struct vm_insert_args *args,
-    struct object *object, struct answer *answer)
+/* The checks of one of the calls that enter something. */
+static int
+map_enter_check(struct map *map, const struct map_enter *enter,
+    struct answer *answer)
 {
+	const struct vm_insert_args *args = &enter->args;
 	struct vm_refusal why;
 	int rv;
 
-	rv = vm_strict_insert(map->vm, args, &why);
+	switch (enter->how) {
+	case ENTER_INSERT:
+		rv = vm_strict_insert(map->vm, args, &why);
+		break;
+	case ENTER_FIXED:
+		rv = vm_strict_fixed(map->vm, args, &why);
+		break;
+	case ENTER_FIND:
+		rv = vm_strict_find(map->vm, args, &why);
+		break;
+	case ENTER_FIND_MIN:
+	default:
+		rv = vm_strict_find_min(map->vm, args, enter->default_addr,
+		    &why);
+		break;
+	}
 	if (rv != KERN_SUCCESS)
 		return answer_refuse_strict(answer, rv, &why);
-	rv = map_check_super(map, args, object, true, answer);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	rv = map_afford(map, args->length, answer);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	vm_object_reference(args->object);
-	vm_map_lock(map->vm);
-	rv = vm_map_insert(map->vm, args->object, args->offset, args->start,
-	    args->start + args->length, args->prot, args->max, args->cow);
-	vm_map_unlock(map->vm);
-	if (rv != KERN_SUCCESS) {
-		vm_object_deallocate(args->object);
-		return map_refuse_insert(rv, args, answer);
+	if (enter->how == ENTER_FIND || enter->how == ENTER_FIND_MIN)
+		rv = map_check_super_find(map, args, enter->object, answer);
+	else
+		rv = map_check_super(map, args, enter->object, true, answer);
+	if (rv == KERN_SUCCESS && enter->how == ENTER_FIXED) {
+		vm_offset_t end = args->start + args->length;
+
+		rv = map_check_cut(map, args->start, "start", answer);
+		if (rv == KERN_SUCCESS)
+			rv = map_check_cut(map, end, "end", answer);
 	}
-	map_settle(map);
-	watch_changed(map, args->start, args->start + args->length);
-	return rv;
+	return rv == KERN_SUCCESS ? map_afford(map, args->length, answer) : rv;
+}
+
+static int
+map_enter_core(struct map *map, const struct map_enter *enter,
+    vm_offset_t *addrp)
+{
+	const struct vm_insert_args *a = &enter->args;
+	int rv;
+
+	switch (enter->how) {
+	case ENTER_INSERT:
+		vm_map_lock(map->vm);
+		rv = vm_map_insert(map->vm, a->object, a->offset, a->start,
+		    a->start + a->length, a->prot, a->max, a->cow);
+		vm_map_unlock(map->vm);
+		return rv;
+	case ENTER_FIXED:
+		return vm_map_fixed(map->vm, a->object, a->offset, a->start,
+		    a->length, a->prot, a->max, a->cow);
+	case ENTER_FIND:
+		return vm_map_find(map->vm, a->object, a->offset, addrp,
+		    a->length, a->max_addr, a->find_space, a->prot, a->max,
+		    a->cow);
+	case ENTER_FIND_MIN:
+	default:
+		return vm_map_find_min(map->vm, a->object, a->offset, addrp,
+		    a->length, enter->default_addr, a->max_addr, a->find_space,
+		    a->prot, a->max, a->cow);
+	}
 }
 
 int
-map_find(struct map *map, const struct vm_insert_args *args,
-    struct object *object, vm_offset_t *addrp, struct answer *answer)
+map_enter(struct map *map, const struct map_enter *enter, vm_offset_t *addrp,
+    struct answer *answer)
 {
+	const struct vm_insert_args *args = &enter->args;
+	struct object *object = enter->object;
 	vm_offset_t addr = args->start;
-	struct vm_refusal why;
 	int rv;
 
-	rv = vm_strict_find(map->vm, args, &why);
-	if (rv != KERN_SUCCESS)
-		return answer_refuse_strict(answer, rv, &why);
-	rv = map_check_super_find(map, args, object, answer);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	rv = map_afford(map, args->length, answer);
+	rv = map_enter_check(map, enter, answer);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	vm_object_reference(args->object);
-	rv = vm_map_find(map->vm, args->object, args->offset, &addr,
-	    args->length, args->max_addr, args->find_space, args->prot,
-	    args->max, args->cow);
+	rv = map_enter_core(map, enter, &addr);
 	if (rv != KERN_SUCCESS) {
 		vm_object_deallocate(args->object);
-		return map_refuse_insert(rv, args, answer);
+		return map_refuse_insert(rv, enter, answer);
 	}
 	if (object != NULL && object->type == OBJT_SUPER &&
 	    addr % object->pool->frame_size != 0) {
@@ -359,6 +399,8 @@ map_find(struct map *map, const struct vm_insert_args *args,
 		    "VMFS_SUPER_SPACE looks for no other",
 		    (unsigned long long)args->length);
 	}
+	if (enter->how == ENTER_FIXED)
+		map_punch(map, addr, addr + args->length);
 	map_settle(map);
 	watch_changed(map, addr, addr + args->length);
 	*addrp = addr;
@@ -428,6 +470,34 @@ map_delete_splits(struct map *map, vm_offset_t start, vm_offset_t end)
 	return found && info.start < start && end < info.end;
 }
 
+/*
+ * Is there a wiring of the system, which keeps what it covers?  Asked first,
+ * as the contents go before the entries.
+ */
+static bool
+map_is_held(struct map *map, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry_info info = {0};
+	vm_map_entry_t entry;
+	bool held = false;
+
+	vm_map_lock_read(map->vm);
+	if (!vm_map_lookup_entry(map->vm, start, &entry))
+		entry = vm_map_entry_succ(map->vm, entry);
+	for (; entry != NULL && !held;
+	     entry = vm_map_entry_succ(map->vm, entry)) {
+		bool user;
+
+		vm_map_entry_info(entry, &info);
+		if (info.start >= end)
+			break;
+		user = (info.eflags & MAP_ENTRY_USER_WIRED) != 0;
+		held = info.wired_count > (user ? 1 : 0);
+	}
+	vm_map_unlock_read(map->vm);
+	return held;
+}
+
 int
 map_delete_check(struct map *map, vm_offset_t start, vm_offset_t end,
     struct answer *answer)
@@ -438,6 +508,10 @@ map_delete_check(struct map *map, vm_offset_t start, vm_offset_t end,
 	rv = vm_strict_range(map->vm, start, end, &why);
 	if (rv != KERN_SUCCESS)
 		return answer_refuse_strict(answer, rv, &why);
+	if (map_is_held(map, start, end))
+		return answer_refuse(answer, KERN_WOULD_BLOCK,
+		    "[0x%llx, 0x%llx) must hold no wiring of the system",
+		    (unsigned long long)start, (unsigned long long)end);
 	rv = map_check_cut(map, start, "start", answer);
 	if (rv == KERN_SUCCESS)
 		rv = map_check_cut(map, end, "end", answer);
@@ -542,7 +616,8 @@ map_entry_fd(struct map *map, const struct vm_map_entry_info *info, int *fdp,
 
 	*fdp = -1;
 	*offsetp = 0;
-	if ((info->eflags & MAP_ENTRY_GUARD) != 0 || !map->host)
+	if ((info->eflags & (MAP_ENTRY_GUARD | MAP_ENTRY_IS_SUB_MAP)) != 0 ||
+	    !map->host)
 		return KERN_SUCCESS;
 	if (object == NULL) {
 		rv = map_base_fd(map, answer);

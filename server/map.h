@@ -32,10 +32,15 @@ struct map {
 	struct pmap pmap;
 	struct arch arch; /* the server's, with the map's machine */
 	bool host;        /* its machine is this one: it can be mirrored */
+	gid_t group;
+	unsigned mode; /* nine bits; see server/map_mode.h */
 	vm_offset_t min, max;
 	unsigned attached; /* ids that name it, plus calls under way */
 	unsigned punching; /* workers that use base_fd */
 	int base_fd;       /* of anonymous entries, or -1 */
+	struct map **subs; /* shown through windows; one attachment each */
+	size_t nsubs;
+	unsigned nparents; /* maps whose windows show it */
 	struct quota_charge charge, entries, bytes, fd;
 };
 
@@ -57,11 +62,16 @@ void map_detach(struct map *map);
 /* Remove entries and name now; ids of it stay until they are detached. */
 void map_destroy(struct map *map);
 
-/* `object` (NULL: none) stays the caller's. */
-int map_insert(struct map *map, const struct vm_insert_args *args,
-    struct object *object, struct answer *answer);
-int map_find(struct map *map, const struct vm_insert_args *args,
-    struct object *object, vm_offset_t *addrp, struct answer *answer);
+/* One of the calls of vm_map(9) that enter something. */
+struct map_enter {
+	enum { ENTER_INSERT, ENTER_FIXED, ENTER_FIND, ENTER_FIND_MIN } how;
+	struct vm_insert_args args; /* find_space: VMFS_NO_SPACE of the first */
+	vm_offset_t default_addr;   /* ENTER_FIND_MIN */
+	struct object *object;      /* stays the caller's; NULL: none */
+};
+int map_enter(struct map *map, const struct map_enter *enter,
+    vm_offset_t *addrp, struct answer *answer);
+
 int map_findspace(struct map *map, vm_offset_t start, vm_size_t length,
     vm_offset_t *addrp, struct answer *answer);
 
@@ -115,3 +125,19 @@ int map_unwire(struct map *map, vm_offset_t start, vm_offset_t end, int flags,
 int map_stack(struct map *map, vm_offset_t addrbos, vm_size_t max_ssize,
     vm_prot_t prot, vm_prot_t max, int cow, struct answer *answer);
 int map_growstack(struct map *map, vm_offset_t addr, struct answer *answer);
+int map_sync(struct map *map, vm_offset_t start, vm_offset_t end, bool syncio,
+    bool invalidate, struct answer *answer);
+/* vm_map_simplify_entry() on the entry that holds `addr`. */
+int map_simplify(struct map *map, vm_offset_t addr, struct answer *answer);
+/* Only look: the address wanted, then the address that is free. */
+int map_find_aligned(struct map *map, vm_offset_t *addrp, vm_size_t length,
+    vm_offset_t max_addr, vm_offset_t alignment, struct answer *answer);
+int map_set_limits(struct map *map, const struct vm_map_limits *limits,
+    struct answer *answer);
+int map_modflags(struct map *map, uint32_t set, uint32_t clear,
+    struct answer *answer);
+/* `submap` gets one attachment for as long as the map is there. */
+int map_submap(struct map *map, vm_offset_t start, vm_offset_t end,
+    struct map *submap, struct answer *answer);
+/* Let go of every submap; no entry shows one any more. */
+void map_drop_submaps(struct map *map);

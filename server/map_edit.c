@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * What changes entries that are there: protect, inherit, madvise, wire, and
- * stacks.  The core decides; here its arguments are checked, what a clip adds
- * is charged, and a refusal gets its sentence.
+ * What changes entries that are there: protect, inherit, madvise, wire,
+ * stacks, windows; and the map as a whole.  The core decides; here its
+ * arguments are checked, what a clip adds is charged, and a refusal gets its
+ * sentence.
  */
 
+#include <errno.h>
+#include <stdlib.h>
+
+#include "server/cleanup.h"
 #include "server/map.h"
 
 /* What every range has to be, and what two clips cost. */
@@ -98,7 +103,6 @@ map_madvise(struct map *map, vm_offset_t start, vm_offset_t end, int advice,
 	return map_edited(map, rv, start, end, "vm_map_madvise", answer);
 }
 
-/* Only the user's wirings: those of the system are the daemon's own. */
 static int
 map_check_wire(struct map *map, vm_offset_t start, vm_offset_t end, int flags,
     struct answer *answer)
@@ -106,9 +110,6 @@ map_check_wire(struct map *map, vm_offset_t start, vm_offset_t end, int flags,
 	struct vm_refusal why;
 	int rv;
 
-	if ((flags & VM_MAP_WIRE_USER) == 0)
-		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
-		    "flags must have VM_MAP_WIRE_USER");
 	rv = vm_strict_wire(map->vm, start, end, flags, &why);
 	return map_check_edit(map, start, end, rv, &why, answer);
 }
@@ -121,6 +122,10 @@ map_wire(struct map *map, vm_offset_t start, vm_offset_t end, int flags,
 
 	if (rv != KERN_SUCCESS)
 		return rv;
+	/* A worker empties what nothing may keep from being deleted then. */
+	if (map->punching > 0 && (flags & VM_MAP_WIRE_USER) == 0)
+		return answer_refuse(answer, KERN_WOULD_BLOCK,
+		    "a deletion in the map must end first");
 	rv = vm_map_wire(map->vm, start, end, flags);
 	return map_edited(map, rv, start, end, "vm_map_wire", answer);
 }
@@ -186,4 +191,200 @@ map_growstack(struct map *map, vm_offset_t addr, struct answer *answer)
 	    "is "
 	    "in the way",
 	    (unsigned long long)addr);
+}
+
+/* ---- Without an effect on memory --------------------------------- */
+
+int
+map_sync(struct map *map, vm_offset_t start, vm_offset_t end, bool syncio,
+    bool invalidate, struct answer *answer)
+{
+	struct vm_refusal why;
+	int rv;
+
+	rv = vm_strict_range(map->vm, start, end, &why);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_strict(answer, rv, &why);
+	rv = vm_map_sync(map->vm, start, end, syncio, invalidate);
+	if (rv == KERN_INVALID_ARGUMENT)
+		return answer_refuse(answer, rv,
+		    "[0x%llx, 0x%llx) must hold nothing wired by the user, and "
+		    "cut no superpage, to be invalidated",
+		    (unsigned long long)start, (unsigned long long)end);
+	if (rv == KERN_INVALID_ADDRESS)
+		return answer_refuse(answer, rv,
+		    "[0x%llx, 0x%llx) must be all mapped, and is not",
+		    (unsigned long long)start, (unsigned long long)end);
+	return rv == KERN_SUCCESS
+		   ? rv
+		   : answer_refuse_kern(answer, rv, "vm_map_sync");
+}
+
+int
+map_simplify(struct map *map, vm_offset_t addr, struct answer *answer)
+{
+	struct vm_refusal why;
+	vm_map_entry_t entry;
+	bool found;
+	int rv;
+
+	rv = vm_strict_lookup(map->vm, addr, 0, &why);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_strict(answer, rv, &why);
+	vm_map_lock(map->vm);
+	found = vm_map_lookup_entry(map->vm, addr, &entry);
+	if (found)
+		vm_map_simplify_entry(map->vm, entry);
+	vm_map_unlock(map->vm);
+	map_settle(map);
+	return found ? rv
+		     : answer_refuse(answer, KERN_INVALID_ADDRESS,
+			   "nothing is at 0x%llx", (unsigned long long)addr);
+}
+
+int
+map_find_aligned(struct map *map, vm_offset_t *addrp, vm_size_t length,
+    vm_offset_t max_addr, vm_offset_t alignment, struct answer *answer)
+{
+	vm_size_t page = map->arch.machine->page_size;
+	struct vm_refusal why;
+	int rv;
+
+	if (!powerof2(alignment) || alignment < page)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "alignment must be a power of two of at least the page "
+		    "size (0x%llx); it is 0x%llx",
+		    (unsigned long long)page, (unsigned long long)alignment);
+	if (length == 0)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "length must not be 0");
+	rv = vm_strict_findspace(map->vm, *addrp, length, &why);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_strict(answer, rv, &why);
+	vm_map_lock(map->vm);
+	rv = vm_map_find_aligned(map->vm, addrp, length, max_addr, alignment);
+	vm_map_unlock(map->vm);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse(answer, rv,
+		    "no free range of 0x%llx bytes lies at a multiple of "
+		    "0x%llx at or above 0x%llx",
+		    (unsigned long long)length, (unsigned long long)alignment,
+		    (unsigned long long)*addrp);
+	return rv;
+}
+
+/* ---- The map as a whole ------------------------------------------ */
+
+int
+map_set_limits(struct map *map, const struct vm_map_limits *limits,
+    struct answer *answer)
+{
+	struct vm_refusal why;
+	int rv;
+
+	rv = vm_strict_limits(map->vm, limits, &why);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_strict(answer, rv, &why);
+	vm_map_set_limits(map->vm, limits);
+	return rv;
+}
+
+int
+map_modflags(struct map *map, uint32_t set, uint32_t clear,
+    struct answer *answer)
+{
+	uint32_t known = MAP_WIREFUTURE | MAP_ASLR | MAP_ASLR_IGNSTART |
+			 MAP_WXORX | MAP_ASLR_STACK;
+
+	if (((set | clear) & ~known) != 0)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "set and clear must hold only flags that a caller may set "
+		    "(0x%x); they are 0x%x and 0x%x",
+		    known, set, clear);
+	vm_map_lock(map->vm);
+	vm_map_modflags(map->vm, set, clear);
+	vm_map_unlock(map->vm);
+	return KERN_SUCCESS;
+}
+
+/* ---- Windows ----------------------------------------------------- */
+
+static int
+map_check_submap(struct map *map, const struct map *submap,
+    struct answer *answer)
+{
+	if (map == submap || map->nparents > 0)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "map must not be a submap: windows do not nest");
+	if (map->tenant != submap->tenant ||
+	    map->arch.machine != submap->arch.machine)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "submap must be of the same owner and machine as map");
+	return KERN_SUCCESS;
+}
+
+/* Room for one more submap, so that the window can be noted. */
+static int
+map_reserve_submap(struct map *map)
+{
+	struct map **subs;
+
+	subs = reallocarray(map->subs, map->nsubs + 1, sizeof(*subs));
+	if (subs == NULL)
+		return -ENOMEM;
+	map->subs = subs;
+	return 0;
+}
+
+static void
+map_note_submap(struct map *map, struct map *submap)
+{
+	for (size_t i = 0; i < map->nsubs; i++) {
+		if (map->subs[i] == submap)
+			return;
+	}
+	map->subs[map->nsubs++] = submap;
+	submap->attached++;
+	submap->nparents++;
+}
+
+void
+map_drop_submaps(struct map *map)
+{
+	while (map->nsubs > 0) {
+		struct map *submap = map->subs[--map->nsubs];
+
+		submap->nparents--;
+		map_detach(submap);
+	}
+	free(take_ptr(map->subs));
+}
+
+int
+map_submap(struct map *map, vm_offset_t start, vm_offset_t end,
+    struct map *submap, struct answer *answer)
+{
+	struct vm_refusal why;
+	int r, rv;
+
+	rv = vm_strict_range(map->vm, start, end, &why);
+	rv = map_check_edit(map, start, end, rv, &why, answer);
+	if (rv == KERN_SUCCESS)
+		rv = map_check_submap(map, submap, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	r = map_reserve_submap(map);
+	if (r < 0)
+		return answer_refuse_errno(answer, r, "submap");
+	rv = vm_map_submap(map->vm, start, end, submap->vm);
+	map_settle(map);
+	if (rv == KERN_INVALID_ARGUMENT)
+		return answer_refuse(answer, rv,
+		    "[0x%llx, 0x%llx) must be one entry without an object",
+		    (unsigned long long)start, (unsigned long long)end);
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_kern(answer, rv, "vm_map_submap");
+	map_note_submap(map, submap);
+	watch_changed(map, start, end);
+	return rv;
 }

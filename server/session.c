@@ -45,6 +45,19 @@ session_doom(struct session *session, const char *why)
 }
 
 static void
+session_drop_maps(struct session *session, enum id_kind kind)
+{
+	uint64_t id = 0;
+	void *map;
+
+	while (idtable_next(&session->ids, kind, id, &id, &map)) {
+		idtable_remove(&session->ids, id);
+		watch_drop(map, session, id);
+		map_detach(map);
+	}
+}
+
+static void
 session_drop_objects(struct session *session)
 {
 	struct call *call;
@@ -53,12 +66,8 @@ session_drop_objects(struct session *session)
 
 	while ((call = TAILQ_FIRST(&session->calls)) != NULL)
 		call->cancel(call);
-	id = 0;
-	while (idtable_next(&session->ids, ID_MAP, id, &id, &object)) {
-		idtable_remove(&session->ids, id);
-		watch_drop(object, session, id);
-		map_detach(object);
-	}
+	session_drop_maps(session, ID_MAP);
+	session_drop_maps(session, ID_MAP_READ);
 	id = 0;
 	while (idtable_next(&session->ids, ID_OBJECT, id, &id, &object)) {
 		idtable_remove(&session->ids, id);
