@@ -20,7 +20,7 @@ static_assert(STATUS(FAILURE) == KERN_FAILURE + 1, "");
 static_assert(STATUS(RESOURCE_SHORTAGE) == KERN_RESOURCE_SHORTAGE + 1, "");
 static_assert(STATUS(WOULD_BLOCK) == KERN_WOULD_BLOCK + 1, "");
 static_assert((int)STATUS(VERSION) == REFUSED_VERSION, "same figures");
-static_assert((int)STATUS(SHUTTING_DOWN) == REFUSED_SHUTTING_DOWN, "");
+static_assert((int)STATUS(CANCELLED) == REFUSED_CANCELLED, "");
 
 static const char *const kern_names[] = {
     "KERN_SUCCESS",
@@ -47,6 +47,8 @@ static const char *const refused_names[] = {
     "EXISTS",
     "NO_POOL",
     "SHUTTING_DOWN",
+    "TIMED_OUT",
+    "CANCELLED",
 };
 
 int

@@ -84,7 +84,7 @@ status_from_wire(Holdfast__V1__Status status)
 	    status <= HOLDFAST__V1__STATUS__STATUS_WOULD_BLOCK)
 		return (int)status - 1;
 	if (status >= HOLDFAST__V1__STATUS__STATUS_VERSION &&
-	    status <= HOLDFAST__V1__STATUS__STATUS_SHUTTING_DOWN)
+	    status <= HOLDFAST__V1__STATUS__STATUS_CANCELLED)
 		return (int)status;
 	return -1;
 }

@@ -36,6 +36,8 @@ static const struct {
     {HF_EXISTS, "HF_EXISTS"},
     {HF_NO_POOL, "HF_NO_POOL"},
     {HF_SHUTTING_DOWN, "HF_SHUTTING_DOWN"},
+    {HF_TIMED_OUT, "HF_TIMED_OUT"},
+    {HF_CANCELLED, "HF_CANCELLED"},
 };
 
 const char *

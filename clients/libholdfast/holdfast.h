@@ -78,6 +78,8 @@ enum holdfast_status {
 	HF_EXISTS = 70,
 	HF_NO_POOL = 71,
 	HF_SHUTTING_DOWN = 72,
+	HF_TIMED_OUT = 73, /* its deadline passed while it waited */
+	HF_CANCELLED = 74, /* holdfast_contig_cancel() */
 };
 
 enum holdfast_pin { HF_PIN_NONE = 1, HF_PIN_MLOCK = 2, HF_PIN_LONGTERM = 3 };
