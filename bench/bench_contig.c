@@ -10,7 +10,7 @@
  * one in a random eighth of it.  All contestants see the same dice, and take
  * turns.
  *
- *	bench_contig [--quick] [--seed N]
+ *	bench_contig [--quick] [--seed N] [--memory GIB] [--only NAME]
  */
 
 #include <err.h>
@@ -251,34 +251,75 @@ run(vm_size_t memory, const struct peer_ops *const *peers, unsigned npeers,
 	}
 }
 
-int
-main(int argc, char **argv)
+static const struct peer_ops *const all_peers[] = {&peer_holdfast, &peer_vmem,
+    &peer_bitmap};
+
+struct options {
+	uint64_t seed;
+	bool quick;
+	uint64_t memory;  /* GiB; 0: each of the usual sizes */
+	const char *only; /* one contestant; NULL: those that can keep up */
+};
+
+static void
+run_some(const struct options *o, uint64_t gib, unsigned npeers)
+{
+	const struct peer_ops *peers[nitems(all_peers)];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < nitems(all_peers); i++)
+		if (o->only != NULL ? strcmp(o->only, all_peers[i]->name) == 0
+				    : i < npeers)
+			peers[n++] = all_peers[i];
+	if (n == 0)
+		errx(2, "nobody is called %s", o->only);
+	run(gib << 30, peers, n, o->seed, o->quick);
+}
+
+static int
+options_read(struct options *o, int argc, char **argv)
 {
 	static const struct option options[] = {
 	    {"quick", no_argument, NULL, 'q'},
 	    {"seed", required_argument, NULL, 's'},
+	    {"memory", required_argument, NULL, 'm'},
+	    {"only", required_argument, NULL, 'o'},
 	    {NULL, 0, NULL, 0},
 	};
-	static const struct peer_ops *const peers[] = {&peer_holdfast,
-	    &peer_vmem, &peer_bitmap};
-	uint64_t seed = 1;
-	bool quick = false;
 
-	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+	*o = (struct options){.seed = 1};
+	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
 		if (c == 'q')
-			quick = true;
+			o->quick = true;
 		else if (c == 's')
-			seed = strtoull(optarg, NULL, 0);
+			o->seed = strtoull(optarg, NULL, 0);
+		else if (c == 'm')
+			o->memory = strtoull(optarg, NULL, 0);
+		else if (c == 'o')
+			o->only = optarg;
 		else
-			return 2;
-	}
+			return -1;
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct options o;
+
+	if (options_read(&o, argc, argv) < 0)
+		return 2;
 	(void)bench_pin(1); /* or not; the figures only get noisier */
 	printf("one request and as much given back, ns; x: ratio to vmem\n");
-	run(UINT64_C(1) << 30, peers, 3, seed, quick);
-	run(UINT64_C(16) << 30, peers, quick ? 2 : 3, seed, quick);
-	if (quick)
+	if (o.memory != 0) {
+		run_some(&o, o.memory, 2);
 		return 0;
-	run(UINT64_C(256) << 30, peers, 2, seed, quick);
-	run(UINT64_C(1) << 40, peers, 1, seed, quick);
+	}
+	run_some(&o, 1, 3);
+	run_some(&o, 16, o.quick ? 2 : 3);
+	if (o.quick)
+		return 0;
+	run_some(&o, 256, 2);
+	run_some(&o, 1024, 1);
 	return 0;
 }

@@ -814,6 +814,6 @@ vm_phys_stats(struct vm_phys *phys, struct vm_phys_stats *statsp)
 			continue;
 		for (unsigned z = 0; z < PHYS_NZONES; z++)
 			statsp->largest_run = MAX(statsp->largest_run,
-			    rt_largest(&domain->rt[z]));
+			    rt_largest(&phys->store, &domain->rt[z]));
 	}
 }

@@ -4,10 +4,7 @@
  * vm_phys_check(): every invariant of docs/design/vm_phys.md.  Linear.
  */
 
-#include <string.h>
-
-#include "core/kassert.h"
-#include "core/vm_phys_int.h"
+#include "core/vm_phys_node_int.h"
 
 /* What a walk over one tree has found so far. */
 struct tree_walk {
@@ -90,20 +87,39 @@ sum_add(struct rt_sum *sum, const struct rt_sum *more)
 			sum->max[l / 8][l % 8] = rt_sum_max(more, l);
 }
 
+/* Does `known` say of runs what there is, and of measures enough? */
 static bool
-sum_is(const struct rt_sum *a, const struct rt_sum *b)
+sum_covers(const struct rt_sum *known, const struct rt_sum *below)
 {
-	return a->classes == b->classes &&
-	       memcmp(a->max, b->max, sizeof(a->max)) == 0;
+	if (known->classes != below->classes)
+		return false;
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		if (rt_sum_max(known, l) < rt_sum_max(below, l) ||
+		    rt_sum_max(known, l) > RT_MAX)
+			return false;
+	return true;
 }
 
 static struct rt_sum
-slot_sum(const struct rt_inner *inner, unsigned i)
+slot_sum(struct rt_inner *inner, unsigned i)
 {
-	struct rt_sum sum = {.classes = inner->classes[i]};
+	struct rt_sum sum = {0};
 
+	for (unsigned c = 0; c < RT_NCLASS; c++)
+		sum.classes |= (uint64_t)(*inner_having(inner, c) >> i & 1)
+			       << c;
 	memcpy(sum.max, inner->max[i], sizeof(sum.max));
 	return sum;
+}
+
+static bool
+slot_is_blank(struct rt_inner *inner, unsigned i)
+{
+	static const struct rt_sum nothing;
+	struct rt_sum sum = slot_sum(inner, i);
+
+	return inner->first[i] == RT_NO_START && inner->child[i] == NULL &&
+	       memcmp(&sum, &nothing, sizeof(sum)) == 0;
 }
 
 /* The lowest start: the first field of either kind of node. */
@@ -124,16 +140,16 @@ node_n(const void *node, unsigned height)
 }
 
 static struct rt_sum
-check_node(struct tree_walk *walk, const void *node, unsigned height)
+check_node(struct tree_walk *walk, void *node, unsigned height)
 {
-	const struct rt_inner *inner = node;
+	struct rt_inner *inner = node;
 	struct rt_sum sum = {0};
 
 	if (height == 1)
 		return check_leaf(walk, node);
 	walk->ninners++;
 	for (unsigned i = 0; i < inner->n; i++) {
-		const void *child = inner->child[i];
+		void *child = inner->child[i];
 		struct rt_sum below, known;
 		unsigned half = height == 2 ? RT_LEAF / 2 : RT_FAN / 2;
 
@@ -145,13 +161,16 @@ check_node(struct tree_walk *walk, const void *node, unsigned height)
 			    "[phys.first] key is not the child's");
 		below = check_node(walk, child, height - 1);
 		known = slot_sum(inner, i);
-		if (!sum_is(&below, &known))
+		if (!sum_covers(&known, &below))
 			tree_broken(walk, "[phys.sum] summary of a child");
+		for (unsigned l = 0; height > 2 && l < RT_LEVELS; l++)
+			if (inner_longest(child, l) > rt_sum_max(&known, l))
+				tree_broken(walk,
+				    "[phys.sum] bound of a child");
 		sum_add(&sum, &below);
 	}
 	for (unsigned i = inner->n; i < RT_FAN; i++)
-		if (inner->first[i] != UINT64_MAX || inner->classes[i] != 0 ||
-		    inner->max[i][0][0] != 0)
+		if (!slot_is_blank(inner, i))
 			tree_broken(walk, "[phys.fill] unused slot");
 	return sum;
 }
@@ -170,7 +189,7 @@ rt_check(const struct rt_store *store, const struct rt *rt, uint64_t *nrunsp,
 	if (node_n(rt->root, rt->height) < (rt->height == 1 ? 1 : 2))
 		return "[phys.fill] root with too few";
 	sum = check_node(&walk, rt->root, rt->height);
-	if (!sum_is(&sum, &rt->sum))
+	if (!sum_covers(&rt->sum, &sum))
 		tree_broken(&walk, "[phys.sum] summary of a tree");
 	*nrunsp += walk.nruns;
 	*nleavesp += walk.nleaves;

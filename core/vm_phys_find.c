@@ -17,10 +17,7 @@
  * the trees, nor on the order in which runs came to be.
  */
 
-#include <string.h>
-
-#include "core/kassert.h"
-#include "core/vm_phys_int.h"
+#include "core/vm_phys_node_int.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
     "the first lane is the lowest part of a word");
@@ -122,35 +119,13 @@ struct hunt {
 	vm_paddr_t pa; /* the place found */
 };
 
-/*
- * Bit i: lane i is not 0.  The lanes are all ones or all zeroes; each keeps a
- * bit of its own, and the four 16-bit parts of a word fold into one.
- */
-static unsigned
-lanes_mask(rt_lanes lanes)
-{
-	static const rt_lanes bits = {1, 2, 4, 8, 16, 32, 64, 128};
-	uint64_t words[2];
-
-	lanes &= bits;
-	memcpy(words, &lanes, sizeof(words));
-	words[0] |= words[1];
-	words[0] |= words[0] >> 32;
-	return (unsigned)(words[0] | words[0] >> 16) & 0xff;
-}
-
-/* Bit i: bytes[i] is `byte`, which is at most 127, as all of them are. */
+/* Bit i: bytes[i] is `byte`; the product gathers the high bits. */
 static unsigned
 bytes_mask(const uint8_t *bytes, unsigned byte)
 {
-	const uint64_t ones = UINT64_C(0x0101010101010101);
-	uint64_t word;
+	uint64_t word = bytes_equal(bytes, byte) >> 7;
 
-	memcpy(&word, bytes, sizeof(word));
-	word ^= ones * byte;
-	/* A byte that is 0 leaves its high bit; the product gathers them. */
-	word = ~(word + ones * 0x7f) & ones * 0x80;
-	return (unsigned)((word >> 7) * UINT64_C(0x0102040810204080) >> 56);
+	return (unsigned)(word * UINT64_C(0x0102040810204080) >> 56);
 }
 
 /*
@@ -165,6 +140,8 @@ leaf_mask(const struct hunt *h, const struct rt_leaf *leaf)
 	uint32_t mask = 0;
 
 	static_assert(RT_LEAF == 32, "a bit for each run");
+	MPASS(leaf->n > 0);
+
 	if (h->cls < RT_NCLASS) {
 		for (unsigned v = 0; v < RT_LEAF / 8; v++)
 			mask |= bytes_mask(&leaf->cls[8 * v], h->cls)
@@ -217,17 +194,6 @@ level_mask(const struct rt_inner *inner, unsigned level, int16_t want)
 	return mask;
 }
 
-static unsigned
-class_mask(const uint64_t *classes, unsigned cls)
-{
-	unsigned mask = 0;
-
-	RT_UNROLL
-	for (unsigned i = RT_FAN; i-- > 0;)
-		mask = 2 * mask + (unsigned)(classes[i] >> cls & 1);
-	return mask;
-}
-
 /* The children that may have runs in [low, high). */
 static unsigned
 window_mask(const struct rt_inner *inner, const struct phys_query *query)
@@ -246,15 +212,31 @@ window_mask(const struct rt_inner *inner, const struct phys_query *query)
 }
 
 static unsigned
-node_mask(const struct hunt *h, const struct rt_inner *inner)
+node_mask(const struct hunt *h, struct rt_inner *inner)
 {
 	unsigned mask = h->cls < RT_NCLASS
-			    ? class_mask(inner->classes, h->cls)
+			    ? *inner_having(inner, h->cls)
 			    : level_mask(inner, h->level, h->want);
+
+	MPASS(mask >> inner->n == 0);
 
 	if (h->bounded && mask != 0)
 		mask &= window_mask(inner, h->query);
 	return mask;
+}
+
+/* Nothing was found below slot `at`: know no more of it than there is. */
+static void
+slot_tighten(const struct hunt *h, struct rt_inner *inner, unsigned at,
+    bool leaf)
+{
+	int16_t *known = lane(inner->max[at], h->level);
+	int16_t longest = leaf ? leaf_longest(inner->child[at], h->level)
+			       : inner_longest(inner->child[at], h->level);
+
+	MPASS(longest <= *known);
+
+	*known = longest;
 }
 
 /* From the right; the tree is at most RT_HEIGHT high, so is the recursion. */
@@ -271,14 +253,29 @@ node_hunt(struct hunt *h, void *node, unsigned depth)
 	while (mask != 0) {
 		unsigned i = 31 - (unsigned)__builtin_clz(mask);
 
-		h->path->at[depth] = i;
+		h->path->at[depth] = (uint8_t)i;
 		if (node_hunt(h, inner->child[i], depth + 1))
 			return true;
 		if (h->tries == 0)
 			return false;
+		if (h->cls == RT_NCLASS)
+			slot_tighten(h, inner, i, depth + 2 == h->height);
 		mask &= ~(1u << i);
 	}
 	return false;
+}
+
+/* As slot_tighten(), for a tree. */
+static void
+tree_tighten(const struct hunt *h, struct rt *rt)
+{
+	int16_t *known = lane(rt->sum.max, h->level);
+	int16_t longest = rt->height == 1 ? leaf_longest(rt->root, h->level)
+					  : inner_longest(rt->root, h->level);
+
+	MPASS(longest <= *known);
+
+	*known = longest;
 }
 
 /* Where all stages look, and what the last one found. */
@@ -308,6 +305,8 @@ hunt_trees(struct search *s)
 		s->found = s->trees[i];
 		if (node_hunt(h, rt->root, 0))
 			return true;
+		if (h->cls == RT_NCLASS)
+			tree_tighten(h, rt);
 		h->tries = tries;
 	}
 	return false;

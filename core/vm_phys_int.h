@@ -18,9 +18,10 @@
  * A run tree: free runs in ascending order, in a B+-tree whose inner nodes
  * know of each child which run lengths it has.
  */
-#define RT_LEAF   32 /* runs in a leaf at most; half of it at least */
-#define RT_FAN    16 /* children of an inner node at most; half at least */
-#define RT_HEIGHT 16 /* levels at most: 8^15 leaves are more than there are */
+#define RT_LEAF 32 /* runs in a leaf at most; half of it at least */
+#define RT_FAN  16 /* children of an inner node at most; half at least */
+#define RT_HEIGHT                                                              \
+	12 /* levels at most: 16 * 8^11 runs are more than there are */
 #define RT_LEVELS 10 /* alignments of 2^0 to 2^9 pages: 4 KiB to 2 MiB */
 #define RT_NCLASS 64 /* classes of lengths */
 
@@ -32,6 +33,7 @@
 
 /* Eight measures, handled at once where the machine can. */
 typedef int16_t rt_lanes __attribute__((vector_size(16)));
+typedef uint16_t rt_masks __attribute__((vector_size(16)));
 #define RT_ROW 2 /* rt_lanes that hold RT_LEVELS measures; the rest are 0 */
 
 /* gcc leaves short loops alone at -O2. */
@@ -45,13 +47,13 @@ typedef int16_t rt_lanes __attribute__((vector_size(16)));
 struct rt_sum {
 	uint64_t classes; /* bit c: it has a run of class c */
 	/* Lane l: pages of the longest run counted from its first page that
-	 * is a multiple of 2^l; at most RT_MAX. */
+	 * is a multiple of 2^l, or more; at most RT_MAX. */
 	rt_lanes max[RT_ROW];
 };
 
 /* What the last three hold follows from the first two; unused ones are 0. */
 struct rt_leaf {
-	vm_paddr_t start[RT_LEAF]; /* [n, RT_LEAF): all ones */
+	_Alignas(64) vm_paddr_t start[RT_LEAF]; /* [n, RT_LEAF): all ones */
 	vm_paddr_t end[RT_LEAF];
 	rt_lanes length[RT_LEAF / 8]; /* pages, clamped to INT16_MAX */
 	rt_lanes offset[RT_LEAF / 8]; /* pages to the next multiple of 512 */
@@ -60,10 +62,11 @@ struct rt_leaf {
 };
 
 struct rt_inner {
-	vm_paddr_t first[RT_FAN];     /* lowest start; [n, RT_FAN): all ones */
-	uint64_t classes[RT_FAN];     /* [n, RT_FAN): 0 */
-	rt_lanes max[RT_FAN][RT_ROW]; /* [n, RT_FAN): 0 */
+	/* lowest start; [n, RT_FAN): all ones */
+	_Alignas(64) vm_paddr_t first[RT_FAN];
 	void *child[RT_FAN]; /* rt_inner, or rt_leaf on the lowest level */
+	rt_lanes max[RT_FAN][RT_ROW];   /* as in rt_sum; [n, RT_FAN): 0 */
+	rt_masks having[RT_NCLASS / 8]; /* by class: bit i: child i has it */
 	unsigned n;
 };
 
@@ -77,7 +80,7 @@ struct rt {
 struct rt_path {
 	struct rt_leaf *leaf;
 	unsigned pos;
-	unsigned at[RT_HEIGHT]; /* [0] the root's child ... */
+	uint8_t at[RT_HEIGHT]; /* [0] the root's child ... */
 	struct rt_inner
 	    *inner[RT_HEIGHT]; /* [0] the root; height - 1 of them */
 };
@@ -147,8 +150,8 @@ struct phys_query {
 void rt_store_init(struct rt_store *store, const struct arch *arch,
     unsigned page_shift);
 void rt_store_fini(struct rt_store *store);
-/* Make sure of the nodes for `nruns` runs in `ntrees` trees. */
-int rt_store_reserve(struct rt_store *store, uint64_t nruns, uint64_t ntrees);
+int rt_store_reserve_slow(struct rt_store *store, uint64_t nruns,
+    uint64_t ntrees);
 bool rt_store_suffices(const struct rt_store *store, uint64_t nruns,
     uint64_t ntrees);
 
@@ -162,16 +165,52 @@ void rt_insert(struct rt_store *store, struct rt *rt, vm_paddr_t start,
 void rt_insert_at(struct rt_store *store, struct rt *rt, struct rt_path *path,
     vm_paddr_t start, vm_paddr_t end);
 void rt_delete(struct rt_store *store, struct rt *rt, struct rt_path *path);
+/* The run of the path and the next one of its leaf become one. */
+void rt_join(struct rt_store *store, struct rt *rt, struct rt_path *path);
 /* Move an edge; the run keeps its place among its neighbours. */
 void rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,
     vm_paddr_t start, vm_paddr_t end);
 
 /* Bytes in the longest run; 0: empty. */
-vm_size_t rt_largest(const struct rt *rt);
+vm_size_t rt_largest(const struct rt_store *store, const struct rt *rt);
 
-unsigned rt_class(uint64_t npages);
+/*
+ * Lengths up to 7 pages have a class each; above there are four to a power of
+ * two, and the last has everything from 2^17 pages.
+ */
+static inline unsigned
+rt_class(uint64_t npages)
+{
+	unsigned n = (unsigned)MIN(npages, UINT64_C(1) << 17), log, cls;
+
+	log = 31 - (unsigned)__builtin_clz(n | 4);
+	cls = 4 * (log - 2) + (n >> (log - 2) & 3) + 3;
+	return n < 4 ? n - 1 : cls;
+}
+
 /* Fill in what follows from start and end of run `i` of a leaf. */
-void rt_leaf_measure(struct rt_leaf *leaf, unsigned i, unsigned page_shift);
+static inline void
+rt_leaf_measure(struct rt_leaf *leaf, unsigned i, unsigned page_shift)
+{
+	uint64_t from = leaf->start[i] >> page_shift;
+	uint64_t npages = (leaf->end[i] >> page_shift) - from;
+
+	((int16_t *)leaf->length)[i] = (int16_t)MIN(npages, INT16_MAX);
+	((int16_t *)leaf->offset)[i] =
+	    (int16_t)(-from & ((1u << (RT_LEVELS - 1)) - 1));
+	leaf->cls[i] = (uint8_t)rt_class(npages);
+}
+
+/* Make sure of the nodes for `nruns` runs in `ntrees` trees. */
+static inline int
+rt_store_reserve(struct rt_store *store, uint64_t nruns, uint64_t ntrees)
+{
+	if (nruns <= store->nruns && ntrees <= store->ntrees &&
+	    store->leaves.uz_nfree > 0 &&
+	    store->leaves.uz_arch->ops->inject == NULL)
+		return KERN_SUCCESS;
+	return rt_store_reserve_slow(store, nruns, ntrees);
+}
 
 static inline int16_t
 rt_sum_max(const struct rt_sum *sum, unsigned level)

@@ -520,9 +520,13 @@ TEST(vm_phys_check__tells_a_broken_summary)
 	struct vm_phys *phys = MAKE(0, M(16));
 	struct rt *rt = &phys->domains[0]->rt[phys_zone(M(16) - 1)];
 
-	rt->sum.max[0][1]++;
-	ASSERT_HAS(vm_phys_check(phys), "[phys.sum]");
+	/* What is known may be too much, but never too little. */
 	rt->sum.max[0][1]--;
+	ASSERT_HAS(vm_phys_check(phys), "[phys.sum]");
+	rt->sum.max[0][1]++;
+	rt->sum.classes ^= 1;
+	ASSERT_HAS(vm_phys_check(phys), "[phys.sum]");
+	rt->sum.classes ^= 1;
 	phys->free += PAGE;
 	ASSERT_HAS(vm_phys_check(phys), "[phys.count]");
 	phys->free -= PAGE;
