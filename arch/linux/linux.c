@@ -40,7 +40,7 @@ linux_free(void *ctx, void *p, size_t size)
 		free(p);
 }
 
-static void
+void
 linux_pool_info(void *ctx, struct arch_pool_info *infop)
 {
 	struct linux_pool *lp = ctx;
@@ -59,7 +59,7 @@ linux_pool_info(void *ctx, struct arch_pool_info *infop)
 	pthread_mutex_unlock(&lp->lp_lock);
 }
 
-static int
+int
 linux_pool_frames(void *ctx, struct arch_frame *frames, size_t max, size_t *np)
 {
 	struct linux_pool *lp = ctx;
@@ -71,7 +71,7 @@ linux_pool_frames(void *ctx, struct arch_frame *frames, size_t max, size_t *np)
 	return r;
 }
 
-static bool
+bool
 linux_pool_event(void *ctx, struct arch_event *evp)
 {
 	struct linux_pool *lp = ctx;
@@ -91,23 +91,19 @@ linux_base_file(void *ctx, vm_size_t size, int *fdp)
 	return memfd_base(ctx, size, fdp);
 }
 
-static int
-linux_pool_refill(void *ctx)
-{
-	return reclaim_missing(ctx);
-}
-
 static const struct arch_ops linux_ops = {
     .name = "linux",
     .alloc = linux_alloc,
     .free = linux_free,
-    .pool_info = linux_pool_info,
+    .pool_info = big_pool_info,
     .pool_frames = linux_pool_frames,
-    .pool_event = linux_pool_event,
-    .pool_refill = linux_pool_refill,
-    .pool_grow = linux_pool_grow,
-    .pool_shrink = linux_pool_shrink,
-    .span_assemble = linux_span_assemble,
+    .pool_event = big_pool_event,
+    .pool_refill = big_pool_refill,
+    .pool_big_frames = big_pool_frames,
+    .pool_grow = big_pool_grow,
+    .pool_shrink = big_pool_shrink,
+    .pool_demote = big_pool_demote,
+    .span_assemble = big_span_assemble,
     .span_info = linux_span_info,
     .span_verify = linux_span_verify,
     .span_check = linux_span_check,
@@ -190,12 +186,11 @@ probe_span(struct linux_pool *lp)
 static int
 open_pins(struct linux_pool *lp, const struct arch_linux_config *cfg)
 {
-	size_t nframes = MAX(cfg->nframes, cfg->nframes_max);
 	struct arch_event event;
 	int r = -EPERM;
 
 	if (cfg->pin != ARCH_LINUX_PIN_NEVER)
-		r = pins_init(lp, nframes);
+		r = pins_init(lp, lp->lp_max);
 	if (r == 0)
 		lp->lp_pin = ARCH_PIN_LONGTERM;
 	else if (cfg->pin == ARCH_LINUX_PIN_REQUIRE)
@@ -228,6 +223,7 @@ pool_free(struct linux_pool *lp)
 	pthread_mutex_destroy(&lp->lp_search);
 	pthread_mutex_destroy(&lp->lp_resize);
 	pthread_mutex_destroy(&lp->lp_pins.lock);
+	pthread_mutex_destroy(&lp->lp_demote);
 	free(lp);
 }
 
@@ -244,6 +240,17 @@ helpers_of(const struct arch_linux_config *cfg)
 	return ncpus > 1 ? (unsigned)MIN(ncpus - 1, 3) : 0;
 }
 
+/* Frames it may ever have: those of big ones that are taken apart too. */
+static size_t
+frames_max(const struct arch_linux_config *cfg)
+{
+	size_t max = MAX(cfg->nframes, cfg->nframes_max);
+
+	if (cfg->frame_size >= LINUX_GIGANTIC)
+		return max;
+	return max + MAX(cfg->nbig, cfg->nbig_max) * LINUX_PER_BIG(cfg);
+}
+
 static struct linux_pool *
 pool_new(const struct arch_linux_config *cfg)
 {
@@ -254,12 +261,13 @@ pool_new(const struct arch_linux_config *cfg)
 	if (lp == NULL)
 		return NULL;
 	lp->lp_sys = sys;
-	lp->lp_frame_size = cfg->frame_size != 0 ? cfg->frame_size : 2ul << 20;
+	lp->lp_frame_size =
+	    cfg->frame_size != 0 ? cfg->frame_size : LINUX_FRAME;
 	lp->lp_page_shift =
 	    (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	lp->lp_node = cfg->node;
 	lp->lp_pin_want = cfg->pin;
-	lp->lp_max = MAX(cfg->nframes, cfg->nframes_max);
+	lp->lp_max = frames_max(cfg);
 	lp->lp_may_raise = cfg->may_raise;
 	lp->lp_prefer_runs = cfg->prefer_runs;
 	for (size_t i = 0; i < LINUX_SHARDS; i++)
@@ -272,6 +280,7 @@ pool_new(const struct arch_linux_config *cfg)
 	pthread_mutex_init(&lp->lp_search, NULL);
 	pthread_mutex_init(&lp->lp_resize, NULL);
 	pthread_mutex_init(&lp->lp_pins.lock, NULL);
+	pthread_mutex_init(&lp->lp_demote, NULL);
 	return lp;
 }
 
@@ -284,18 +293,18 @@ config_check(const struct arch_linux_config *cfg)
 	if (cfg->frame_size != 0 &&
 	    (!powerof2(cfg->frame_size) || cfg->frame_size < 65536))
 		return -EINVAL;
+	if (cfg->nbig > UINT16_MAX || cfg->nbig_max > UINT16_MAX ||
+	    (cfg->nbig > 0 && cfg->frame_size >= LINUX_GIGANTIC))
+		return -EINVAL;
 	return cfg->nframes_min > cfg->nframes ? -EINVAL : 0;
 }
 
-int
-arch_linux_open(const struct arch_linux_config *cfg, struct arch *archp)
+static int
+pool_open(const struct arch_linux_config *cfg, struct linux_pool **lpp)
 {
 	struct linux_pool *lp;
 	int r;
 
-	r = config_check(cfg);
-	if (r < 0)
-		return r;
 	lp = pool_new(cfg);
 	if (lp == NULL)
 		return -ENOMEM;
@@ -309,6 +318,50 @@ arch_linux_open(const struct arch_linux_config *cfg, struct arch *archp)
 		pool_free(lp);
 		return r;
 	}
+	*lpp = lp;
+	return 0;
+}
+
+/*
+ * Gigantic pages first: they are harder to get.  Without addresses no frame
+ * could be told from one of the other size.
+ */
+static int
+pool_open_big(const struct arch_linux_config *cfg, struct linux_pool **bigp)
+{
+	struct arch_linux_config big = {
+	    .frame_size = LINUX_GIGANTIC,
+	    .nframes = cfg->nbig,
+	    .nframes_max = cfg->nbig_max,
+	    .node = cfg->node,
+	    .may_raise = cfg->may_raise,
+	    .pin = cfg->pin,
+	    .helpers = cfg->helpers,
+	    .sys = cfg->sys,
+	};
+
+	return cfg->nbig == 0 ? 0 : pool_open(&big, bigp);
+}
+
+int
+arch_linux_open(const struct arch_linux_config *cfg, struct arch *archp)
+{
+	struct linux_pool *big = NULL;
+	struct linux_pool *lp;
+	int r;
+
+	r = config_check(cfg);
+	if (r == 0)
+		r = pool_open_big(cfg, &big);
+	if (r < 0)
+		return r;
+	r = pool_open(cfg, &lp);
+	if (r < 0) {
+		if (big != NULL)
+			pool_free(big);
+		return r;
+	}
+	lp->lp_big = big;
 	note_degraded(lp);
 	*archp = (struct arch){&linux_ops, lp, arch_machine_host()};
 	return 0;
@@ -317,8 +370,15 @@ arch_linux_open(const struct arch_linux_config *cfg, struct arch *archp)
 void
 arch_linux_close(struct arch *archp)
 {
+	struct linux_pool *lp = archp->ctx;
+	struct linux_pool *big = lp->lp_big;
+
 	MPASS(archp->ops == &linux_ops);
-	pool_free(archp->ctx);
+	/* In this order: gigantic pages that were taken apart can only be put
+	 * together again once their frames are the kernel's. */
+	pool_free(lp);
+	if (big != NULL)
+		pool_free(big);
 	*archp = (struct arch){0};
 }
 
@@ -331,4 +391,21 @@ arch_linux_counts(const struct arch *arch, struct arch_linux_counts *countsp)
 	pthread_mutex_lock(&lp->lp_lock);
 	*countsp = lp->lp_counts;
 	pthread_mutex_unlock(&lp->lp_lock);
+}
+
+void
+arch_linux_raised(const struct arch *arch, struct arch_linux_raised *raisedp)
+{
+	struct linux_pool *lp = arch->ctx;
+
+	MPASS(arch->ops == &linux_ops);
+	*raisedp = (struct arch_linux_raised){0};
+	pthread_mutex_lock(&lp->lp_resize);
+	raisedp->frames = sysfs_raised(lp);
+	pthread_mutex_unlock(&lp->lp_resize);
+	if (lp->lp_big == NULL)
+		return;
+	pthread_mutex_lock(&lp->lp_big->lp_resize);
+	raisedp->big = sysfs_raised(lp->lp_big);
+	pthread_mutex_unlock(&lp->lp_big->lp_resize);
 }

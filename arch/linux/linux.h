@@ -29,6 +29,8 @@ struct arch_linux_config {
 	size_t nframes;         /* frames the pool shall have, > 0 */
 	size_t nframes_min;     /* fewer than these is an error; 0: nframes */
 	size_t nframes_max;     /* it may grow to this later; 0: nframes */
+	size_t nbig;            /* gigantic pages (1 GiB) it shall have too */
+	size_t nbig_max;        /* it may have later; 0: nbig */
 	int node;               /* NUMA node, or -1: any */
 	bool may_raise;         /* may raise nr_hugepages; close puts it back */
 	bool prefer_runs;       /* with may_raise: ask for gigantic pages and
@@ -72,6 +74,18 @@ int arch_linux_open(const struct arch_linux_config *config, struct arch *archp);
  */
 void arch_linux_close(struct arch *archp);
 
-/* Never fails.  Any thread. */
+/*
+ * By how much nr_hugepages is above what it was, for each size; below 0:
+ * gigantic pages that were there have been taken apart.  Any thread; waits for
+ * a change of size that is under way.
+ */
+struct arch_linux_raised {
+	long long frames;
+	long long big;
+};
+void arch_linux_raised(const struct arch *arch,
+    struct arch_linux_raised *raisedp);
+
+/* Big frames are not counted.  Never fails.  Any thread. */
 void arch_linux_counts(const struct arch *arch,
     struct arch_linux_counts *countsp);

@@ -29,10 +29,14 @@
 #define LINUX_SHARDS        8
 /* A gigantic page, which the kernel can take apart into frames. */
 #define LINUX_GIGANTIC      (1ul << 30)
+#define LINUX_FRAME         (2ul << 20) /* where a configuration names none */
+#define LINUX_PER_BIG(cfg)                                                     \
+	(LINUX_GIGANTIC /                                                      \
+	    ((cfg)->frame_size != 0 ? (cfg)->frame_size : LINUX_FRAME))
 /* Frames of others held at most while looking for our own. */
-#define LINUX_FOREIGN_MAX   512
+#define LINUX_FOREIGN_MAX 512
 /* NUMA nodes that a pool over all of them can tell apart. */
-#define LINUX_NODES         64
+#define LINUX_NODES       64
 
 /* Whose turn it is to free a frame and take it elsewhere: order.c. */
 enum order_state {
@@ -90,23 +94,24 @@ enum span_state {
 };
 
 struct arch_span {
-	struct arch_span *next; /* (p) lp_lock; all spans of the pool */
-	struct arch_span *prev; /* (p) */
-	enum span_state state;  /* (p) */
-	int fd;                 /* (c) the span's memfd */
-	unsigned char *va;      /* where this process maps it, or NULL */
-	size_t nframes;         /* (c) */
-	vm_paddr_t pa;          /* (c) */
-	int domain;             /* (c) */
-	enum arch_pin pin;      /* who unpins: the one that recycles */
-	bool verified;          /* (c) once assembled */
-	size_t nout;            /* (p) frames not yet back in the standby */
-	size_t nevents;         /* (p) event records reserved for it */
-	unsigned nbusy;         /* searches that did not find all */
-	size_t nslots;          /* pin slots in use */
-	uint32_t *slots;        /* pin slots */
-	uint32_t *from;         /* by frame: the standby slot it came from */
-	unsigned char *where;   /* (p) by frame: enum frame_state */
+	struct arch_span *next;  /* (p) lp_lock; all spans of the pool */
+	struct arch_span *prev;  /* (p) */
+	struct linux_pool *pool; /* (c) */
+	enum span_state state;   /* (p) */
+	int fd;               /* (c) the span's memfd; -1: see span_expect() */
+	unsigned char *va;    /* where this process maps it, or NULL */
+	size_t nframes;       /* (c) */
+	vm_paddr_t pa;        /* (c) */
+	int domain;           /* (c) */
+	enum arch_pin pin;    /* who unpins: the one that recycles */
+	bool verified;        /* (c) once assembled */
+	size_t nout;          /* (p) frames not yet back in the standby */
+	size_t nevents;       /* (p) event records reserved for it */
+	unsigned nbusy;       /* searches that did not find all */
+	size_t nslots;        /* pin slots in use */
+	uint32_t *slots;      /* pin slots */
+	uint32_t *from;       /* by frame: the standby slot it came from */
+	unsigned char *where; /* (p) by frame: enum frame_state */
 };
 
 /* The kernel's books of huge pages on one node. */
@@ -164,6 +169,9 @@ struct linux_pool {
 
 	struct linux_pins lp_pins;
 	struct team lp_team;
+
+	struct linux_pool *lp_big; /* (c) gigantic pages; NULL: none */
+	pthread_mutex_t lp_demote; /* one is taken apart at a time */
 };
 
 /* events.c: the queue of what happened on its own.  lp_lock held. */
@@ -233,7 +241,7 @@ int sysfs_free(const struct linux_pool *lp, int node, size_t *np);
 /* On all nodes, in one call; SIZE_MAX: cannot tell. */
 size_t sysfs_nfree(const struct linux_pool *lp);
 /* By how much nr_hugepages is above what it was. */
-size_t sysfs_raised(const struct linux_pool *lp);
+ssize_t sysfs_raised(const struct linux_pool *lp);
 /* Raise nr_hugepages until `nframes` are free; notes what must be undone. */
 int sysfs_raise(struct linux_pool *lp, int node, size_t nframes);
 /*
@@ -307,6 +315,24 @@ int reclaim_take(struct linux_pool *lp, int node, uint32_t *slotp,
 /* Replace missing frames; returns how many came. */
 int reclaim_missing(struct linux_pool *lp);
 
+/* big.c: gigantic pages beside the frames of the pool they belong to. */
+void big_pool_info(void *ctx, struct arch_pool_info *infop);
+bool big_pool_event(void *ctx, struct arch_event *evp);
+int big_pool_refill(void *ctx);
+int big_pool_frames(void *ctx, struct arch_frame *frames, size_t max,
+    size_t *np);
+int big_pool_grow(void *ctx, const struct arch_grow *grow);
+int big_pool_shrink(void *ctx, vm_paddr_t pa, size_t nframes);
+int big_pool_demote(void *ctx, vm_paddr_t pa);
+int big_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,
+    struct arch_span **spanp);
+
+/* linux.c: of one size. */
+void linux_pool_info(void *ctx, struct arch_pool_info *infop);
+int linux_pool_frames(void *ctx, struct arch_frame *frames, size_t max,
+    size_t *np);
+bool linux_pool_event(void *ctx, struct arch_event *evp);
+
 /* resize.c */
 int linux_pool_grow(void *ctx, const struct arch_grow *grow);
 int linux_pool_shrink(void *ctx, vm_paddr_t pa, size_t nframes);
@@ -320,6 +346,16 @@ int linux_span_verify(void *ctx, struct arch_span *span, size_t *nbadp);
 int linux_span_zero(void *ctx, struct arch_span *span, vm_size_t off,
     vm_size_t len);
 int linux_span_recycle(void *ctx, struct arch_span *span);
+/*
+ * Frames that are the pool's as soon as the kernel gives them: like a span all
+ * of whose frames are out.  -ENOMEM.
+ */
+int span_expect(struct linux_pool *lp, vm_paddr_t pa, size_t nframes,
+    int domain, struct arch_span **spanp);
+/* They will not come; it is gone. */
+void span_expect_none(struct linux_pool *lp, struct arch_span *span);
+/* What is still out is lost; the span is gone. */
+void span_give_up(struct linux_pool *lp, struct arch_span *span);
 /* Unmap, unpin and close every span that is left. */
 void span_close_all(struct linux_pool *lp);
 int linux_span_check(void *ctx, struct arch_span *span, size_t first, size_t n,

@@ -134,7 +134,7 @@ grow_take(struct linux_pool *lp, const struct arch_grow *grow, size_t want)
 static int
 pool_grow(struct linux_pool *lp, const struct arch_grow *grow)
 {
-	size_t before;
+	ssize_t before;
 	size_t raised;
 	size_t n;
 	ssize_t came;
@@ -146,7 +146,7 @@ pool_grow(struct linux_pool *lp, const struct arch_grow *grow)
 	pthread_mutex_lock(&lp->lp_resize);
 	before = sysfs_raised(lp);
 	came = grow_take(lp, grow, grow_raise(lp, grow));
-	raised = sysfs_raised(lp) - before;
+	raised = (size_t)(sysfs_raised(lp) - before);
 	n = (size_t)MAX(came, 0);
 	grow_unreserve(lp, grow->nframes - n);
 	if (raised > n)

@@ -98,8 +98,9 @@ span_map(struct linux_pool *lp, struct arch_span *span)
 	return r;
 }
 
+/* `in_file`: with a file of its own. */
 static int
-span_new(struct linux_pool *lp, vm_paddr_t pa, size_t nframes,
+span_new(struct linux_pool *lp, vm_paddr_t pa, size_t nframes, bool in_file,
     struct arch_span **spanp)
 {
 	struct arch_span *span;
@@ -109,13 +110,14 @@ span_new(struct linux_pool *lp, vm_paddr_t pa, size_t nframes,
 	if (span == NULL)
 		return -ENOMEM;
 	span->fd = -1;
+	span->pool = lp;
 	span->pa = pa;
 	span->nframes = nframes;
 	r = span_alloc_tables(lp, span);
-	if (r == 0)
+	if (r == 0 && in_file)
 		r = memfd_frames(lp, "holdfast-span", nframes, SPAN_SEALS,
 		    &span->fd);
-	if (r == 0)
+	if (r == 0 && in_file)
 		r = span_map(lp, span);
 	if (r < 0) {
 		span_free(lp, span);
@@ -358,6 +360,18 @@ span_unpin(struct linux_pool *lp, struct arch_span *span)
 	order_leave(lp, order_pass(lp));
 }
 
+void
+span_give_up(struct linux_pool *lp, struct arch_span *span)
+{
+	pthread_mutex_lock(&lp->lp_lock);
+	for (size_t i = 0; i < span->nframes; i++)
+		if (span->where[i] == FRAME_OUT)
+			frame_lost_locked(lp, span, i);
+	span_unlink_locked(lp, span);
+	pthread_mutex_unlock(&lp->lp_lock);
+	span_free(lp, span);
+}
+
 /* Undo an assembly that got stuck half-way. */
 static void
 span_abort(struct linux_pool *lp, struct arch_span *span)
@@ -368,10 +382,45 @@ span_abort(struct linux_pool *lp, struct arch_span *span)
 	span_unmap(lp, span);
 	if (nleft > 0)
 		(void)reclaim_span(lp, span); /* what is out is lost, below */
+	span_give_up(lp, span);
+}
+
+int
+span_expect(struct linux_pool *lp, vm_paddr_t pa, size_t nframes, int domain,
+    struct arch_span **spanp)
+{
+	struct arch_span *span;
+	int r;
+
+	r = span_new(lp, pa, nframes, false, &span);
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&lp->lp_lock);
-	for (size_t i = 0; i < span->nframes; i++)
-		if (span->where[i] == FRAME_OUT)
-			frame_lost_locked(lp, span, i);
+	r = events_reserve_locked(lp, SPAN_EVENTS * nframes);
+	if (r == 0) {
+		span->nevents = SPAN_EVENTS * nframes;
+		span->domain = domain;
+		span->nout = nframes;
+		memset(span->where, FRAME_OUT, nframes);
+		lp->lp_counts.total += nframes;
+		lp->lp_counts.spans += nframes;
+		span_link_locked(lp, span);
+	}
+	pthread_mutex_unlock(&lp->lp_lock);
+	if (r < 0)
+		span_free(lp, span);
+	else
+		*spanp = span;
+	return r;
+}
+
+void
+span_expect_none(struct linux_pool *lp, struct arch_span *span)
+{
+	pthread_mutex_lock(&lp->lp_lock);
+	MPASS(span->nout == span->nframes);
+	lp->lp_counts.total -= span->nframes;
+	lp->lp_counts.spans -= span->nframes;
 	span_unlink_locked(lp, span);
 	pthread_mutex_unlock(&lp->lp_lock);
 	span_free(lp, span);
@@ -389,7 +438,7 @@ linux_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,
 		return -EINVAL;
 	if (nframes > lp->lp_max || pa % lp->lp_frame_size != 0)
 		return -ENOENT;
-	r = span_new(lp, pa, nframes, &span);
+	r = span_new(lp, pa, nframes, true, &span);
 	if (r < 0)
 		return r;
 	r = span_pull(lp, span);
@@ -411,8 +460,9 @@ linux_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,
 void
 linux_span_info(void *ctx, struct arch_span *span, struct arch_span_info *infop)
 {
-	struct linux_pool *lp = ctx;
+	struct linux_pool *lp = span->pool;
 
+	(void)ctx;
 	*infop = (struct arch_span_info){
 	    .fd = span->fd,
 	    .frame_size = lp->lp_frame_size,
@@ -427,10 +477,11 @@ linux_span_info(void *ctx, struct arch_span *span, struct arch_span_info *infop)
 int
 linux_span_verify(void *ctx, struct arch_span *span, size_t *nbadp)
 {
-	struct linux_pool *lp = ctx;
+	struct linux_pool *lp = span->pool;
 	size_t nbad = 0;
 	int r;
 
+	(void)ctx;
 	if (span->va == NULL)
 		return -ESTALE; /* revoked: there is nothing to read */
 	for (size_t i = 0; i < span->nframes; i++) {
@@ -448,9 +499,10 @@ int
 linux_span_check(void *ctx, struct arch_span *span, size_t first, size_t n,
     unsigned char *states)
 {
-	struct linux_pool *lp = ctx;
+	struct linux_pool *lp = span->pool;
 	int r;
 
+	(void)ctx;
 	if (span->va == NULL)
 		return -ESTALE;
 	if (first > span->nframes || n > span->nframes - first)
@@ -486,10 +538,11 @@ range_check(const struct linux_pool *lp, const struct arch_span *span,
 int
 linux_span_zero(void *ctx, struct arch_span *span, vm_size_t off, vm_size_t len)
 {
-	struct linux_pool *lp = ctx;
+	struct linux_pool *lp = span->pool;
 	ssize_t n;
 	int r;
 
+	(void)ctx;
 	if (span->va == NULL)
 		return -ESTALE;
 	if (off > span_size(lp, span) || len > span_size(lp, span) - off)
@@ -565,9 +618,10 @@ span_drop_poisoned(struct linux_pool *lp, struct arch_span *span)
 int
 linux_span_recycle(void *ctx, struct arch_span *span)
 {
-	struct linux_pool *lp = ctx;
+	struct linux_pool *lp = span->pool;
 	bool done;
 
+	(void)ctx;
 	span_revoke(lp, span);
 	if (reclaim_span(lp, span) > 0)
 		span_drop_poisoned(lp, span);

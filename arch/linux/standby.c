@@ -277,7 +277,7 @@ standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg)
 
 	most =
 	    MAX(want + run_spare(lp, cfg), roundup2(cfg->nframes, MAX(per, 1)));
-	most = MAX(most, cfg->nframes_max) + LINUX_FOREIGN_MAX;
+	most = MAX(most, lp->lp_max) + LINUX_FOREIGN_MAX;
 	most = roundup2(most, (size_t)LINUX_SHARDS);
 	r = inventory_init(&lp->lp_inv, (uint32_t)most, lp->lp_frame_size);
 	if (r == 0)

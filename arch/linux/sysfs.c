@@ -195,14 +195,14 @@ sysfs_nfree(const struct linux_pool *lp)
 	return n;
 }
 
-size_t
+ssize_t
 sysfs_raised(const struct linux_pool *lp)
 {
 	ssize_t sum = 0;
 
 	for (size_t i = 0; i < lp->lp_nnodes; i++)
 		sum += lp->lp_nodes[i].raised;
-	return sum > 0 ? (size_t)sum : 0;
+	return sum;
 }
 
 /* ---- Raising ----------------------------------------------------- */
@@ -306,10 +306,10 @@ sysfs_raise(struct linux_pool *lp, int id, size_t nframes)
 size_t
 sysfs_raise_runs(struct linux_pool *lp, int id, size_t nframes)
 {
-	ssize_t before = (ssize_t)sysfs_raised(lp);
+	ssize_t before = sysfs_raised(lp);
 
 	(void)nodes_raise(lp, id, nframes, node_raise_runs); /* counted */
-	return sysfs_raised(lp) - (size_t)before;
+	return (size_t)(sysfs_raised(lp) - before);
 }
 
 bool

@@ -258,9 +258,9 @@ frame_insert(struct sim *sim, vm_paddr_t pa, int domain, bool big)
 }
 
 static bool
-frames_add_segment(struct sim *sim, const struct sim_segment *seg)
+frames_add_segment(struct sim *sim, const struct sim_segment *seg, bool big)
 {
-	vm_size_t grain = seg->big ? sim->big_size : sim->frame_size;
+	vm_size_t grain = big ? sim->big_size : sim->frame_size;
 	vm_paddr_t start = roundup2(seg->start, grain);
 	vm_paddr_t end = rounddown2(seg->end, grain);
 
@@ -272,7 +272,7 @@ frames_add_segment(struct sim *sim, const struct sim_segment *seg)
 	for (vm_paddr_t pa = start; pa < end; pa += sim->frame_size) {
 		if (frame_find(sim, pa) != NULL)
 			return false;
-		frame_insert(sim, pa, seg->domain, seg->big);
+		frame_insert(sim, pa, seg->domain, big);
 	}
 	return true;
 }
@@ -1067,7 +1067,10 @@ sim_init(struct sim *sim, const struct sim_options *options)
 	if (sim->arch.machine == NULL || !powerof2(sim->frame_size))
 		return false;
 	for (size_t i = 0; i < options->nsegments; i++)
-		if (!frames_add_segment(sim, &options->segments[i]))
+		if (!frames_add_segment(sim, &options->segments[i], false))
+			return false;
+	for (size_t i = 0; i < options->nbig_segments; i++)
+		if (!frames_add_segment(sim, &options->big_segments[i], true))
 			return false;
 	return true;
 }

@@ -19,7 +19,6 @@
 struct sim_segment {
 	vm_paddr_t start, end; /* half-open, any grain */
 	int domain;
-	bool big; /* made of big frames; edges that are none are left out */
 };
 
 struct sim_options {
@@ -27,6 +26,8 @@ struct sim_options {
 	vm_size_t page_size;  /* base page, bytes; 0: the machine's smallest */
 	vm_size_t frame_size; /* bytes, power of two; 0: 2 MiB */
 	vm_size_t big_size;   /* bytes, of big frames; 0: there are none */
+	const struct sim_segment *big_segments; /* of big frames; borrowed */
+	size_t nbig_segments;
 	const struct sim_segment *segments; /* borrowed during sim_create() */
 	size_t nsegments;
 	/* Back spans with sparse memfds of ordinary pages, so that they can be

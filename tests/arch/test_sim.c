@@ -404,7 +404,7 @@ grow_sim(struct arch *arch, size_t nframes)
 
 TEST(sim_pool__grows_and_shrinks)
 {
-	struct sim_segment segment = {FRAME, 5 * FRAME, 0, false};
+	struct sim_segment segment = {FRAME, 5 * FRAME, 0};
 	struct sim_options options = {.segments = &segment, .nsegments = 1};
 	struct arch *arch = sim_create(&options);
 	struct arch_pool_info info;
@@ -429,11 +429,11 @@ TEST(sim_pool__grows_and_shrinks)
 
 TEST(sim_pool__has_big_frames_that_can_be_taken_apart)
 {
-	struct sim_segment segment = {4 * FRAME, 12 * FRAME, 0, true};
+	struct sim_segment segment = {4 * FRAME, 12 * FRAME, 0};
 	struct sim_options options = {
 	    .big_size = 4 * FRAME,
-	    .segments = &segment,
-	    .nsegments = 1,
+	    .big_segments = &segment,
+	    .nbig_segments = 1,
 	};
 	struct arch *arch = sim_create(&options);
 	struct arch_pool_info info;
@@ -460,7 +460,7 @@ TEST(sim_pool__has_big_frames_that_can_be_taken_apart)
 
 TEST(sim_poison__loses_the_frame_for_good)
 {
-	struct sim_segment segment = {FRAME, 5 * FRAME, 0, false};
+	struct sim_segment segment = {FRAME, 5 * FRAME, 0};
 	struct sim_options options = {.segments = &segment, .nsegments = 1};
 	struct arch *arch = sim_create(&options);
 	unsigned char states[2];
