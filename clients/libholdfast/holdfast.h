@@ -242,10 +242,16 @@ struct holdfast_type_stat {
 struct holdfast_map_item {
 	char name[HF_NAME_MAX + 1];
 	uint64_t min, max, nentries, size, sessions;
+	uint32_t owner, group; /* uid, gid */
+	uint32_t mode;
+	uint32_t access; /* what the caller may: HF_MAP_READ, HF_MAP_CHANGE */
 };
 int holdfast_type_stats(struct holdfast *h, struct holdfast_type_stat **typesp,
     size_t *np);
 int holdfast_map_list(struct holdfast *h, struct holdfast_map_item **mapsp,
+    size_t *np);
+/* Also those of others that the caller may attach to. */
+int holdfast_map_list_all(struct holdfast *h, struct holdfast_map_item **mapsp,
     size_t *np);
 
 #ifdef __cplusplus

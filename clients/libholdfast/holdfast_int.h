@@ -88,6 +88,9 @@ int hf_map_event(struct holdfast *h, const Holdfast__V1__Event *event);
 /* Take one packet of events, if one is there.  false: none, or broken. */
 bool hf_take_events(struct holdfast *h);
 
+/* Copy what the daemon sent into `size` bytes: cut, and printable. */
+void hf_copy_text(char *to, size_t size, const char *from);
+
 /* Free what the handle still has; `over`: by its own process. */
 void hf_bufs_free_all(struct holdfast *h);
 void hf_maps_free_all(struct holdfast *h);

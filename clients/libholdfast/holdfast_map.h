@@ -49,9 +49,13 @@ struct holdfast_map;
 
 #define HF_PROTECT_SET_PROT    1u
 #define HF_PROTECT_SET_MAXPROT 2u
+#define HF_PROTECT_GROWSDOWN   4u
 #define HF_WIRE_NOHOLES        0u
 #define HF_WIRE_HOLESOK        2u
 #define HF_WIRE_WRITE          4u
+#define HF_WIRE_SYSTEM         0x100u /* not the user's: nobody can delete it */
+#define HF_SYNC_IO             1u
+#define HF_SYNC_INVALIDATE     2u
 #define HF_ADVICE_NORMAL       0u
 #define HF_ADVICE_RANDOM       1u
 #define HF_ADVICE_SEQUENTIAL   2u
@@ -61,6 +65,22 @@ struct holdfast_map;
 #define HF_ADVICE_NOCORE       8u
 #define HF_ADVICE_CORE         9u
 
+/* Flags of a map, for holdfast_map_modflags(). */
+#define HF_MAP_WIREFUTURE    0x01u
+#define HF_MAP_ASLR          0x08u
+#define HF_MAP_ASLR_IGNSTART 0x10u
+#define HF_MAP_WXORX         0x40u
+#define HF_MAP_ASLR_STACK    0x80u
+
+/* What this session may do to a map: digits of its mode. */
+#define HF_MAP_READ   4u
+#define HF_MAP_CHANGE 2u
+
+/*
+ * A map belongs to the uid that created it and to a group, and has a mode like
+ * a file's: of the first class that fits (owner, group, others) `r` lets a
+ * session attach and look, `w` change.  uid 0 may everything.
+ */
 struct holdfast_map_options {
 	const char *name; /* NULL: nobody else can attach */
 	uint64_t min;     /* 0 with max 0: the service's default range */
@@ -69,6 +89,11 @@ struct holdfast_map_options {
 	const char *machine; /* create, with no_mirror: of another machine than
 				the daemon's; NULL: the daemon's */
 	uint64_t page_size;  /* create, of that machine; 0: its usual one */
+	uint32_t mode;       /* create; 0: 0600; owners keep their 0400 */
+	bool group_set;      /* create: else the caller's own group */
+	uint32_t group;      /* a gid of the caller's */
+	bool owner_set;      /* attach: else a map of the caller's own */
+	uint32_t owner;      /* uid */
 };
 
 enum holdfast_object_kind { HF_OBJECT_BASE = 1, HF_OBJECT_SUPER = 2 };
@@ -116,7 +141,8 @@ int holdfast_object_destroy(struct holdfast *h, uint64_t object);
 /*
  * Create or attach.  Unless no_mirror is set the map's range is reserved in
  * this process and every entry is mapped at its own address.
- * HF_EXISTS, HF_UNKNOWN_ID (no such name), HF_DENIED.  -EEXIST: the range
+ * HF_EXISTS, HF_UNKNOWN_ID (no such name), HF_DENIED (the map's mode, or a
+ * group that is not the caller's).  -EEXIST: the range
  * collides with a mapping of this process; the sentence says with which.
  */
 int holdfast_map_create(struct holdfast *h,
@@ -130,25 +156,60 @@ int holdfast_map_attach(struct holdfast *h,
 int holdfast_map_detach(struct holdfast_map *map);
 /*
  * Remove it for everybody.  Refused: the map is as it was, and still attached.
+ * HF_DENIED: its owner and uid 0 only.  HF_INVALID_ARGUMENT: it is a submap.
  */
 int holdfast_map_destroy(struct holdfast_map *map);
 
 uint64_t holdfast_map_min(const struct holdfast_map *map);
 uint64_t holdfast_map_max(const struct holdfast_map *map);
+/* HF_MAP_READ, perhaps with HF_MAP_CHANGE; settled when it was attached. */
+uint32_t holdfast_map_access(const struct holdfast_map *map);
 
 /*
- * vm_map_insert(9), vm_map_find(9), vm_map_findspace(9), vm_map_remove(9),
- * with their codes, and HF_QUOTA.  What a call changes in the map it has also
- * changed in this process when it returns.  -ENOMEM and other errors of
- * mmap(2): this process could not follow; the map is as it was.
+ * Give it another mode (0400 to 0777, with 0400 in it) or another group (a gid
+ * of the caller's).  Sessions that have it attached keep what they may.
+ * HF_DENIED: its owner and uid 0 only; a group that is not the caller's.
+ */
+int holdfast_map_chmod(struct holdfast_map *map, uint32_t mode);
+int holdfast_map_chgrp(struct holdfast_map *map, uint32_t group);
+
+/*
+ * What every call below has in common: addresses and lengths are bytes and
+ * multiples of the page size; a range is [start, end); a refusal changes
+ * nothing, here or in the daemon, and holdfast_error() names the argument and
+ * its limit.  HF_DENIED: the map is attached for reading only, and the call
+ * would change it.  HF_UNKNOWN_ID: somebody has destroyed it.
+ */
+
+/*
+ * vm_map_insert(9), vm_map_fixed(9), vm_map_find(9), vm_map_find_min(9),
+ * vm_map_remove(9), with their codes, and HF_QUOTA.  fixed takes the place of
+ * what is there; find_min takes, where nothing fits at or above args->addr,
+ * the lowest place from default_addr on.  What a call changes in the map it
+ * has also changed in this process when it returns.  -ENOMEM and other errors
+ * of mmap(2): this process could not follow; the map is as it was, but for
+ * fixed.  HF_WOULD_BLOCK: a wiring of the system is in the way.
  */
 int holdfast_map_insert(struct holdfast_map *map,
     const struct holdfast_map_args *args);
+int holdfast_map_fixed(struct holdfast_map *map,
+    const struct holdfast_map_args *args);
 int holdfast_map_find(struct holdfast_map *map,
     const struct holdfast_map_args *args, uint64_t *addrp);
+int holdfast_map_find_min(struct holdfast_map *map,
+    const struct holdfast_map_args *args, uint64_t default_addr,
+    uint64_t *addrp);
+int holdfast_map_delete(struct holdfast_map *map, uint64_t start, uint64_t end);
+
+/*
+ * vm_map_findspace(9), vm_map_find_aligned(9): only look for `length` free
+ * bytes, at or above an address; aligned to a power of two of at least the
+ * page size, below max_addr (0: anywhere).  HF_NO_SPACE.
+ */
 int holdfast_map_findspace(struct holdfast_map *map, uint64_t start,
     uint64_t length, uint64_t *addrp);
-int holdfast_map_delete(struct holdfast_map *map, uint64_t start, uint64_t end);
+int holdfast_map_find_aligned(struct holdfast_map *map, uint64_t addr,
+    uint64_t length, uint64_t max_addr, uint64_t alignment, uint64_t *addrp);
 
 /*
  * vm_map_protect(9), vm_map_inherit(9), vm_map_madvise(9), vm_map_wire(9) and
@@ -158,6 +219,7 @@ int holdfast_map_delete(struct holdfast_map *map, uint64_t start, uint64_t end);
  * the range is not in children that are forked later, else it is shared with
  * them; madvise(2) where it has the advice; wiring populates and, base pages,
  * mlock(2)s (-ENOMEM, -EPERM: RLIMIT_MEMLOCK; the range is unwired again).
+ * Codes: those of the manual page; HF_QUOTA.
  */
 int holdfast_map_protect(struct holdfast_map *map, uint64_t start, uint64_t end,
     uint32_t prot, uint32_t max_prot, uint32_t flags);
@@ -181,12 +243,97 @@ int holdfast_map_stack(struct holdfast_map *map,
 int holdfast_map_growstack(struct holdfast_map *map, uint64_t addr);
 
 /*
+ * vm_map_sync(9), also known as vm_map_clean, with HF_SYNC_*.  There is no
+ * pager: nothing is written, but the range is checked.  HF_INVALID_ADDRESS: a
+ * hole.  HF_INVALID_ARGUMENT: to be invalidated, and wired by the user.
+ */
+int holdfast_map_sync(struct holdfast_map *map, uint64_t start, uint64_t end,
+    uint32_t flags);
+
+/*
+ * vm_map_submap(9): make [start, end), one entry without an object, a window
+ * to the same addresses of `submap`, another map of the same owner, machine
+ * and connection.  It lives on at least as long as the map.  In memory a window
+ * is inaccessible.  HF_INVALID_ARGUMENT: not such an entry, or windows nest.
+ */
+int holdfast_map_submap(struct holdfast_map *map, uint64_t start, uint64_t end,
+    struct holdfast_map *submap);
+/*
+ * vm_map_simplify_entry(9): merge the entry that holds `addr` with neighbours
+ * that agree with it.  HF_INVALID_ADDRESS: none holds it.
+ */
+int holdfast_map_simplify(struct holdfast_map *map, uint64_t addr);
+
+/*
+ * vm_map_modflags(9) with HF_MAP_WIREFUTURE ...: set first, then clear.
+ * HF_INVALID_ARGUMENT: other flags.
+ */
+int holdfast_map_modflags(struct holdfast_map *map, uint32_t set,
+    uint32_t clear);
+
+/* Limits of a map, 0 for none; they bind vm_map(9), beside the quota. */
+#define HF_LIMIT_VMEM         0x01u
+#define HF_LIMIT_STACK        0x02u
+#define HF_LIMIT_MEMLOCK      0x04u
+#define HF_LIMIT_SWAP         0x08u
+#define HF_LIMIT_NENTRIES     0x10u
+#define HF_LIMIT_OVERCOMMIT   0x20u
+#define HF_LIMIT_CLUSTER_ANON 0x40u
+#define HF_LIMIT_STACK_GUARD  0x80u
+struct holdfast_map_limits {
+	uint64_t vmem;         /* bytes in entries that are no guards */
+	uint64_t stack;        /* bytes a stack may grow to */
+	uint64_t memlock;      /* bytes wired by the user */
+	uint64_t swap;         /* bytes reserved, where overcommit has bit 0 */
+	uint64_t nentries;     /* entries */
+	uint32_t overcommit;   /* vm.overcommit of tuning(7): 0 to 7 */
+	uint32_t cluster_anon; /* 0 never, 1 without a hint, 2 always */
+	uint64_t stack_guard;  /* bytes of guard below a stack, whole pages */
+};
+/*
+ * Set those of *limits that `set` (HF_LIMIT_*) names; then *limits is what the
+ * map has.  HF_INVALID_ARGUMENT: overcommit, cluster_anon, stack_guard.
+ */
+int holdfast_map_limits(struct holdfast_map *map, uint32_t set,
+    struct holdfast_map_limits *limits);
+
+/* vm_map_min(9), _max, the time stamp, and the rest of a map as a whole. */
+struct holdfast_map_stat {
+	char name[HF_NAME_MAX + 1];
+	uint64_t min, max;
+	uint64_t size; /* bytes in entries that are no guards */
+	uint64_t nentries;
+	uint64_t timestamp;  /* +1 with each exclusive lock */
+	uint64_t reserved;   /* bytes */
+	uint64_t user_wired; /* bytes */
+	uint64_t sessions;   /* attachments, and windows to it */
+	uint32_t owner, group, mode;
+	uint32_t access; /* what this session may */
+};
+int holdfast_map_stat(struct holdfast_map *map,
+    struct holdfast_map_stat *statp);
+
+/*
  * vm_map_lookup(9): the entry that holds `addr`, and the page of its object
  * that an access of that type meets.
  * HF_INVALID_ADDRESS: none there.  HF_PROTECTION_FAILURE.
  */
 int holdfast_map_lookup(struct holdfast_map *map, uint64_t addr,
     uint32_t fault_type, struct holdfast_entry *entryp, uint64_t *pindexp);
+/*
+ * vm_map_lookup_entry(9).  *foundp: *entryp holds `addr`; else *entryp is its
+ * predecessor, all 0 where there is none.
+ */
+int holdfast_map_lookup_entry(struct holdfast_map *map, uint64_t addr,
+    bool *foundp, struct holdfast_entry *entryp);
+/*
+ * vm_map_check_protection(9): may all of the range be accessed so?
+ * vm_map_check_boundary(9): does it cut no superpage that must stay whole?
+ */
+int holdfast_map_check_protection(struct holdfast_map *map, uint64_t start,
+    uint64_t end, uint32_t prot, bool *truthp);
+int holdfast_map_check_boundary(struct holdfast_map *map, uint64_t start,
+    uint64_t end, bool *truthp);
 /* All entries, in a malloc'ed array that the caller frees. */
 int holdfast_map_entries(struct holdfast_map *map,
     struct holdfast_entry **entriesp, size_t *np);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "clients/libholdfast/map_int.h"
+#include "clients/libholdfast/request.h"
 
 static void
 map_free(struct holdfast_map *map)
@@ -45,15 +46,18 @@ holdfast_map_max(const struct holdfast_map *map)
 	return map->max;
 }
 
+uint32_t
+holdfast_map_access(const struct holdfast_map *map)
+{
+	return map->access;
+}
+
 static int
 tell_detach(struct holdfast *h, uint64_t id)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapDetach op = HOLDFAST__V1__MAP_DETACH__INIT;
+	HF_REQUEST(MapDetach, MAP_DETACH, map_detach);
 
 	op.map = id;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_DETACH;
-	request.map_detach = &op;
 	return hf_call_bare(h, &request);
 }
 
@@ -107,6 +111,7 @@ map_new(struct holdfast *h, const Holdfast__V1__MapResult *res, bool mirror,
 	    .id = id,
 	    .min = res->min,
 	    .max = res->max,
+	    .access = res->access,
 	    .next = h->maps,
 	};
 	h->maps = map;
@@ -147,8 +152,7 @@ int
 holdfast_map_create(struct holdfast *h,
     const struct holdfast_map_options *options, struct holdfast_map **mapp)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapCreate op = HOLDFAST__V1__MAP_CREATE__INIT;
+	HF_REQUEST(MapCreate, MAP_CREATE, map_create);
 
 	if (options->name != NULL)
 		op.name = (char *)(uintptr_t)options->name; /* only read */
@@ -157,8 +161,9 @@ holdfast_map_create(struct holdfast *h,
 	if (options->machine != NULL)
 		op.machine = (char *)(uintptr_t)options->machine;
 	op.page_size = options->page_size;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_CREATE;
-	request.map_create = &op;
+	op.mode = options->mode;
+	if (options->group_set)
+		op.group = (uint64_t)options->group + 1;
 	return call_for_map(h, &request, options, mapp);
 }
 
@@ -166,13 +171,12 @@ int
 holdfast_map_attach(struct holdfast *h,
     const struct holdfast_map_options *options, struct holdfast_map **mapp)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapAttach op = HOLDFAST__V1__MAP_ATTACH__INIT;
+	HF_REQUEST(MapAttach, MAP_ATTACH, map_attach);
 
 	if (options->name != NULL)
 		op.name = (char *)(uintptr_t)options->name; /* only read */
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_ATTACH;
-	request.map_attach = &op;
+	if (options->owner_set)
+		op.owner = (uint64_t)options->owner + 1;
 	return call_for_map(h, &request, options, mapp);
 }
 
@@ -197,13 +201,10 @@ holdfast_map_detach(struct holdfast_map *map)
 int
 holdfast_map_destroy(struct holdfast_map *map)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapDestroy op = HOLDFAST__V1__MAP_DESTROY__INIT;
+	HF_REQUEST(MapDestroy, MAP_DESTROY, map_destroy);
 	int r;
 
 	op.map = map->id;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_DESTROY;
-	request.map_destroy = &op;
 	r = hf_call_bare(map->h, &request);
 	if (r == HF_OK)
 		map_free(map);
@@ -216,17 +217,13 @@ int
 holdfast_object_create(struct holdfast *h, enum holdfast_object_kind kind,
     uint64_t size, uint64_t *objectp)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__ObjectCreate op = HOLDFAST__V1__OBJECT_CREATE__INIT;
+	HF_REQUEST(ObjectCreate, OBJECT_CREATE, object_create);
 	const Holdfast__V1__Reply *reply;
 	int r;
 
 	op.kind = (Holdfast__V1__ObjectKind)kind;
 	op.size = size;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_OBJECT_CREATE;
-	request.object_create = &op;
-	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_OBJECT_CREATE, 0,
-	    &reply, NULL);
+	r = HF_ASK(h, OBJECT_CREATE, &reply);
 	if (r == HF_OK)
 		*objectp = reply->object_create->object;
 	return r;
@@ -235,11 +232,8 @@ holdfast_object_create(struct holdfast *h, enum holdfast_object_kind kind,
 int
 holdfast_object_destroy(struct holdfast *h, uint64_t object)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__ObjectDestroy op = HOLDFAST__V1__OBJECT_DESTROY__INIT;
+	HF_REQUEST(ObjectDestroy, OBJECT_DESTROY, object_destroy);
 
 	op.object = object;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_OBJECT_DESTROY;
-	request.object_destroy = &op;
 	return hf_call_bare(h, &request);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The calls of vm_map(9) that change entries which are there, and stacks.
+ * The calls of vm_map(9) that change entries which are there, and stacks; the
+ * map's flags, owner and mode.
  */
 
 #include <errno.h>
@@ -9,47 +10,116 @@
 #include <sys/mman.h>
 
 #include "clients/libholdfast/map_int.h"
+#include "clients/libholdfast/request.h"
+
+/* Here they are names of messages. */
+#undef MAP_STACK
+#undef MAP_SYNC
 
 #define WIRE_USER  1u           /* VM_MAP_WIRE_USER */
 #define STACK_AREA 0x1000u      /* MAP_STACK_AREA */
 #define STACK_STEP (128u << 10) /* bytes, at least what a stack grows by */
 
+/* Send it, and do here what became of [start, end). */
+static int
+change(struct holdfast_map *map, Holdfast__V1__Request *request, uint64_t start,
+    uint64_t end)
+{
+	int r = hf_call_bare(map->h, request);
+
+	return r == HF_OK ? hf_map_sync(map, start, end) : r;
+}
+
 int
 holdfast_map_protect(struct holdfast_map *map, uint64_t start, uint64_t end,
     uint32_t prot, uint32_t max_prot, uint32_t flags)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapProtect op = HOLDFAST__V1__MAP_PROTECT__INIT;
-	int r;
+	HF_RANGE_REQUEST(map, start, end, MapProtect, MAP_PROTECT, map_protect);
 
-	op.map = map->id;
-	op.start = start;
-	op.end = end;
 	op.prot = prot;
 	op.max_prot = max_prot;
 	op.flags = flags;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_PROTECT;
-	request.map_protect = &op;
-	r = hf_call_bare(map->h, &request);
-	return r == HF_OK ? hf_map_sync(map, start, end) : r;
+	return change(map, &request, start, end);
 }
 
 int
 holdfast_map_inherit(struct holdfast_map *map, uint64_t start, uint64_t end,
     uint32_t inheritance)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapInherit op = HOLDFAST__V1__MAP_INHERIT__INIT;
-	int r;
+	HF_RANGE_REQUEST(map, start, end, MapInherit, MAP_INHERIT, map_inherit);
 
-	op.map = map->id;
-	op.start = start;
-	op.end = end;
 	op.inheritance = inheritance;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_INHERIT;
-	request.map_inherit = &op;
-	r = hf_call_bare(map->h, &request);
-	return r == HF_OK ? hf_map_sync(map, start, end) : r;
+	return change(map, &request, start, end);
+}
+
+int
+holdfast_map_submap(struct holdfast_map *map, uint64_t start, uint64_t end,
+    struct holdfast_map *submap)
+{
+	HF_RANGE_REQUEST(map, start, end, MapSubmap, MAP_SUBMAP, map_submap);
+
+	if (submap->h != map->h) {
+		hf_say(map->h, "the submap is another connection's");
+		return HF_INVALID_ARGUMENT;
+	}
+	op.submap = submap->id;
+	return change(map, &request, start, end);
+}
+
+/* What the process sees stays as it is. */
+
+int
+holdfast_map_sync(struct holdfast_map *map, uint64_t start, uint64_t end,
+    uint32_t flags)
+{
+	HF_RANGE_REQUEST(map, start, end, MapSync, MAP_SYNC, map_sync);
+
+	if ((flags & ~(HF_SYNC_IO | HF_SYNC_INVALIDATE)) != 0) {
+		hf_say(map->h, "flags must be of HF_SYNC_*; they are %#x",
+		    flags);
+		return HF_INVALID_ARGUMENT;
+	}
+	op.syncio = (flags & HF_SYNC_IO) != 0;
+	op.invalidate = (flags & HF_SYNC_INVALIDATE) != 0;
+	return hf_call_bare(map->h, &request);
+}
+
+int
+holdfast_map_simplify(struct holdfast_map *map, uint64_t addr)
+{
+	HF_MAP_REQUEST(map, MapSimplify, MAP_SIMPLIFY, map_simplify);
+
+	op.addr = addr;
+	return hf_call_bare(map->h, &request);
+}
+
+int
+holdfast_map_modflags(struct holdfast_map *map, uint32_t set, uint32_t clear)
+{
+	HF_MAP_REQUEST(map, MapFlags, MAP_FLAGS, map_flags);
+
+	op.set = set;
+	op.clear = clear;
+	return hf_call_bare(map->h, &request);
+}
+
+int
+holdfast_map_chmod(struct holdfast_map *map, uint32_t mode)
+{
+	HF_MAP_REQUEST(map, MapChmod, MAP_CHMOD, map_chmod);
+
+	op.set_mode = true;
+	op.mode = mode;
+	return hf_call_bare(map->h, &request);
+}
+
+int
+holdfast_map_chgrp(struct holdfast_map *map, uint32_t group)
+{
+	HF_MAP_REQUEST(map, MapChmod, MAP_CHMOD, map_chmod);
+
+	op.group = (uint64_t)group + 1;
+	return hf_call_bare(map->h, &request);
 }
 
 /* ---- Advice and wiring ----------------------------------------------------
@@ -109,16 +179,10 @@ int
 holdfast_map_madvise(struct holdfast_map *map, uint64_t start, uint64_t end,
     uint32_t advice)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapMadvise op = HOLDFAST__V1__MAP_MADVISE__INIT;
 	int linux_advice = advice_to_linux(advice), r;
+	HF_RANGE_REQUEST(map, start, end, MapMadvise, MAP_MADVISE, map_madvise);
 
-	op.map = map->id;
-	op.start = start;
-	op.end = end;
 	op.advice = advice;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_MADVISE;
-	request.map_madvise = &op;
 	r = hf_call_bare(map->h, &request);
 	if (r == HF_OK && linux_advice >= 0)
 		(void)each_piece(map, start, end, advise, linux_advice);
@@ -146,43 +210,63 @@ unwire(void *at, size_t length, const struct hf_piece *piece, int arg)
 	return 0;
 }
 
+/* VM_MAP_WIRE_*: of the user unless it is said otherwise. */
+static uint32_t
+wire_flags(uint32_t flags)
+{
+	return (flags & HF_WIRE_SYSTEM) != 0 ? flags & ~HF_WIRE_SYSTEM
+					     : flags | WIRE_USER;
+}
+
 static int
 tell_unwire(struct holdfast_map *map, uint64_t start, uint64_t end,
     uint32_t flags)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapUnwire op = HOLDFAST__V1__MAP_UNWIRE__INIT;
+	HF_RANGE_REQUEST(map, start, end, MapUnwire, MAP_UNWIRE, map_unwire);
 
-	op.map = map->id;
-	op.start = start;
-	op.end = end;
-	op.flags = flags | WIRE_USER;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_UNWIRE;
-	request.map_unwire = &op;
+	op.flags = wire_flags(flags);
 	return hf_call_bare(map->h, &request);
+}
+
+/* Unlock here what no wiring is left of. */
+static int
+follow_unwire(struct holdfast_map *map, uint64_t start, uint64_t end)
+{
+	while (map->mirrored && start < end) {
+		struct hf_entries page;
+		int r = hf_map_entries_page(map, start, end, false, &page);
+
+		if (r != HF_OK)
+			return r;
+		for (size_t i = 0; i < page.n; i++) {
+			const Holdfast__V1__Entry *e = page.entries[i];
+			uint64_t low = e->start > start ? e->start : start;
+			uint64_t high = e->end < end ? e->end : end;
+
+			if (e->wired_count == 0)
+				(void)each_piece(map, low, high, unwire, 0);
+		}
+		start = page.next != 0 ? page.next : end;
+	}
+	return HF_OK;
 }
 
 int
 holdfast_map_wire(struct holdfast_map *map, uint64_t start, uint64_t end,
     uint32_t flags)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapWire op = HOLDFAST__V1__MAP_WIRE__INIT;
 	int r;
+	HF_RANGE_REQUEST(map, start, end, MapWire, MAP_WIRE, map_wire);
 
-	op.map = map->id;
-	op.start = start;
-	op.end = end;
-	op.flags = flags | WIRE_USER;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_WIRE;
-	request.map_wire = &op;
+	op.flags = wire_flags(flags);
 	r = hf_call_bare(map->h, &request);
 	if (r != HF_OK)
 		return r;
 	r = each_piece(map, start, end, wire, 0);
 	if (r < 0) {
-		(void)each_piece(map, start, end, unwire, 0);
-		(void)tell_unwire(map, start, end, flags & HF_WIRE_HOLESOK);
+		(void)tell_unwire(map, start, end,
+		    flags & (HF_WIRE_HOLESOK | HF_WIRE_SYSTEM));
+		(void)follow_unwire(map, start, end);
 		hf_say(map->h, "the range cannot be wired in this process; "
 			       "RLIMIT_MEMLOCK may be in the way");
 	}
@@ -195,9 +279,7 @@ holdfast_map_unwire(struct holdfast_map *map, uint64_t start, uint64_t end,
 {
 	int r = tell_unwire(map, start, end, flags);
 
-	if (r == HF_OK)
-		(void)each_piece(map, start, end, unwire, 0);
-	return r;
+	return r == HF_OK ? follow_unwire(map, start, end) : r;
 }
 
 /* ---- Stacks ----------------------------------------------------------------
@@ -207,36 +289,24 @@ int
 holdfast_map_stack(struct holdfast_map *map,
     const struct holdfast_map_args *args)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapStack op = HOLDFAST__V1__MAP_STACK__INIT;
-	int r;
+	HF_MAP_REQUEST(map, MapStack, MAP_STACK, map_stack);
 
-	op.map = map->id;
 	op.addrbos = args->addr;
 	op.max_ssize = args->length;
 	op.prot = args->prot;
 	op.max_prot = args->max_prot;
 	op.cow = args->cow | STACK_AREA;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_STACK;
-	request.map_stack = &op;
-	r = hf_call_bare(map->h, &request);
-	return r == HF_OK
-		   ? hf_map_sync(map, args->addr, args->addr + args->length)
-		   : r;
+	return change(map, &request, args->addr, args->addr + args->length);
 }
 
 int
 holdfast_map_growstack(struct holdfast_map *map, uint64_t addr)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapGrowstack op = HOLDFAST__V1__MAP_GROWSTACK__INIT;
 	uint64_t page = addr & -map->h->info.page_size, end = map->max;
 	int r;
+	HF_MAP_REQUEST(map, MapGrowstack, MAP_GROWSTACK, map_growstack);
 
-	op.map = map->id;
 	op.addr = addr;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_GROWSTACK;
-	request.map_growstack = &op;
 	r = hf_call_bare(map->h, &request);
 	if (r != HF_OK)
 		return r;

@@ -10,20 +10,13 @@
 #include <string.h>
 
 #include "clients/libholdfast/map_int.h"
-
-#define ENTRIES_MAX ((size_t)1 << 24) /* that anybody would believe */
+#include "clients/libholdfast/request.h"
 
 static int
 tell_delete(struct holdfast_map *map, uint64_t start, uint64_t end)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapDelete op = HOLDFAST__V1__MAP_DELETE__INIT;
+	HF_RANGE_REQUEST(map, start, end, MapDelete, MAP_DELETE, map_delete);
 
-	op.map = map->id;
-	op.start = start;
-	op.end = end;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_DELETE;
-	request.map_delete = &op;
 	return hf_call_bare(map->h, &request);
 }
 
@@ -47,22 +40,38 @@ int
 holdfast_map_insert(struct holdfast_map *map,
     const struct holdfast_map_args *args)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapInsert op = HOLDFAST__V1__MAP_INSERT__INIT;
 	int r;
+	/* The daemon refuses a wrap. */
+	HF_RANGE_REQUEST(map, args->addr, args->addr + args->length, MapInsert,
+	    MAP_INSERT, map_insert);
 
-	op.map = map->id;
 	op.object = args->object;
 	op.offset = args->offset;
-	op.start = args->addr;
-	op.end = args->addr + args->length; /* the daemon refuses a wrap */
 	op.prot = args->prot;
 	op.max_prot = args->max_prot;
 	op.cow = args->cow;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_INSERT;
-	request.map_insert = &op;
 	r = hf_call_bare(map->h, &request);
 	return r == HF_OK ? carry_out_new(map, op.start, op.end) : r;
+}
+
+int
+holdfast_map_fixed(struct holdfast_map *map,
+    const struct holdfast_map_args *args)
+{
+	int r;
+	HF_MAP_REQUEST(map, MapFixed, MAP_FIXED, map_fixed);
+
+	op.object = args->object;
+	op.offset = args->offset;
+	op.start = args->addr;
+	op.length = args->length;
+	op.prot = args->prot;
+	op.max_prot = args->max_prot;
+	op.cow = args->cow;
+	r = hf_call_bare(map->h, &request);
+	/* What it replaced is gone, whatever this process can follow. */
+	return r == HF_OK ? hf_map_sync(map, op.start, op.start + op.length)
+			  : r;
 }
 
 static void
@@ -99,18 +108,16 @@ check_found(struct holdfast_map *map, const struct holdfast_map_args *args,
 	return 0;
 }
 
-int
-holdfast_map_find(struct holdfast_map *map,
-    const struct holdfast_map_args *args, uint64_t *addrp)
+/* Send a find of either kind, and carry out what it found. */
+static int
+find(struct holdfast_map *map, const struct holdfast_map_args *args,
+    Holdfast__V1__Request *request, uint64_t *addrp)
 {
 	const Holdfast__V1__Reply *reply;
-	Holdfast__V1__Request request;
-	Holdfast__V1__MapFind op;
 	uint64_t addr;
 	int r;
 
-	fill_find(map, args, &request, &op);
-	r = hf_call(map->h, &request, HOLDFAST__V1__REPLY__RESULT_MAP_FIND, 0,
+	r = hf_call(map->h, request, HOLDFAST__V1__REPLY__RESULT_MAP_FIND, 0,
 	    &reply, NULL);
 	if (r != HF_OK)
 		return r;
@@ -124,24 +131,29 @@ holdfast_map_find(struct holdfast_map *map,
 }
 
 int
-holdfast_map_findspace(struct holdfast_map *map, uint64_t start,
-    uint64_t length, uint64_t *addrp)
+holdfast_map_find(struct holdfast_map *map,
+    const struct holdfast_map_args *args, uint64_t *addrp)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapFindspace op = HOLDFAST__V1__MAP_FINDSPACE__INIT;
-	const Holdfast__V1__Reply *reply;
-	int r;
+	Holdfast__V1__Request request;
+	Holdfast__V1__MapFind op;
 
-	op.map = map->id;
-	op.start = start;
-	op.length = length;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_FINDSPACE;
-	request.map_findspace = &op;
-	r = hf_call(map->h, &request, HOLDFAST__V1__REPLY__RESULT_MAP_FIND, 0,
-	    &reply, NULL);
-	if (r == HF_OK)
-		*addrp = reply->map_find->addr;
-	return r;
+	fill_find(map, args, &request, &op);
+	return find(map, args, &request, addrp);
+}
+
+int
+holdfast_map_find_min(struct holdfast_map *map,
+    const struct holdfast_map_args *args, uint64_t default_addr,
+    uint64_t *addrp)
+{
+	Holdfast__V1__Request inner;
+	Holdfast__V1__MapFind first;
+	HF_REQUEST(MapFindMin, MAP_FIND_MIN, map_find_min);
+
+	fill_find(map, args, &inner, &first);
+	op.find = &first;
+	op.default_addr = default_addr;
+	return find(map, args, &request, addrp);
 }
 
 int
@@ -150,98 +162,6 @@ holdfast_map_delete(struct holdfast_map *map, uint64_t start, uint64_t end)
 	int r = tell_delete(map, start, end);
 
 	return r == HF_OK ? hf_map_forget(map, start, end) : r;
-}
-
-/* ---- Looking ------------------------------------------------------------ */
-
-static struct holdfast_entry
-entry_from_wire(const Holdfast__V1__Entry *from)
-{
-	return (struct holdfast_entry){
-	    .start = from->start,
-	    .end = from->end,
-	    .prot = from->prot,
-	    .max_prot = from->max_prot,
-	    .inheritance = from->inheritance,
-	    .wired_count = from->wired_count,
-	    .eflags = from->eflags,
-	    .object = from->object,
-	    .offset = from->offset,
-	    .pa = from->pa,
-	    .kind = (enum holdfast_object_kind)from->kind,
-	};
-}
-
-int
-holdfast_map_lookup(struct holdfast_map *map, uint64_t addr,
-    uint32_t fault_type, struct holdfast_entry *entryp, uint64_t *pindexp)
-{
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapLookup op = HOLDFAST__V1__MAP_LOOKUP__INIT;
-	const Holdfast__V1__Reply *reply;
-	int r;
-
-	op.map = map->id;
-	op.addr = addr;
-	op.fault_type = fault_type;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_LOOKUP;
-	request.map_lookup = &op;
-	r = hf_call(map->h, &request, HOLDFAST__V1__REPLY__RESULT_MAP_LOOKUP, 0,
-	    &reply, NULL);
-	if (r != HF_OK)
-		return r;
-	if (reply->map_lookup->entry == NULL)
-		return hf_mistrust(map->h, "the daemon found no entry and "
-					   "called it success");
-	*entryp = entry_from_wire(reply->map_lookup->entry);
-	*pindexp = reply->map_lookup->pindex;
-	return HF_OK;
-}
-
-int
-holdfast_map_entries(struct holdfast_map *map, struct holdfast_entry **entriesp,
-    size_t *np)
-{
-	struct holdfast_entry *entries = NULL, *more;
-	uint64_t from = map->min;
-	size_t n = 0;
-
-	do {
-		struct hf_entries page;
-		int r = hf_map_entries_page(map, from, 0, false, &page);
-
-		if (r == HF_OK && page.n > ENTRIES_MAX - n)
-			r = hf_mistrust(map->h, "the daemon's list of entries "
-						"does not end");
-		if (r != HF_OK) {
-			free(entries);
-			return r;
-		}
-		more = reallocarray(entries, n + page.n + 1, sizeof(*entries));
-		if (more == NULL) {
-			free(entries);
-			return -ENOMEM;
-		}
-		entries = more;
-		for (size_t i = 0; i < page.n; i++)
-			entries[n++] = entry_from_wire(page.entries[i]);
-		from = page.next;
-	} while (from != 0);
-	*entriesp = entries;
-	*np = n;
-	return HF_OK;
-}
-
-int
-holdfast_map_check(struct holdfast_map *map)
-{
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapCheck op = HOLDFAST__V1__MAP_CHECK__INIT;
-
-	op.map = map->id;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_CHECK;
-	request.map_check = &op;
-	return hf_call_bare(map->h, &request);
 }
 
 int

@@ -12,6 +12,7 @@ struct holdfast_map {
 	struct holdfast *h;
 	uint64_t id;
 	uint64_t min, max;
+	uint32_t access; /* HF_MAP_READ, HF_MAP_CHANGE */
 	bool mirrored;
 	struct hf_mirror mirror;             /* where mirrored */
 	bool armed;                          /* an event may come */

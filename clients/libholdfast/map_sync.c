@@ -126,9 +126,12 @@ prot_to_linux(uint32_t prot)
  * pages; huge pages are not to be had for copies, so they are only read.
  */
 static void
-set_rights(struct hf_piece *piece, const Holdfast__V1__Entry *entry)
+set_rights(const struct holdfast_map *map, struct hf_piece *piece,
+    const Holdfast__V1__Entry *entry)
 {
 	piece->prot = prot_to_linux(entry->prot);
+	if ((map->access & HF_MAP_CHANGE) == 0)
+		piece->prot &= ~PROT_WRITE; /* its descriptor only reads */
 	piece->not_in_child = entry->inheritance == HF_INHERIT_NONE ||
 			      entry->inheritance == HF_INHERIT_ZERO;
 	if ((entry->eflags & ENTRY_COW) == 0)
@@ -157,7 +160,7 @@ entries_to_pieces(struct holdfast_map *map, const struct hf_entries *page,
 		    entry->end <= start || entry->start >= end)
 			continue; /* nothing there that could be touched */
 		piece.fd = page->fds.fd[entry->fd_index - 1];
-		set_rights(&piece, entry);
+		set_rights(map, &piece, entry);
 		fault = piece_fault(&piece);
 		if (fault != NULL)
 			return hf_mistrust(map->h,

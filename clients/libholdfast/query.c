@@ -9,13 +9,14 @@
 #include <string.h>
 
 #include "clients/libholdfast/holdfast_int.h"
+#include "clients/libholdfast/request.h"
 
 /* What anybody would believe. */
 #define RUNS_MAX (1u << 20)
 #define LIST_MAX (1u << 20)
 
-static void
-copy_text(char *to, size_t size, const char *from)
+void
+hf_copy_text(char *to, size_t size, const char *from)
 {
 	size_t n = strnlen(from, size - 1);
 
@@ -29,16 +30,12 @@ copy_text(char *to, size_t size, const char *from)
 int
 holdfast_pool_status(struct holdfast *h, struct holdfast_pool_status *statusp)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__PoolStatus op = HOLDFAST__V1__POOL_STATUS__INIT;
+	HF_REQUEST(PoolStatus, POOL_STATUS, pool_status);
 	const Holdfast__V1__PoolStatusResult *res;
 	const Holdfast__V1__Reply *reply;
 	int r;
 
-	request.op_case = HOLDFAST__V1__REQUEST__OP_POOL_STATUS;
-	request.pool_status = &op;
-	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_POOL_STATUS, 0,
-	    &reply, NULL);
+	r = HF_ASK(h, POOL_STATUS, &reply);
 	if (r != HF_OK)
 		return r;
 	res = reply->pool_status;
@@ -59,7 +56,8 @@ holdfast_pool_status(struct holdfast *h, struct holdfast_pool_status *statusp)
 	    .addresses_known = res->addresses_known,
 	    .simulated = res->simulated,
 	};
-	copy_text(statusp->degraded, sizeof(statusp->degraded), res->degraded);
+	hf_copy_text(statusp->degraded, sizeof(statusp->degraded),
+	    res->degraded);
 	return HF_OK;
 }
 
@@ -81,16 +79,12 @@ int
 holdfast_tenant_status(struct holdfast *h,
     struct holdfast_tenant_status *statusp)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__TenantStatus op = HOLDFAST__V1__TENANT_STATUS__INIT;
+	HF_REQUEST(TenantStatus, TENANT_STATUS, tenant_status);
 	const Holdfast__V1__TenantStatusResult *res;
 	const Holdfast__V1__Reply *reply;
 	int r;
 
-	request.op_case = HOLDFAST__V1__REQUEST__OP_TENANT_STATUS;
-	request.tenant_status = &op;
-	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_TENANT_STATUS, 0,
-	    &reply, NULL);
+	r = HF_ASK(h, TENANT_STATUS, &reply);
 	if (r != HF_OK)
 		return r;
 	res = reply->tenant_status;
@@ -104,7 +98,7 @@ holdfast_tenant_status(struct holdfast *h,
 	    .entries = res->entries,
 	    .tampered = res->tampered,
 	};
-	copy_text(statusp->tenant, sizeof(statusp->tenant), res->tenant);
+	hf_copy_text(statusp->tenant, sizeof(statusp->tenant), res->tenant);
 	return HF_OK;
 }
 
@@ -162,17 +156,13 @@ enum { SEGMENTS, FREE, LIMBO, NKINDS };
 static int
 runs_page(struct holdfast *h, uint64_t from, struct runs *runs, uint64_t *nextp)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__PoolRuns op = HOLDFAST__V1__POOL_RUNS__INIT;
+	HF_REQUEST(PoolRuns, POOL_RUNS, pool_runs);
 	const Holdfast__V1__PoolRunsResult *res;
 	const Holdfast__V1__Reply *reply;
 	int r;
 
 	op.from = from;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_POOL_RUNS;
-	request.pool_runs = &op;
-	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_POOL_RUNS, 0,
-	    &reply, NULL);
+	r = HF_ASK(h, POOL_RUNS, &reply);
 	if (r != HF_OK)
 		return r;
 	res = reply->pool_runs;
@@ -247,17 +237,13 @@ int
 holdfast_type_stats(struct holdfast *h, struct holdfast_type_stat **typesp,
     size_t *np)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__TypeStats op = HOLDFAST__V1__TYPE_STATS__INIT;
+	HF_REQUEST(TypeStats, TYPE_STATS, type_stats);
 	const Holdfast__V1__TypeStatsResult *res;
 	struct holdfast_type_stat *types;
 	const Holdfast__V1__Reply *reply;
 	int r;
 
-	request.op_case = HOLDFAST__V1__REQUEST__OP_TYPE_STATS;
-	request.type_stats = &op;
-	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_TYPE_STATS, 0,
-	    &reply, NULL);
+	r = HF_ASK(h, TYPE_STATS, &reply);
 	if (r != HF_OK)
 		return r;
 	res = reply->type_stats;
@@ -267,7 +253,7 @@ holdfast_type_stats(struct holdfast *h, struct holdfast_type_stat **typesp,
 	for (size_t i = 0; i < res->n_types; i++) {
 		const Holdfast__V1__TypeStat *from = res->types[i];
 
-		copy_text(types[i].type, sizeof(types[i].type), from->type);
+		hf_copy_text(types[i].type, sizeof(types[i].type), from->type);
 		types[i].allocs = from->allocs;
 		types[i].frees = from->frees;
 		types[i].bytes = from->bytes;
@@ -280,6 +266,7 @@ holdfast_type_stats(struct holdfast *h, struct holdfast_type_stat **typesp,
 }
 
 struct map_items {
+	bool all; /* also those of others */
 	struct holdfast_map_item *item;
 	size_t n;
 };
@@ -288,18 +275,15 @@ static int
 map_list_page(struct holdfast *h, uint64_t skip, struct map_items *items,
     uint64_t *nextp)
 {
-	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__MapList op = HOLDFAST__V1__MAP_LIST__INIT;
+	HF_REQUEST(MapList, MAP_LIST, map_list);
 	const Holdfast__V1__MapListResult *res;
 	struct holdfast_map_item *item;
 	const Holdfast__V1__Reply *reply;
 	int r;
 
 	op.skip = skip;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_LIST;
-	request.map_list = &op;
-	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_MAP_LIST, 0,
-	    &reply, NULL);
+	op.all = items->all;
+	r = HF_ASK(h, MAP_LIST, &reply);
 	if (r != HF_OK)
 		return r;
 	res = reply->map_list;
@@ -315,22 +299,26 @@ map_list_page(struct holdfast *h, uint64_t skip, struct map_items *items,
 	for (size_t i = 0; i < res->n_maps; i++) {
 		const Holdfast__V1__MapListItem *from = res->maps[i];
 
-		copy_text(item[i].name, sizeof(item[i].name), from->name);
+		hf_copy_text(item[i].name, sizeof(item[i].name), from->name);
 		item[i].min = from->min;
 		item[i].max = from->max;
 		item[i].nentries = from->nentries;
 		item[i].size = from->size;
 		item[i].sessions = from->sessions;
+		item[i].owner = from->owner;
+		item[i].group = from->group;
+		item[i].mode = from->mode;
+		item[i].access = from->access;
 	}
 	*nextp = res->next;
 	return HF_OK;
 }
 
-int
-holdfast_map_list(struct holdfast *h, struct holdfast_map_item **mapsp,
+static int
+map_list(struct holdfast *h, bool all, struct holdfast_map_item **mapsp,
     size_t *np)
 {
-	struct map_items items = {0};
+	struct map_items items = {.all = all};
 	uint64_t next = 0;
 
 	do {
@@ -344,4 +332,18 @@ holdfast_map_list(struct holdfast *h, struct holdfast_map_item **mapsp,
 	*mapsp = items.item;
 	*np = items.n;
 	return HF_OK;
+}
+
+int
+holdfast_map_list(struct holdfast *h, struct holdfast_map_item **mapsp,
+    size_t *np)
+{
+	return map_list(h, false, mapsp, np);
+}
+
+int
+holdfast_map_list_all(struct holdfast *h, struct holdfast_map_item **mapsp,
+    size_t *np)
+{
+	return map_list(h, true, mapsp, np);
 }

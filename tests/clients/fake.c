@@ -208,6 +208,7 @@ make_answer(struct daemon *d, const Holdfast__V1__Request *request,
 	holdfast__v1__hello_result__init(&answer->hello);
 	holdfast__v1__contig_alloc_result__init(&answer->contig);
 	holdfast__v1__map_result__init(&answer->map);
+	answer->map.access = HF_MAP_READ | HF_MAP_CHANGE;
 	holdfast__v1__map_find_result__init(&answer->find);
 	holdfast__v1__map_lookup_result__init(&answer->lookup);
 	holdfast__v1__map_entries_result__init(&answer->entries);
