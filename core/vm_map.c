@@ -244,7 +244,7 @@ map_check_amortised(vm_map_t map)
 	if (VM_INVARIANTS == 0 || map->updates == 0)
 		return;
 	if (VM_INVARIANTS == 1 &&
-	    map->updates < 16 * (map->tree.count + VM_TREE_FANOUT))
+	    map->updates < 16 * (map->tree.count + VM_LEAF_FANOUT))
 		return;
 	map->updates = 0;
 	bad = vm_map_check(map);

@@ -1,11 +1,145 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * vm_map_check(): every invariant that docs/design/vm_map.md tags, in the order
- * of that page.  The text begins with the tag.
+ * vm_tree_check() and vm_map_check(): every invariant that
+ * docs/design/vm_map.md tags, in the order of that page.  The text begins with
+ * the tag.
  */
 
 #include "core/vm_map_int.h"
+
+/* The tree, leaf by leaf in order of address. */
+
+struct tree_walk {
+	const struct vm_tree *tree;
+	const struct vm_leaf *first;
+	vm_offset_t next; /* where the next leaf must begin */
+	uint64_t nentries;
+	const char *bad; /* the first broken invariant */
+};
+
+static void
+walk_expect(struct tree_walk *walk, bool cond, const char *what)
+{
+	if (!cond && walk->bad == NULL)
+		walk->bad = what;
+}
+
+static uint32_t
+page_of(const struct vm_leaf *leaf, vm_offset_t addr)
+{
+	return (uint32_t)((addr - leaf->base) >> leaf->pageshift);
+}
+
+static void
+check_fill(struct tree_walk *walk, unsigned count, unsigned level, bool isroot)
+{
+	unsigned most = level > 0 ? VM_NODE_FANOUT : VM_LEAF_FANOUT;
+	unsigned least = !isroot ? most / 4 : level > 0 ? 2 : 1;
+
+	walk_expect(walk, count >= least && count <= most,
+	    "[tree.fill] a node has too few or too many slots");
+}
+
+static void
+check_leaf(struct tree_walk *walk, const struct vm_leaf *leaf)
+{
+	if (walk->first == NULL)
+		walk->first = leaf;
+	walk_expect(walk, vm_leaf_start(leaf, 0) == walk->next,
+	    "[tree.limit] a leaf does not begin where the last one says");
+	walk_expect(walk, leaf->base <= vm_leaf_start(leaf, 0),
+	    "[tree.bounds] a leaf begins in front of its base");
+	for (unsigned i = 0; i < leaf->count; i++) {
+		const struct vm_map_entry *entry = leaf->entry[i];
+		bool first = leaf == walk->first && i == 0;
+
+		walk_expect(walk,
+		    vm_leaf_end(leaf, i) <= vm_leaf_gap_end(leaf, i),
+		    "[map.order] entries overlap or are out of order");
+		walk_expect(walk, first == (entry == NULL),
+		    "[tree.header] the header is not the first slot alone");
+		if (entry == NULL) {
+			walk_expect(walk,
+			    leaf->base == walk->tree->min && leaf->end[0] == 0,
+			    "[tree.header] the header has a length");
+			continue;
+		}
+		walk_expect(walk, entry->start < entry->end,
+		    "[map.order] an entry is empty");
+		walk_expect(walk,
+		    leaf->start[i] == page_of(leaf, entry->start) &&
+			leaf->end[i] == page_of(leaf, entry->end) &&
+			entry->start == vm_leaf_start(leaf, i) &&
+			entry->end == vm_leaf_end(leaf, i),
+		    "[tree.bounds] a leaf and its entry disagree");
+		walk->nentries++;
+	}
+	walk_expect(walk,
+	    leaf->wide == ((vm_leaf_end(leaf, leaf->count - 1) - leaf->base) >>
+			      leaf->pageshift > UINT32_MAX),
+	    "[tree.wide] a leaf does not know how far it reaches");
+	walk->next = leaf->limit;
+}
+
+/* The column of a leaf, one gap after the other. */
+static struct vm_fit
+plain_fit(const struct vm_tree *tree, const struct vm_leaf *leaf)
+{
+	struct vm_fit fit = {{0}};
+
+	for (unsigned i = 0; i < leaf->count; i++)
+		fit = vm_fit_max(fit, vm_gap_fit(tree, vm_leaf_end(leaf, i),
+					  vm_leaf_gap_end(leaf, i)));
+	return fit;
+}
+
+static struct vm_fit
+check_subtree(struct tree_walk *walk, const void *p, unsigned level,
+    vm_offset_t key, bool isroot)
+{
+	const struct vm_tree *tree = walk->tree;
+	const struct vm_node *node = p;
+	struct vm_fit most = {{0}};
+
+	if (level == 0) {
+		const struct vm_leaf *leaf = p;
+
+		check_fill(walk, leaf->count, level, isroot);
+		walk_expect(walk, vm_leaf_start(leaf, 0) == key,
+		    "[tree.key] a key is not the first start below it");
+		check_leaf(walk, leaf);
+		return walk->bad == NULL ? plain_fit(tree, leaf) : most;
+	}
+	check_fill(walk, node->count, level, isroot);
+	walk_expect(walk, node->key[0] == key,
+	    "[tree.key] a key is not the first start below it");
+	for (unsigned i = 0; i < node->count && walk->bad == NULL; i++) {
+		struct vm_fit fit = check_subtree(walk, node->child[i],
+		    level - 1, node->key[i], false);
+
+		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+			walk_expect(walk, node->fit[a][i] == fit.pages[a],
+			    "[tree.fit] a column is not the largest fit below");
+		most = vm_fit_max(most, fit);
+	}
+	return most;
+}
+
+const char *
+vm_tree_check(const struct vm_tree *tree)
+{
+	struct tree_walk walk = {.tree = tree, .next = tree->min};
+
+	(void)check_subtree(&walk, tree->root, tree->height, tree->min, true);
+	walk_expect(&walk, walk.next == tree->max,
+	    "[tree.limit] the last leaf does not end at the map's end");
+	walk_expect(&walk, walk.nentries == tree->count,
+	    "[map.count] the tree has not as many entries as it says");
+	return walk.bad;
+}
+
+/* The entries. */
 
 struct check {
 	vm_map_t map;

@@ -330,7 +330,7 @@ vm_map_try_merge(vm_map_t map, struct vm_cursor *cur)
 	if (entry == NULL || (entry->eflags & MAP_ENTRY_NOMERGE) != 0)
 		return false;
 	if (cur->slot > 0) {
-		if (cur->leaf->end[cur->slot - 1] != entry->start)
+		if (vm_leaf_end(cur->leaf, cur->slot - 1) != entry->start)
 			return false;
 		prev = cur->leaf->entry[cur->slot - 1];
 	} else {

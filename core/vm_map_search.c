@@ -1,20 +1,32 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Searching inside the nodes of the entry tree, one instruction set at a time.
+ * Searching and shifting inside the nodes of the entry tree, one instruction
+ * set at a time.
  *
- * A node has up to 32 slots.  All sets compare all slots at once and mask what
+ * All sets but the plain one look at all slots of a node at once and mask what
  * lies beyond `count`; what is read there is garbage, but inside the node.
  * The plain set is what other processors run, and what the tests compare the
  * others with.
  */
 
+#include <assert.h>
+#include <string.h>
+
 #include "core/kassert.h"
-#include "core/vm_map_tree_int.h"
+#include "core/vm_map_int.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+static_assert(VM_LEAF_FANOUT % 32 == 0 && VM_LEAF_FANOUT <= 64,
+    "a leaf is whole registers, and its slots are the bits of a word");
+static_assert(VM_NODE_FANOUT % 32 == 0 && VM_NODE_FANOUT <= 64,
+    "so is an index node");
+
+/* Trees of more entries than this do not stay in the caches near a core. */
+#define CACHED_ENTRIES 20000
 
 /*
  * In a tree that is larger than a cache the lines of a leaf are all misses,
@@ -23,9 +35,110 @@
 static inline void
 leaf_prefetch(const struct vm_tree *tree, const void *leaf)
 {
-	if (tree->height > 2)
+	if (tree->count > CACHED_ENTRIES)
 		for (size_t i = 0; i < sizeof(struct vm_leaf); i += 64)
 			__builtin_prefetch((const char *)leaf + i);
+}
+
+/* Wide leaves: by the entries, whatever the instruction set. */
+
+vm_offset_t
+vm_leaf_start_wide(const struct vm_leaf *leaf, unsigned slot)
+{
+	const struct vm_map_entry *entry = leaf->entry[slot];
+
+	MPASS(slot < leaf->count && (entry != NULL || slot == 0));
+
+	return entry != NULL ? entry->start : leaf->base;
+}
+
+vm_offset_t
+vm_leaf_end_wide(const struct vm_leaf *leaf, unsigned slot)
+{
+	const struct vm_map_entry *entry = leaf->entry[slot];
+
+	MPASS(slot < leaf->count && (entry != NULL || slot == 0));
+
+	return entry != NULL ? entry->end : leaf->base;
+}
+
+static unsigned
+leaf_slot_wide(const struct vm_leaf *leaf, vm_offset_t addr)
+{
+	unsigned base = 0, n = leaf->count;
+
+	/* Slots below base start at or below addr; n are undecided. */
+	while (n > 0) {
+		unsigned half = (n + 1) / 2;
+
+		if (vm_leaf_start(leaf, base + half - 1) <= addr)
+			base += half;
+		n -= half;
+	}
+	MPASS(base > 0);
+	return base - 1;
+}
+
+static inline bool
+gap_holds(vm_offset_t start, vm_offset_t end, const struct vm_gap_req *req)
+{
+	return vm_gap_usable(start, end, req->align, req->phase) >= req->length;
+}
+
+static unsigned
+leaf_gap_wide(const struct vm_leaf *leaf, unsigned from,
+    const struct vm_gap_req *req)
+{
+	while (from < leaf->count && !gap_holds(vm_leaf_end(leaf, from),
+					 vm_leaf_gap_end(leaf, from), req))
+		from++;
+	return MIN(from, leaf->count);
+}
+
+/* A request, in pages. */
+struct gap_want {
+	const struct vm_gap_req *req;
+	unsigned column;
+	uint32_t promise; /* what the column of a leaf must be at least */
+	bool narrow;      /* what follows says all there is to say */
+	uint32_t need;    /* pages */
+	uint32_t mask;    /* alignment, less one */
+	uint32_t phase;
+};
+
+static inline struct gap_want
+gap_want(const struct vm_tree *tree, const struct vm_gap_req *req,
+    unsigned column)
+{
+	uint64_t pages = ((req->length - 1) >> tree->pageshift) + 1;
+	uint64_t align = req->align >> tree->pageshift;
+
+	return (struct gap_want){
+	    .req = req,
+	    .column = column,
+	    .promise = (uint32_t)MIN(pages, UINT32_MAX),
+	    .narrow = ((pages | align) >> 31) == 0 &&
+		      (req->phase & (tree->align[0] - 1)) == 0,
+	    .need = (uint32_t)pages,
+	    .mask = (uint32_t)(align - 1),
+	    .phase = (uint32_t)(req->phase >> tree->pageshift),
+	};
+}
+
+/* The phase, counted from where the leaf counts. */
+static inline uint32_t
+leaf_phase(const struct vm_leaf *leaf, uint32_t phase)
+{
+	return phase - (uint32_t)(leaf->base >> leaf->pageshift);
+}
+
+/* Add what the gap behind the last entry, which is a leaf's own, can hold. */
+static inline struct vm_fit
+fit_with_last(const struct vm_tree *tree, const struct vm_leaf *leaf,
+    struct vm_fit fit)
+{
+	return vm_fit_max(fit,
+	    vm_gap_fit(tree, vm_leaf_end(leaf, leaf->count - 1), leaf->limit));
 }
 
 /* Plain C. */
@@ -46,6 +159,20 @@ rank_plain(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
 }
 
 static unsigned
+rank_leaf_plain(const uint32_t *starts, unsigned n, uint32_t page)
+{
+	unsigned base = 0;
+
+	while (n > 0) {
+		unsigned half = (n + 1) / 2;
+
+		base += starts[base + half - 1] <= page ? half : 0;
+		n -= half;
+	}
+	return base;
+}
+
+static unsigned
 first_plain(const uint32_t *values, unsigned from, unsigned n, uint32_t need)
 {
 	while (from < n && values[from] < need)
@@ -54,33 +181,34 @@ first_plain(const uint32_t *values, unsigned from, unsigned n, uint32_t need)
 }
 
 static unsigned
-gap_plain(const struct vm_leaf *leaf, unsigned from,
-    const struct vm_gap_req *req)
+gap_plain(const struct vm_leaf *leaf, unsigned from, unsigned n,
+    const struct gap_want *want)
 {
-	while (from < leaf->count &&
-	       vm_gap_usable(leaf->end[from], leaf->start[from + 1], req->align,
-		   req->phase) < req->length)
+	uint32_t phase = leaf_phase(leaf, want->phase);
+
+	/* Below 2^31 each, need and pad do not wrap together. */
+	while (from < n &&
+	       leaf->start[from + 1] - leaf->end[from] <
+		   want->need + ((phase - leaf->end[from]) & want->mask))
 		from++;
-	return MIN(from, leaf->count);
+	return from;
 }
 
-/* Bytes to saturated pages. */
-static uint32_t
-fit_pages(const struct vm_tree *tree, vm_size_t bytes)
+static struct vm_fit
+leaf_fit_plain(const struct vm_tree *tree, const struct vm_leaf *leaf)
 {
-	return (uint32_t)MIN(bytes >> tree->pageshift, UINT32_MAX);
-}
+	uint32_t zero = leaf_phase(leaf, 0);
+	struct vm_fit fit = {{0}};
 
-static uint32_t
-leaf_fit_plain(const struct vm_tree *tree, const struct vm_leaf *leaf,
-    unsigned column)
-{
-	vm_size_t most = 0;
+	for (unsigned i = 0; i + 1 < leaf->count; i++)
+		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+			uint32_t gap = leaf->start[i + 1] - leaf->end[i];
+			uint32_t pad = (zero - leaf->end[i]) & tree->pad[a];
 
-	for (unsigned i = 0; i < leaf->count; i++)
-		most = MAX(most, vm_gap_usable(leaf->end[i], leaf->start[i + 1],
-				     tree->align[column], 0));
-	return fit_pages(tree, most);
+			fit.pages[a] =
+			    MAX(fit.pages[a], gap > pad ? gap - pad : 0);
+		}
+	return fit_with_last(tree, leaf, fit);
 }
 
 static uint32_t
@@ -93,11 +221,38 @@ max32_plain(const uint32_t *values, unsigned n)
 	return most;
 }
 
+static void
+leaf_open_plain(struct vm_leaf *leaf, unsigned slot)
+{
+	unsigned n = leaf->count - slot;
+
+	memmove(leaf->start + slot + 1, leaf->start + slot,
+	    n * sizeof(leaf->start[0]));
+	memmove(leaf->end + slot + 1, leaf->end + slot,
+	    n * sizeof(leaf->end[0]));
+	memmove(leaf->entry + slot + 1, leaf->entry + slot,
+	    n * sizeof(leaf->entry[0]));
+}
+
+static void
+leaf_close_plain(struct vm_leaf *leaf, unsigned slot)
+{
+	unsigned n = leaf->count - slot - 1;
+
+	memmove(leaf->start + slot, leaf->start + slot + 1,
+	    n * sizeof(leaf->start[0]));
+	memmove(leaf->end + slot, leaf->end + slot + 1,
+	    n * sizeof(leaf->end[0]));
+	memmove(leaf->entry + slot, leaf->entry + slot + 1,
+	    n * sizeof(leaf->entry[0]));
+}
+
 #define ISA(name) name##_plain
 #define ISA_TARGET
-#define ISA_RANK  rank_plain
-#define ISA_FIRST first_plain
-#define ISA_GAP   gap_plain
+#define ISA_RANK      rank_plain
+#define ISA_RANK_LEAF rank_leaf_plain
+#define ISA_FIRST     first_plain
+#define ISA_GAP       gap_plain
 #include "core/vm_map_search_int.h"
 
 static const struct vm_tree_isa isa_plain = {
@@ -106,130 +261,226 @@ static const struct vm_tree_isa isa_plain = {
     .fit = fit_plain,
     .leaf_fit = leaf_fit_plain,
     .max32 = max32_plain,
+    .leaf_open = leaf_open_plain,
+    .leaf_close = leaf_close_plain,
 };
 
 #if defined(__x86_64__)
 
-/* The lowest `n` bits, n <= 32. */
-static inline uint32_t
+/* The lowest `n` bits, n <= 64. */
+static inline uint64_t
 low_bits(unsigned n)
 {
-	return (uint32_t)(((uint64_t)1 << n) - 1);
+	return n < 64 ? ((uint64_t)1 << n) - 1 : UINT64_MAX;
 }
 
 /* The lowest set bit at or above `from` and below `n`, or n. */
 static inline unsigned
-first_bit(uint32_t mask, unsigned from, unsigned n)
+first_bit(uint64_t mask, unsigned from, unsigned n)
 {
 	mask &= low_bits(n) & ~low_bits(from);
-	return mask != 0 ? (unsigned)__builtin_ctz(mask) : n;
+	return mask != 0 ? (unsigned)__builtin_ctzll(mask) : n;
 }
 
 /* AVX-512: eight addresses, or sixteen page counts, a register. */
 
 #define AVX512 __attribute__((target("avx512f,bmi,bmi2,popcnt")))
 
-/* The answers of four times eight slots, in order. */
-static inline uint32_t
-join_bits(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
-{
-	return (a | b << 8) | (c | d << 8) << 16;
-}
-
-AVX512 static inline uint32_t
-below_avx512(const vm_offset_t *keys, __m512i addr)
-{
-	return _mm512_cmple_epu64_mask(_mm512_loadu_si512(keys), addr);
-}
-
 AVX512 static inline unsigned
 rank_avx512(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
 {
 	__m512i a = _mm512_set1_epi64((long long)addr);
-	uint32_t mask =
-	    join_bits(below_avx512(keys, a), below_avx512(keys + 8, a),
-		below_avx512(keys + 16, a), below_avx512(keys + 24, a));
+	uint64_t mask = 0;
 
-	return (unsigned)__builtin_popcount(mask & low_bits(n));
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 8)
+		mask |= (uint64_t)_mm512_cmple_epu64_mask(_mm512_loadu_si512(
+							      keys + i),
+			    a)
+			<< i;
+	return (unsigned)__builtin_popcountll(mask & low_bits(n));
+}
+
+AVX512 static inline unsigned
+rank_leaf_avx512(const uint32_t *starts, unsigned n, uint32_t page)
+{
+	__m512i p = _mm512_set1_epi32((int)page);
+	uint64_t mask = 0;
+
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16)
+		mask |= (uint64_t)_mm512_cmple_epu32_mask(_mm512_loadu_si512(
+							      starts + i),
+			    p)
+			<< i;
+	return (unsigned)__builtin_popcountll(mask & low_bits(n));
 }
 
 AVX512 static inline unsigned
 first_avx512(const uint32_t *values, unsigned from, unsigned n, uint32_t need)
 {
 	__m512i v = _mm512_set1_epi32((int)need);
-	uint32_t lo, hi;
+	uint64_t mask = 0;
 
-	lo = _mm512_cmpge_epu32_mask(_mm512_loadu_si512(values), v);
-	hi = _mm512_cmpge_epu32_mask(_mm512_loadu_si512(values + 16), v);
-	return first_bit(lo | hi << 16, from, n);
-}
-
-/* Usable bytes of the gaps of eight slots from `i` on. */
-AVX512 static inline __m512i
-usable_avx512(const struct vm_leaf *leaf, unsigned i, __m512i phase,
-    __m512i mask)
-{
-	__m512i end = _mm512_loadu_si512(leaf->end + i);
-	__m512i next = _mm512_loadu_si512(leaf->start + i + 1);
-	__m512i gap = _mm512_sub_epi64(next, end);
-	__m512i pad = _mm512_and_si512(_mm512_sub_epi64(phase, end), mask);
-
-	return _mm512_maskz_sub_epi64(_mm512_cmpgt_epu64_mask(gap, pad), gap,
-	    pad);
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 16)
+		mask |= (uint64_t)_mm512_cmpge_epu32_mask(_mm512_loadu_si512(
+							      values + i),
+			    v)
+			<< i;
+	return first_bit(mask, from, n);
 }
 
 AVX512 static inline unsigned
-gap_avx512(const struct vm_leaf *leaf, unsigned from,
-    const struct vm_gap_req *req)
+gap_avx512(const struct vm_leaf *leaf, unsigned from, unsigned n,
+    const struct gap_want *want)
 {
-	__m512i phase = _mm512_set1_epi64((long long)req->phase);
-	__m512i mask = _mm512_set1_epi64((long long)(req->align - 1));
-	__m512i need = _mm512_set1_epi64((long long)req->length);
-	uint32_t fits[4];
+	__m512i phase = _mm512_set1_epi32((int)leaf_phase(leaf, want->phase));
+	__m512i mask = _mm512_set1_epi32((int)want->mask);
+	__m512i need = _mm512_set1_epi32((int)want->need);
+	uint64_t fits = 0;
 
 #pragma GCC unroll 4
-	for (unsigned i = 0; i < 4; i++)
-		fits[i] = _mm512_cmpge_epu64_mask(usable_avx512(leaf, 8 * i,
-						      phase, mask),
-		    need);
-	return first_bit(join_bits(fits[0], fits[1], fits[2], fits[3]), from,
-	    leaf->count);
+	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16) {
+		__m512i end = _mm512_loadu_si512(leaf->end + i);
+		__m512i next = _mm512_loadu_si512(leaf->start + i + 1);
+		__m512i pad =
+		    _mm512_and_si512(_mm512_sub_epi32(phase, end), mask);
+
+		fits |= (uint64_t)_mm512_cmpge_epu32_mask(_mm512_sub_epi32(next,
+							      end),
+			    _mm512_add_epi32(pad, need))
+			<< i;
+	}
+	return first_bit(fits, from, n);
 }
 
-AVX512 static uint32_t
-leaf_fit_avx512(const struct vm_tree *tree, const struct vm_leaf *leaf,
-    unsigned column)
+AVX512 static struct vm_fit
+leaf_fit_avx512(const struct vm_tree *tree, const struct vm_leaf *leaf)
 {
-	__m512i mask = _mm512_set1_epi64((long long)(tree->align[column] - 1));
-	__m512i zero = _mm512_setzero_si512(), most[4];
-	uint32_t live = low_bits(leaf->count);
+	__m512i zero = _mm512_set1_epi32((int)leaf_phase(leaf, 0));
+	__m512i most[VM_TREE_ALIGNS];
+	struct vm_fit fit;
 
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		most[a] = _mm512_setzero_si512();
 #pragma GCC unroll 4
-	for (unsigned i = 0; i < 4; i++)
-		most[i] = _mm512_maskz_mov_epi64((__mmask8)(live >> (8 * i)),
-		    usable_avx512(leaf, 8 * i, zero, mask));
-	most[0] = _mm512_max_epu64(most[0], most[1]);
-	most[2] = _mm512_max_epu64(most[2], most[3]);
-	return fit_pages(tree,
-	    _mm512_reduce_max_epu64(_mm512_max_epu64(most[0], most[2])));
+	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16) {
+		uint64_t live = low_bits(leaf->count - 1) >> i;
+		__m512i end = _mm512_loadu_si512(leaf->end + i);
+		__m512i next = _mm512_loadu_si512(leaf->start + i + 1);
+		__m512i gap =
+		    _mm512_maskz_sub_epi32((__mmask16)live, next, end);
+		__m512i neg = _mm512_sub_epi32(zero, end);
+
+		most[0] = _mm512_max_epu32(most[0], gap);
+#pragma GCC unroll 2
+		for (unsigned a = 1; a < VM_TREE_ALIGNS; a++) {
+			__m512i pad = _mm512_and_si512(neg,
+			    _mm512_set1_epi32((int)tree->pad[a]));
+
+			most[a] = _mm512_max_epu32(most[a],
+			    _mm512_sub_epi32(_mm512_max_epu32(gap, pad), pad));
+		}
+	}
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		fit.pages[a] = _mm512_reduce_max_epu32(most[a]);
+	return fit_with_last(tree, leaf, fit);
 }
 
 AVX512 static uint32_t
 max32_avx512(const uint32_t *values, unsigned n)
 {
-	uint32_t live = low_bits(n);
-	__m512i lo = _mm512_maskz_loadu_epi32((__mmask16)live, values);
-	__m512i hi =
-	    _mm512_maskz_loadu_epi32((__mmask16)(live >> 16), values + 16);
+	__m512i most = _mm512_setzero_si512();
 
-	return _mm512_reduce_max_epu32(_mm512_max_epu32(lo, hi));
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 16)
+		most = _mm512_max_epu32(most,
+		    _mm512_maskz_loadu_epi32((__mmask16)(low_bits(n) >> i),
+			values + i));
+	return _mm512_reduce_max_epu32(most);
 }
 
-#define ISA(name)  name##_avx512
-#define ISA_TARGET AVX512
-#define ISA_RANK   rank_avx512
-#define ISA_FIRST  first_avx512
-#define ISA_GAP    gap_avx512
+/* Lanes above `slot` take what was one below. */
+AVX512 static inline void
+open32_avx512(uint32_t *values, unsigned slot)
+{
+	uint64_t above = ~low_bits(slot + 1);
+	__m512i old, below = _mm512_setzero_si512();
+
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16) {
+		old = _mm512_loadu_si512(values + i);
+		_mm512_storeu_si512(values + i,
+		    _mm512_mask_alignr_epi32(old, (__mmask16)(above >> i), old,
+			below, 15));
+		below = old;
+	}
+}
+
+AVX512 static void
+leaf_open_avx512(struct vm_leaf *leaf, unsigned slot)
+{
+	uint64_t above = ~low_bits(slot + 1);
+	__m512i old, below = _mm512_setzero_si512();
+
+	open32_avx512(leaf->start, slot);
+	open32_avx512(leaf->end, slot);
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8) {
+		old = _mm512_loadu_si512(leaf->entry + i);
+		_mm512_storeu_si512(leaf->entry + i,
+		    _mm512_mask_alignr_epi64(old, (__mmask8)(above >> i), old,
+			below, 7));
+		below = old;
+	}
+}
+
+/* Lanes from `slot` on take what was one above. */
+AVX512 static inline void
+close32_avx512(uint32_t *values, unsigned slot)
+{
+	uint64_t from = ~low_bits(slot);
+	__m512i old = _mm512_loadu_si512(values), above;
+
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16) {
+		above = i + 16 < VM_LEAF_FANOUT
+			    ? _mm512_loadu_si512(values + i + 16)
+			    : old;
+		_mm512_storeu_si512(values + i,
+		    _mm512_mask_alignr_epi32(old, (__mmask16)(from >> i), above,
+			old, 1));
+		old = above;
+	}
+}
+
+AVX512 static void
+leaf_close_avx512(struct vm_leaf *leaf, unsigned slot)
+{
+	uint64_t from = ~low_bits(slot);
+	__m512i old = _mm512_loadu_si512(leaf->entry), above;
+
+	close32_avx512(leaf->start, slot);
+	close32_avx512(leaf->end, slot);
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8) {
+		above = i + 8 < VM_LEAF_FANOUT
+			    ? _mm512_loadu_si512(leaf->entry + i + 8)
+			    : old;
+		_mm512_storeu_si512(leaf->entry + i,
+		    _mm512_mask_alignr_epi64(old, (__mmask8)(from >> i), above,
+			old, 1));
+		old = above;
+	}
+}
+
+#define ISA(name)     name##_avx512
+#define ISA_TARGET    AVX512
+#define ISA_RANK      rank_avx512
+#define ISA_RANK_LEAF rank_leaf_avx512
+#define ISA_FIRST     first_avx512
+#define ISA_GAP       gap_avx512
 #include "core/vm_map_search_int.h"
 
 static const struct vm_tree_isa isa_avx512 = {
@@ -238,119 +489,148 @@ static const struct vm_tree_isa isa_avx512 = {
     .fit = fit_avx512,
     .leaf_fit = leaf_fit_avx512,
     .max32 = max32_avx512,
+    .leaf_open = leaf_open_avx512,
+    .leaf_close = leaf_close_avx512,
 };
 
 /*
  * AVX2: four addresses, or eight page counts, a register.  It compares signed
- * numbers only, so addresses are compared with their top bit turned over.
+ * numbers only, so addresses are compared with their top bit turned over, and
+ * pages by what their maximum is.
  */
 
 #define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt")))
 
 AVX2 static inline __m256i
-flip_avx2(__m256i v)
+load_avx2(const void *p)
 {
-	return _mm256_xor_si256(v, _mm256_set1_epi64x(INT64_MIN));
-}
-
-AVX2 static inline uint32_t
-bits64_avx2(__m256i v)
-{
-	return (uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(v));
+	return _mm256_loadu_si256(p);
 }
 
 AVX2 static inline unsigned
 rank_avx2(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
 {
-	__m256i a = flip_avx2(_mm256_set1_epi64x((long long)addr));
-	uint32_t above = 0;
+	__m256i top = _mm256_set1_epi64x(INT64_MIN);
+	__m256i a = _mm256_xor_si256(_mm256_set1_epi64x((long long)addr), top);
+	uint64_t above = 0;
+
+#pragma GCC unroll 16
+	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 4) {
+		__m256i k = _mm256_xor_si256(load_avx2(keys + i), top);
+		__m256i gt = _mm256_cmpgt_epi64(k, a);
+
+		above |= (uint64_t)(unsigned)_mm256_movemask_pd(
+			     _mm256_castsi256_pd(gt))
+			 << i;
+	}
+	return (unsigned)__builtin_popcountll(~above & low_bits(n));
+}
+
+/* Lanes where x >= y. */
+AVX2 static inline uint64_t
+ge32_avx2(__m256i x, __m256i y)
+{
+	__m256i ge = _mm256_cmpeq_epi32(_mm256_max_epu32(x, y), x);
+
+	return (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(ge));
+}
+
+AVX2 static inline unsigned
+rank_leaf_avx2(const uint32_t *starts, unsigned n, uint32_t page)
+{
+	__m256i p = _mm256_set1_epi32((int)page);
+	uint64_t mask = 0;
 
 #pragma GCC unroll 8
-	for (unsigned i = 0; i < VM_TREE_FANOUT; i += 4) {
-		__m256i k = _mm256_loadu_si256((const void *)(keys + i));
-
-		above |= bits64_avx2(_mm256_cmpgt_epi64(flip_avx2(k), a)) << i;
-	}
-	return (unsigned)__builtin_popcount(~above & low_bits(n));
+	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8)
+		mask |= ge32_avx2(p, load_avx2(starts + i)) << i;
+	return (unsigned)__builtin_popcountll(mask & low_bits(n));
 }
 
 AVX2 static inline unsigned
 first_avx2(const uint32_t *values, unsigned from, unsigned n, uint32_t need)
 {
 	__m256i v = _mm256_set1_epi32((int)need);
-	uint32_t mask = 0;
+	uint64_t mask = 0;
 
-#pragma GCC unroll 4
-	for (unsigned i = 0; i < VM_TREE_FANOUT; i += 8) {
-		__m256i w = _mm256_loadu_si256((const void *)(values + i));
-		__m256i ge = _mm256_cmpeq_epi32(_mm256_max_epu32(w, v), w);
-
-		mask |= (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(ge))
-			<< i;
-	}
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 8)
+		mask |= ge32_avx2(load_avx2(values + i), v) << i;
 	return first_bit(mask, from, n);
 }
 
-/* Usable bytes of the gaps of four slots from `i` on, top bit turned over. */
-AVX2 static inline __m256i
-usable_avx2(const struct vm_leaf *leaf, unsigned i, __m256i phase, __m256i mask)
-{
-	__m256i end = _mm256_loadu_si256((const void *)(leaf->end + i));
-	__m256i next = _mm256_loadu_si256((const void *)(leaf->start + i + 1));
-	__m256i gap = _mm256_sub_epi64(next, end);
-	__m256i pad = _mm256_and_si256(_mm256_sub_epi64(phase, end), mask);
-	__m256i some = _mm256_cmpgt_epi64(flip_avx2(gap), flip_avx2(pad));
-
-	return flip_avx2(_mm256_and_si256(_mm256_sub_epi64(gap, pad), some));
-}
-
 AVX2 static inline unsigned
-gap_avx2(const struct vm_leaf *leaf, unsigned from,
-    const struct vm_gap_req *req)
+gap_avx2(const struct vm_leaf *leaf, unsigned from, unsigned n,
+    const struct gap_want *want)
 {
-	__m256i phase = _mm256_set1_epi64x((long long)req->phase);
-	__m256i mask = _mm256_set1_epi64x((long long)(req->align - 1));
-	__m256i need = flip_avx2(_mm256_set1_epi64x((long long)req->length));
-	uint32_t small = 0;
+	__m256i phase = _mm256_set1_epi32((int)leaf_phase(leaf, want->phase));
+	__m256i mask = _mm256_set1_epi32((int)want->mask);
+	__m256i need = _mm256_set1_epi32((int)want->need);
+	uint64_t fits = 0;
 
 #pragma GCC unroll 8
-	for (unsigned i = 0; i < VM_TREE_FANOUT; i += 4) {
-		__m256i u = usable_avx2(leaf, i, phase, mask);
+	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8) {
+		__m256i end = load_avx2(leaf->end + i);
+		__m256i gap =
+		    _mm256_sub_epi32(load_avx2(leaf->start + i + 1), end);
+		__m256i pad =
+		    _mm256_and_si256(_mm256_sub_epi32(phase, end), mask);
 
-		small |= bits64_avx2(_mm256_cmpgt_epi64(need, u)) << i;
+		fits |= ge32_avx2(gap, _mm256_add_epi32(pad, need)) << i;
 	}
-	return first_bit(~small, from, leaf->count);
+	return first_bit(fits, from, n);
 }
 
-AVX2 static uint32_t
-leaf_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf,
-    unsigned column)
+AVX2 static inline uint32_t
+reduce_avx2(__m256i v)
 {
-	__m256i mask = _mm256_set1_epi64x((long long)(tree->align[column] - 1));
-	__m256i most = flip_avx2(_mm256_setzero_si256());
-	vm_offset_t lane[4];
-	vm_size_t max = 0;
-	unsigned i;
+	__m128i m = _mm_max_epu32(_mm256_castsi256_si128(v),
+	    _mm256_extracti128_si256(v, 1));
 
-	for (i = 0; i + 4 <= leaf->count; i += 4) {
-		__m256i u = usable_avx2(leaf, i, _mm256_setzero_si256(), mask);
-
-		most = _mm256_blendv_epi8(most, u, _mm256_cmpgt_epi64(u, most));
-	}
-	_mm256_storeu_si256((void *)lane, flip_avx2(most));
-	for (unsigned k = 0; k < 4; k++)
-		max = MAX(max, lane[k]);
-	for (; i < leaf->count; i++)
-		max = MAX(max, vm_gap_usable(leaf->end[i], leaf->start[i + 1],
-				   tree->align[column], 0));
-	return fit_pages(tree, max);
+	m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0x4e));
+	m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0xb1));
+	return (uint32_t)_mm_cvtsi128_si32(m);
 }
 
-#define ISA(name)  name##_avx2
-#define ISA_TARGET AVX2
-#define ISA_RANK   rank_avx2
-#define ISA_FIRST  first_avx2
-#define ISA_GAP    gap_avx2
+AVX2 static struct vm_fit
+leaf_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf)
+{
+	__m256i zero = _mm256_set1_epi32((int)leaf_phase(leaf, 0));
+	__m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	__m256i most[VM_TREE_ALIGNS];
+	struct vm_fit fit;
+
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		most[a] = _mm256_setzero_si256();
+	for (unsigned i = 0; i + 1 < leaf->count; i += 8) {
+		__m256i end = load_avx2(leaf->end + i);
+		__m256i neg = _mm256_sub_epi32(zero, end);
+		__m256i live =
+		    _mm256_cmpgt_epi32(_mm256_set1_epi32(
+					   (int)(leaf->count - 1 - i)),
+			lane);
+		__m256i gap = _mm256_and_si256(live,
+		    _mm256_sub_epi32(load_avx2(leaf->start + i + 1), end));
+
+		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+			__m256i pad = _mm256_and_si256(neg,
+			    _mm256_set1_epi32((int)tree->pad[a]));
+
+			most[a] = _mm256_max_epu32(most[a],
+			    _mm256_sub_epi32(_mm256_max_epu32(gap, pad), pad));
+		}
+	}
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		fit.pages[a] = reduce_avx2(most[a]);
+	return fit_with_last(tree, leaf, fit);
+}
+
+#define ISA(name)     name##_avx2
+#define ISA_TARGET    AVX2
+#define ISA_RANK      rank_avx2
+#define ISA_RANK_LEAF rank_leaf_avx2
+#define ISA_FIRST     first_avx2
+#define ISA_GAP       gap_avx2
 #include "core/vm_map_search_int.h"
 
 static const struct vm_tree_isa isa_avx2 = {
@@ -359,6 +639,8 @@ static const struct vm_tree_isa isa_avx2 = {
     .fit = fit_avx2,
     .leaf_fit = leaf_fit_avx2,
     .max32 = max32_plain,
+    .leaf_open = leaf_open_plain,
+    .leaf_close = leaf_close_plain,
 };
 
 static bool

@@ -7,13 +7,28 @@
  *
  *	ISA(name)      the function's name with the set's suffix
  *	ISA_TARGET     the function attribute that allows its instructions
- *	ISA_RANK       rank(keys, n, addr): how many of the first n keys
- *	               (ascending) are at or below addr
+ *	ISA_RANK       rank(keys, n, addr): how many of the first n keys of an
+ *	               index node (ascending) are at or below addr
+ *	ISA_RANK_LEAF  the same for the first n starts of a leaf, in pages
  *	ISA_FIRST      first(values, from, n, need): the first index at or
  *	               above from with a value of at least need, or n
- *	ISA_GAP        gap(leaf, from, req): the first slot at or above from
- *	               whose gap holds the request, or leaf->count
+ *	ISA_GAP        gap(leaf, from, n, want): the first slot at or above
+ *	               from and below n whose gap, which ends at the next
+ *	               slot, holds the request; or n
  */
+
+/* The last slot of a leaf that starts at or below `addr`. */
+ISA_TARGET static inline unsigned
+ISA(leaf_slot)(const struct vm_leaf *leaf, vm_offset_t addr)
+{
+	uint64_t page = (addr - leaf->base) >> leaf->pageshift;
+
+	if (__builtin_expect(leaf->wide, 0))
+		return leaf_slot_wide(leaf, addr);
+	return ISA_RANK_LEAF(leaf->start, leaf->count,
+		   (uint32_t)MIN(page, UINT32_MAX)) -
+	       1;
+}
 
 ISA_TARGET static void
 ISA(seek)(const struct vm_tree *tree, vm_offset_t addr, struct vm_cursor *cur)
@@ -30,21 +45,21 @@ ISA(seek)(const struct vm_tree *tree, vm_offset_t addr, struct vm_cursor *cur)
 	}
 	cur->leaf = p;
 	leaf_prefetch(tree, p);
-	cur->slot = ISA_RANK(cur->leaf->start, cur->leaf->count, addr) - 1;
+	cur->slot = ISA(leaf_slot)(cur->leaf, addr);
 }
 
 /*
  * From child `p` at `level` down to the first leaf whose column promises
- * `need` pages.  Every index node on the way has such a child.
+ * enough.  Every index node on the way has such a child.
  */
 ISA_TARGET static inline void
-ISA(sink)(const struct vm_tree *tree, void *p, unsigned level, unsigned column,
-    uint32_t need, struct vm_cursor *cur)
+ISA(sink)(const struct vm_tree *tree, void *p, unsigned level,
+    const struct gap_want *want, struct vm_cursor *cur)
 {
 	for (; level > 0; level--) {
 		struct vm_node *node = p;
-		unsigned slot =
-		    ISA_FIRST(node->fit[column], 0, node->count, need);
+		unsigned slot = ISA_FIRST(node->fit[want->column], 0,
+		    node->count, want->promise);
 
 		MPASS(slot < node->count);
 		cur->node[level - 1] = node;
@@ -56,39 +71,59 @@ ISA(sink)(const struct vm_tree *tree, void *p, unsigned level, unsigned column,
 }
 
 /*
- * Up from the cursor's leaf until a sibling to the right promises `need`
- * pages, and down into it.  false: there is none.
+ * Up from the cursor's leaf until a sibling to the right promises enough, and
+ * down into it.  false: there is none.
  */
 ISA_TARGET static inline bool
-ISA(climb)(const struct vm_tree *tree, unsigned column, uint32_t need,
+ISA(climb)(const struct vm_tree *tree, const struct gap_want *want,
     struct vm_cursor *cur)
 {
 	for (unsigned level = 1; level <= tree->height; level++) {
 		struct vm_node *node = cur->node[level - 1];
-		unsigned slot = ISA_FIRST(node->fit[column],
-		    cur->at[level - 1] + 1, node->count, need);
+		unsigned slot = ISA_FIRST(node->fit[want->column],
+		    cur->at[level - 1] + 1, node->count, want->promise);
 
 		if (slot < node->count) {
 			cur->at[level - 1] = slot;
 			ISA(sink)
-			(tree, node->child[slot], level - 1, column, need, cur);
+			(tree, node->child[slot], level - 1, want, cur);
 			return true;
 		}
 	}
 	return false;
 }
 
+/* The first slot of a leaf at or above `from` whose gap will do, or count. */
+ISA_TARGET static inline unsigned
+ISA(leaf_gap)(const struct vm_leaf *leaf, unsigned from,
+    const struct gap_want *want)
+{
+	unsigned last = leaf->count - 1, slot;
+
+	if (__builtin_expect(leaf->wide || !want->narrow, 0))
+		return leaf_gap_wide(leaf, from, want->req);
+	if (from < last) {
+		slot = ISA_GAP(leaf, from, last, want);
+		if (slot < last)
+			return slot;
+	}
+	return from <= last && gap_holds(vm_leaf_end(leaf, last), leaf->limit,
+				   want->req)
+		   ? last
+		   : leaf->count;
+}
+
 /*
- * The first leaf that promises `need` pages from req->start on.  If it is the
- * one that holds req->start, *slotp is the first slot that may be taken whole,
- * and true says that the gap in front of that, cut at req->start, will do.
- * leaf NULL: there is none.
+ * The first leaf that promises enough from req->start on.  If it is the one
+ * that holds req->start, *slotp is the first slot that may be taken whole, and
+ * true says that the gap in front of that, cut at req->start, will do.  leaf
+ * NULL: there is none.
  */
 ISA_TARGET static inline bool
-ISA(fit_begin)(const struct vm_tree *tree, const struct vm_gap_req *req,
-    unsigned column, uint32_t need, struct vm_cursor *cur, unsigned *slotp,
-    vm_offset_t *gapp)
+ISA(fit_begin)(const struct vm_tree *tree, const struct gap_want *want,
+    struct vm_cursor *cur, unsigned *slotp, vm_offset_t *gapp)
 {
+	const struct vm_gap_req *req = want->req;
 	const struct vm_node *root = tree->root;
 	vm_offset_t gap, end;
 
@@ -96,19 +131,17 @@ ISA(fit_begin)(const struct vm_tree *tree, const struct vm_gap_req *req,
 	if (req->start == tree->min && tree->height > 0) {
 		/* From the beginning: no address to go by. */
 		cur->leaf = NULL;
-		if (ISA_FIRST(root->fit[column], 0, root->count, need) <
-		    root->count)
-			ISA(sink)
-		(tree, tree->root, tree->height, column, need, cur);
+		if (ISA_FIRST(root->fit[want->column], 0, root->count,
+			want->promise) < root->count)
+			ISA(sink)(tree, tree->root, tree->height, want, cur);
 		return false;
 	}
 	ISA(seek)(tree, req->start, cur);
 	*slotp = cur->slot + 1;
-	gap = MAX(cur->leaf->end[cur->slot], req->start);
-	end = cur->leaf->start[cur->slot + 1];
+	gap = MAX(vm_leaf_end(cur->leaf, cur->slot), req->start);
+	end = vm_leaf_gap_end(cur->leaf, cur->slot);
 	*gapp = gap;
-	return gap < end &&
-	       vm_gap_usable(gap, end, req->align, req->phase) >= req->length;
+	return gap < end && gap_holds(gap, end, req);
 }
 
 /*
@@ -120,22 +153,21 @@ ISA_TARGET static bool
 ISA(fit)(const struct vm_tree *tree, const struct vm_gap_req *req,
     unsigned column, struct vm_cursor *cur, vm_offset_t *addrp)
 {
-	vm_size_t pages = ((req->length - 1) >> tree->pageshift) + 1;
-	uint32_t need = (uint32_t)MIN(pages, UINT32_MAX);
+	struct gap_want want = gap_want(tree, req, column);
 	vm_offset_t gap;
 	unsigned slot;
 
-	if (!ISA(fit_begin)(tree, req, column, need, cur, &slot, &gap)) {
+	if (!ISA(fit_begin)(tree, &want, cur, &slot, &gap)) {
 		if (cur->leaf == NULL)
 			return false;
-		slot = ISA_GAP(cur->leaf, slot, req);
+		slot = ISA(leaf_gap)(cur->leaf, slot, &want);
 		while (slot == cur->leaf->count) {
-			if (!ISA(climb)(tree, column, need, cur))
+			if (!ISA(climb)(tree, &want, cur))
 				return false;
-			slot = ISA_GAP(cur->leaf, 0, req);
+			slot = ISA(leaf_gap)(cur->leaf, 0, &want);
 		}
 		cur->slot = slot;
-		gap = cur->leaf->end[slot];
+		gap = vm_leaf_end(cur->leaf, slot);
 	}
 	*addrp = gap + ((req->phase - gap) & (req->align - 1));
 	return true;
@@ -144,5 +176,6 @@ ISA(fit)(const struct vm_tree *tree, const struct vm_gap_req *req,
 #undef ISA
 #undef ISA_TARGET
 #undef ISA_RANK
+#undef ISA_RANK_LEAF
 #undef ISA_FIRST
 #undef ISA_GAP

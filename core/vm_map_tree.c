@@ -15,7 +15,7 @@
  * start of the first entry below it, and the first leaf begins with a header
  * that never goes, so no search falls off the left side of a child.
  *
- * Every node but the root holds at least VM_TREE_MINFILL slots.  A full one
+ * Every node but the root is at least a quarter full.  A full one
  * splits in the middle, or leaves three quarters behind when it grows at the
  * end of the map; one that gets too small joins a sibling or borrows from it.
  */
@@ -25,36 +25,118 @@
 #include "core/kassert.h"
 #include "core/vm_map_int.h"
 
-#define SPLIT_MIDDLE (VM_TREE_FANOUT / 2)
-#define SPLIT_APPEND (VM_TREE_FANOUT - VM_TREE_MINFILL)
-#define JOIN_MAX     (VM_TREE_FANOUT - VM_TREE_MINFILL)
+#define LEAF_APPEND (VM_LEAF_FANOUT - VM_LEAF_MINFILL) /* left behind */
+#define LEAF_JOIN   (VM_LEAF_FANOUT - VM_LEAF_MINFILL) /* at most, of two */
+#define NODE_APPEND (VM_NODE_FANOUT - VM_NODE_MINFILL)
+#define NODE_JOIN   (VM_NODE_FANOUT - VM_NODE_MINFILL)
+
+/* Bounds in leaves. */
+
+/* The pages from one base to another, modulo 2^32. */
+static uint32_t
+base_distance(const struct vm_leaf *leaf, vm_offset_t from, vm_offset_t to)
+{
+	return (uint32_t)((to - from) >> leaf->pageshift);
+}
+
+/* The leaf ends at `end`; does that need more than 32 bits? */
+static bool
+leaf_reaches(const struct vm_leaf *leaf, vm_offset_t end)
+{
+	MPASS(end >= leaf->base);
+
+	return (end - leaf->base) >> leaf->pageshift > UINT32_MAX;
+}
+
+static vm_offset_t
+leaf_last_end(const struct vm_leaf *leaf)
+{
+	return vm_leaf_end(leaf, leaf->count - 1);
+}
+
+/* A wide leaf lost something: perhaps it is not wide any more. */
+static void
+leaf_narrow(struct vm_leaf *leaf)
+{
+	if (leaf->wide)
+		leaf->wide = leaf_reaches(leaf, leaf_last_end(leaf));
+}
+
+/* Store bounds and entry in a slot; entries in front stay where they are. */
+static void
+leaf_put(struct vm_leaf *leaf, unsigned slot, vm_offset_t start,
+    vm_offset_t end, struct vm_map_entry *entry)
+{
+	MPASS(slot < leaf->count && leaf->base <= start && start <= end);
+
+	leaf->start[slot] = base_distance(leaf, leaf->base, start);
+	leaf->end[slot] = base_distance(leaf, leaf->base, end);
+	leaf->entry[slot] = entry;
+	leaf->wide |= leaf_reaches(leaf, end);
+}
+
+/* Count from another base; bounds stay right modulo 2^32. */
+static void
+leaf_rebase(struct vm_leaf *leaf, vm_offset_t base)
+{
+	uint32_t shift = base_distance(leaf, base, leaf->base);
+	vm_offset_t end = leaf_last_end(leaf);
+
+	MPASS((base & (((vm_offset_t)1 << leaf->pageshift) - 1)) == 0);
+
+	for (unsigned i = 0; i < leaf->count; i++) {
+		leaf->start[i] += shift;
+		leaf->end[i] += shift;
+	}
+	leaf->base = base;
+	leaf->wide = leaf_reaches(leaf, end);
+}
+
+/* Slots [from, from + n) of one leaf to [to, to + n) of another. */
+static void
+leaf_copy(struct vm_leaf *dst, unsigned to, const struct vm_leaf *src,
+    unsigned from, unsigned n)
+{
+	uint32_t shift = base_distance(src, dst->base, src->base);
+
+	MPASS(to + n <= VM_LEAF_FANOUT && from + n <= VM_LEAF_FANOUT);
+
+	for (unsigned i = 0; i < n; i++) {
+		dst->start[to + i] = src->start[from + i] + shift;
+		dst->end[to + i] = src->end[from + i] + shift;
+	}
+	memcpy(dst->entry + to, src->entry + from, n * sizeof(dst->entry[0]));
+}
+
+/* Slots [from, count) of one leaf to [to, ...) of the same. */
+static void
+leaf_slide(struct vm_leaf *leaf, unsigned to, unsigned from)
+{
+	unsigned n = leaf->count - from;
+
+	MPASS(from <= leaf->count && to + n <= VM_LEAF_FANOUT);
+
+	memmove(leaf->start + to, leaf->start + from,
+	    n * sizeof(leaf->start[0]));
+	memmove(leaf->end + to, leaf->end + from, n * sizeof(leaf->end[0]));
+	memmove(leaf->entry + to, leaf->entry + from,
+	    n * sizeof(leaf->entry[0]));
+}
 
 /* Columns. */
 
 static struct vm_fit
-gap_fit(const struct vm_tree *tree, vm_offset_t start, vm_offset_t end)
-{
-	struct vm_fit fit;
-
-	MPASS(start <= end);
-
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		fit.pages[a] = (uint32_t)MIN(vm_gap_usable(start, end,
-						 tree->align[a], 0) >>
-						 tree->pageshift,
-		    UINT32_MAX);
-	return fit;
-}
-
-static struct vm_fit
 leaf_fit(const struct vm_tree *tree, const struct vm_leaf *leaf)
 {
-	struct vm_fit fit;
+	struct vm_fit fit = {{0}};
 
-	MPASS(leaf->count > 0 && leaf->count <= VM_TREE_FANOUT);
+	MPASS(leaf->count > 0 && leaf->count <= VM_LEAF_FANOUT);
 
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		fit.pages[a] = tree->isa->leaf_fit(tree, leaf, a);
+	if (!leaf->wide)
+		return tree->isa->leaf_fit(tree, leaf);
+	for (unsigned i = 0; i < leaf->count; i++)
+		fit = vm_fit_max(fit, vm_gap_fit(tree, vm_leaf_end(leaf, i),
+					  vm_leaf_gap_end(leaf, i)));
 	return fit;
 }
 
@@ -63,7 +145,7 @@ node_fit(const struct vm_tree *tree, const struct vm_node *node)
 {
 	struct vm_fit fit;
 
-	MPASS(node->count > 0 && node->count <= VM_TREE_FANOUT);
+	MPASS(node->count > 0 && node->count <= VM_NODE_FANOUT);
 
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
 		fit.pages[a] = tree->isa->max32(node->fit[a], node->count);
@@ -155,14 +237,12 @@ leaf_gap_grew(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t start,
 
 	if (tree->height == 0)
 		return;
-	fit = gap_fit(tree, start, end);
+	fit = vm_gap_fit(tree, start, end);
 	old = column_get(cur->node[0], cur->at[0]);
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
 		rises |= fit.pages[a] > old.pages[a];
-		fit.pages[a] = MAX(fit.pages[a], old.pages[a]);
-	}
 	if (rises)
-		column_update(tree, cur, 1, fit);
+		column_update(tree, cur, 1, vm_fit_max(fit, old));
 }
 
 /*
@@ -174,28 +254,26 @@ static void
 leaf_gap_filled(struct vm_tree *tree, struct vm_cursor *cur, struct vm_fit was)
 {
 	const struct vm_leaf *leaf = cur->leaf;
-	struct vm_fit fit, front, behind;
-	bool changed = false;
+	struct vm_fit fit, rest;
+	bool made = false, makes = true;
 
 	MPASS(cur->slot > 0);
 
 	if (tree->height == 0)
 		return;
 	fit = column_get(cur->node[0], cur->at[0]);
-	front = gap_fit(tree, leaf->end[cur->slot - 1], leaf->start[cur->slot]);
-	behind =
-	    gap_fit(tree, vm_cursor_gap_start(cur), vm_cursor_gap_end(cur));
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
-		uint32_t now = fit.pages[a];
-
-		if (was.pages[a] < now ||
-		    MAX(front.pages[a], behind.pages[a]) == now)
-			continue;
-		fit.pages[a] = tree->isa->leaf_fit(tree, leaf, a);
-		changed |= fit.pages[a] != now;
-	}
-	if (changed)
-		column_update(tree, cur, 1, fit);
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		made |= was.pages[a] == fit.pages[a];
+	if (!made)
+		return;
+	rest = vm_fit_max(vm_gap_fit(tree, vm_leaf_end(leaf, cur->slot - 1),
+			      vm_leaf_start(leaf, cur->slot)),
+	    vm_gap_fit(tree, vm_cursor_gap_start(cur), vm_cursor_gap_end(cur)));
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		makes &= was.pages[a] < fit.pages[a] ||
+			 rest.pages[a] == fit.pages[a];
+	if (!makes)
+		column_update(tree, cur, 1, leaf_fit(tree, leaf));
 }
 
 /* The first entry of the cursor's leaf now starts at `key`. */
@@ -293,16 +371,17 @@ vm_tree_fit(const struct vm_tree *tree, const struct vm_gap_req *req,
 static void
 leaf_move_tail(struct vm_leaf *left, unsigned from, struct vm_leaf *right)
 {
-	unsigned n = left->count - from;
+	MPASS(0 < from && from < left->count);
 
-	MPASS(from < left->count);
-
-	memcpy(right->start, left->start + from,
-	    (n + 1) * sizeof(right->start[0]));
-	memcpy(right->end, left->end + from, n * sizeof(right->end[0]));
-	memcpy(right->entry, left->entry + from, n * sizeof(right->entry[0]));
-	right->count = n;
+	right->pageshift = left->pageshift;
+	right->base = vm_leaf_start(left, from);
+	right->limit = left->limit;
+	right->count = left->count - from;
+	right->wide = leaf_reaches(right, leaf_last_end(left));
+	leaf_copy(right, 0, left, from, right->count);
+	left->limit = right->base;
 	left->count = from;
+	leaf_narrow(left);
 }
 
 static void
@@ -321,20 +400,13 @@ node_move_tail(struct vm_node *left, unsigned from, struct vm_node *right)
 	left->count = from;
 }
 
-/* Make room for one slot at `slot`; start[slot] keeps its value. */
+/* Make room for one slot at `slot`. */
 static void
-leaf_open(struct vm_leaf *leaf, unsigned slot)
+leaf_open(const struct vm_tree *tree, struct vm_leaf *leaf, unsigned slot)
 {
-	unsigned n = leaf->count - slot;
+	MPASS(leaf->count < VM_LEAF_FANOUT && slot <= leaf->count);
 
-	MPASS(leaf->count < VM_TREE_FANOUT && slot <= leaf->count);
-
-	memmove(leaf->start + slot + 1, leaf->start + slot,
-	    (n + 1) * sizeof(leaf->start[0]));
-	memmove(leaf->end + slot + 1, leaf->end + slot,
-	    n * sizeof(leaf->end[0]));
-	memmove(leaf->entry + slot + 1, leaf->entry + slot,
-	    n * sizeof(leaf->entry[0]));
+	tree->isa->leaf_open(leaf, slot);
 	leaf->count++;
 }
 
@@ -344,7 +416,7 @@ node_open(struct vm_node *node, unsigned slot)
 {
 	unsigned n = node->count - slot;
 
-	MPASS(node->count < VM_TREE_FANOUT && slot <= node->count);
+	MPASS(node->count < VM_NODE_FANOUT && slot <= node->count);
 
 	memmove(node->key + slot + 1, node->key + slot,
 	    n * sizeof(node->key[0]));
@@ -420,12 +492,12 @@ node_add(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 	node = cur->node[level - 1];
 	slot = cur->at[level - 1];
 	column_set(node, slot, left);
-	if (node->count < VM_TREE_FANOUT) {
+	if (node->count < VM_NODE_FANOUT) {
 		node_put(node, slot + 1, key, child, fit);
 		return;
 	}
 
-	keep = slot == node->count - 1 ? SPLIT_APPEND : SPLIT_MIDDLE;
+	keep = slot == node->count - 1 ? NODE_APPEND : VM_NODE_FANOUT / 2;
 	right = uma_zalloc_reserved(&tree->nodes);
 	node_move_tail(node, keep, right);
 	if (slot < keep)
@@ -447,14 +519,13 @@ leaf_split(struct vm_tree *tree, struct vm_cursor *cur)
 {
 	struct vm_leaf *left = cur->leaf;
 	struct vm_leaf *right = uma_zalloc_reserved(&tree->leaves);
-	bool append = cur->slot == left->count - 1 &&
-		      left->start[left->count] == tree->max;
-	unsigned keep = append ? SPLIT_APPEND : SPLIT_MIDDLE;
+	bool append = cur->slot == left->count - 1 && left->limit == tree->max;
+	unsigned keep = append ? LEAF_APPEND : VM_LEAF_FANOUT / 2;
 
-	MPASS(left->count == VM_TREE_FANOUT);
+	MPASS(left->count == VM_LEAF_FANOUT);
 
 	leaf_move_tail(left, keep, right);
-	node_add(tree, cur, 1, leaf_fit(tree, left), right->start[0], right,
+	node_add(tree, cur, 1, leaf_fit(tree, left), right->base, right,
 	    leaf_fit(tree, right));
 	if (cur->slot >= keep) {
 		cur->leaf = right;
@@ -475,16 +546,15 @@ vm_tree_insert(struct vm_tree *tree, struct vm_cursor *cur,
 	MPASS(entry->start < entry->end);
 	MPASS(entry->end <= vm_cursor_gap_end(cur));
 
-	if (cur->leaf->count == VM_TREE_FANOUT)
+	if (cur->leaf->count == VM_LEAF_FANOUT)
 		leaf_split(tree, cur);
-	was = gap_fit(tree, vm_cursor_gap_start(cur), vm_cursor_gap_end(cur));
+	was =
+	    vm_gap_fit(tree, vm_cursor_gap_start(cur), vm_cursor_gap_end(cur));
 
 	leaf = cur->leaf;
 	slot = ++cur->slot;
-	leaf_open(leaf, slot);
-	leaf->start[slot] = entry->start;
-	leaf->end[slot] = entry->end;
-	leaf->entry[slot] = entry;
+	leaf_open(tree, leaf, slot);
+	leaf_put(leaf, slot, entry->start, entry->end, entry);
 	tree->count++;
 	leaf_gap_filled(tree, cur, was);
 }
@@ -495,39 +565,36 @@ vm_tree_insert(struct vm_tree *tree, struct vm_cursor *cur,
 static void
 leaf_shift_left(struct vm_leaf *left, struct vm_leaf *right, unsigned n)
 {
-	unsigned to = left->count, rest = right->count - n;
+	bool wide = left->wide || leaf_reaches(left, vm_leaf_end(right, n - 1));
 
-	MPASS(n <= right->count && to + n <= VM_TREE_FANOUT);
+	MPASS(0 < n && n <= right->count && left->count + n <= VM_LEAF_FANOUT);
 
-	memcpy(left->start + to, right->start,
-	    (n + 1) * sizeof(left->start[0]));
-	memcpy(left->end + to, right->end, n * sizeof(left->end[0]));
-	memcpy(left->entry + to, right->entry, n * sizeof(left->entry[0]));
-	memmove(right->start, right->start + n,
-	    (rest + 1) * sizeof(right->start[0]));
-	memmove(right->end, right->end + n, rest * sizeof(right->end[0]));
-	memmove(right->entry, right->entry + n, rest * sizeof(right->entry[0]));
-	left->count = to + n;
-	right->count = rest;
+	left->limit = n < right->count ? vm_leaf_start(right, n) : right->limit;
+	leaf_copy(left, left->count, right, 0, n);
+	left->count += n;
+	left->wide = wide;
+	leaf_slide(right, 0, n);
+	right->count -= n;
+	if (right->count > 0)
+		leaf_rebase(right, left->limit);
 }
 
 /* The last `n` slots of `left` to the front of `right`. */
 static void
 leaf_shift_right(struct vm_leaf *left, struct vm_leaf *right, unsigned n)
 {
-	unsigned from = left->count - n, had = right->count;
+	unsigned from = left->count - n;
+	vm_offset_t base = vm_leaf_start(left, from);
 
-	MPASS(n <= left->count && had + n <= VM_TREE_FANOUT);
+	MPASS(0 < n && n < left->count && right->count + n <= VM_LEAF_FANOUT);
 
-	memmove(right->start + n, right->start,
-	    (had + 1) * sizeof(right->start[0]));
-	memmove(right->end + n, right->end, had * sizeof(right->end[0]));
-	memmove(right->entry + n, right->entry, had * sizeof(right->entry[0]));
-	memcpy(right->start, left->start + from, n * sizeof(right->start[0]));
-	memcpy(right->end, left->end + from, n * sizeof(right->end[0]));
-	memcpy(right->entry, left->entry + from, n * sizeof(right->entry[0]));
+	leaf_rebase(right, base);
+	leaf_slide(right, n, 0);
+	leaf_copy(right, 0, left, from, n);
+	right->count += n;
 	left->count = from;
-	right->count = had + n;
+	left->limit = base;
+	leaf_narrow(left);
 }
 
 static void
@@ -535,7 +602,7 @@ node_shift_left(struct vm_node *left, struct vm_node *right, unsigned n)
 {
 	unsigned to = left->count, rest = right->count - n;
 
-	MPASS(n <= right->count && to + n <= VM_TREE_FANOUT);
+	MPASS(n <= right->count && to + n <= VM_NODE_FANOUT);
 
 	memcpy(left->key + to, right->key, n * sizeof(left->key[0]));
 	memcpy(left->child + to, right->child, n * sizeof(left->child[0]));
@@ -556,7 +623,7 @@ node_shift_right(struct vm_node *left, struct vm_node *right, unsigned n)
 {
 	unsigned from = left->count - n, had = right->count;
 
-	MPASS(n <= left->count && had + n <= VM_TREE_FANOUT);
+	MPASS(n <= left->count && had + n <= VM_NODE_FANOUT);
 
 	memmove(right->key + n, right->key, had * sizeof(right->key[0]));
 	memmove(right->child + n, right->child, had * sizeof(right->child[0]));
@@ -585,7 +652,7 @@ level_leaves(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
 
 	MPASS(slot + 1 < parent->count);
 
-	if (total <= JOIN_MAX)
+	if (total <= LEAF_JOIN)
 		leaf_shift_left(left, right, right->count);
 	else if (left->count < total / 2)
 		leaf_shift_left(left, right, total / 2 - left->count);
@@ -596,7 +663,7 @@ level_leaves(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
 	if (right->count == 0)
 		return true;
 	column_set(parent, slot + 1, leaf_fit(tree, right));
-	parent->key[slot + 1] = right->start[0];
+	parent->key[slot + 1] = vm_leaf_start(right, 0);
 	return false;
 }
 
@@ -610,7 +677,7 @@ level_nodes(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
 
 	MPASS(slot + 1 < parent->count);
 
-	if (total <= JOIN_MAX)
+	if (total <= NODE_JOIN)
 		node_shift_left(left, right, right->count);
 	else if (left->count < total / 2)
 		node_shift_left(left, right, total / 2 - left->count);
@@ -649,7 +716,7 @@ tree_shrink(struct vm_tree *tree, struct vm_cursor *cur)
 		uma_zfree(level == 1 ? &tree->leaves : &tree->nodes,
 		    node->child[slot + 1]);
 		node_close(node, slot + 1);
-		if (node->count >= VM_TREE_MINFILL)
+		if (node->count >= VM_NODE_MINFILL)
 			return;
 	}
 	node = tree->root;
@@ -661,18 +728,12 @@ tree_shrink(struct vm_tree *tree, struct vm_cursor *cur)
 }
 
 static void
-leaf_close(struct vm_leaf *leaf, unsigned slot)
+leaf_close(const struct vm_tree *tree, struct vm_leaf *leaf, unsigned slot)
 {
-	unsigned n = leaf->count - slot - 1;
-
 	MPASS(slot < leaf->count && leaf->entry[slot] != NULL);
+	MPASS(leaf->count > 1);
 
-	memmove(leaf->start + slot, leaf->start + slot + 1,
-	    (n + 1) * sizeof(leaf->start[0]));
-	memmove(leaf->end + slot, leaf->end + slot + 1,
-	    n * sizeof(leaf->end[0]));
-	memmove(leaf->entry + slot, leaf->entry + slot + 1,
-	    n * sizeof(leaf->entry[0]));
+	tree->isa->leaf_close(leaf, slot);
 	leaf->count--;
 }
 
@@ -685,11 +746,11 @@ static void
 cursor_settle(struct vm_tree *tree, struct vm_cursor *cur,
     const struct vm_cursor *front)
 {
-	vm_offset_t key = front->leaf->start[front->slot];
+	vm_offset_t key = vm_leaf_start(front->leaf, front->slot);
 
 	MPASS(cur->leaf->count > 0);
 
-	if (cur->leaf->count < VM_TREE_MINFILL && tree->height > 0) {
+	if (cur->leaf->count < VM_LEAF_MINFILL && tree->height > 0) {
 		tree_shrink(tree, cur);
 		vm_tree_seek(tree, key, cur);
 	} else if (cur != front) {
@@ -705,10 +766,10 @@ remove_first(struct vm_tree *tree, struct vm_cursor *cur)
 	struct vm_cursor front = *cur;
 
 	(void)vm_tree_prev(tree, &front); /* the header is in front of all */
-	leaf_close(leaf, 0);
-	MPASS(leaf->count > 0);
-	front.leaf->start[front.leaf->count] = leaf->start[0];
-	key_update(tree, cur, leaf->start[0]);
+	leaf_close(tree, leaf, 0);
+	leaf_narrow(leaf);
+	front.leaf->limit = vm_leaf_start(leaf, 0);
+	key_update(tree, cur, front.leaf->limit);
 	leaf_changed(tree, cur);
 	leaf_gap_grew(tree, &front, vm_cursor_gap_start(&front),
 	    vm_cursor_gap_end(&front));
@@ -725,11 +786,12 @@ vm_tree_remove(struct vm_tree *tree, struct vm_cursor *cur)
 		remove_first(tree, cur);
 		return;
 	}
-	leaf_close(cur->leaf, cur->slot);
+	leaf_close(tree, cur->leaf, cur->slot);
+	leaf_narrow(cur->leaf);
 	cur->slot--;
 	leaf_gap_grew(tree, cur, vm_cursor_gap_start(cur),
 	    vm_cursor_gap_end(cur));
-	if (cur->leaf->count < VM_TREE_MINFILL)
+	if (cur->leaf->count < VM_LEAF_MINFILL)
 		cursor_settle(tree, cur, cur);
 }
 
@@ -744,18 +806,22 @@ vm_tree_resize(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t start,
 	KASSERT(entry != NULL, "the header has no length");
 	MPASS(start < end && end <= vm_cursor_gap_end(cur));
 
-	entry->end = leaf->end[cur->slot] = end;
+	entry->end = end;
 	if (start != entry->start) {
-		entry->start = leaf->start[cur->slot] = start;
+		entry->start = start;
 		if (cur->slot == 0) {
 			front = *cur;
 			(void)vm_tree_prev(tree, &front);
 			MPASS(vm_cursor_gap_start(&front) <= start);
-			front.leaf->start[front.leaf->count] = start;
+			front.leaf->limit = start;
 			key_update(tree, cur, start);
 			leaf_changed(tree, &front);
 		}
+		if (start < leaf->base)
+			leaf_rebase(leaf, start);
 	}
+	leaf_put(leaf, cur->slot, start, end, entry);
+	leaf_narrow(leaf);
 	leaf_changed(tree, cur);
 }
 
@@ -763,27 +829,28 @@ void
 vm_tree_split(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t addr,
     struct vm_map_entry *lower, struct vm_map_entry *upper)
 {
+	vm_offset_t start, end;
 	struct vm_leaf *leaf;
 	unsigned slot;
 
 	MPASS(vm_cursor_entry(cur) == lower || vm_cursor_entry(cur) == upper);
-	MPASS(cur->leaf->start[cur->slot] < addr);
-	MPASS(addr < cur->leaf->end[cur->slot]);
+	MPASS(vm_leaf_start(cur->leaf, cur->slot) < addr);
+	MPASS(addr < vm_cursor_gap_start(cur));
 
-	if (cur->leaf->count == VM_TREE_FANOUT)
+	if (cur->leaf->count == VM_LEAF_FANOUT)
 		leaf_split(tree, cur);
 	leaf = cur->leaf;
 	slot = cur->slot;
-	lower->start = leaf->start[slot];
-	upper->end = leaf->end[slot];
+	start = vm_leaf_start(leaf, slot);
+	end = vm_leaf_end(leaf, slot);
+	lower->start = start;
+	upper->end = end;
 	lower->end = upper->start = addr;
 
 	/* No gap changes, so nothing above the leaf does. */
-	leaf_open(leaf, slot + 1);
-	leaf->end[slot] = leaf->start[slot + 1] = addr;
-	leaf->end[slot + 1] = upper->end;
-	leaf->entry[slot] = lower;
-	leaf->entry[slot + 1] = upper;
+	leaf_open(tree, leaf, slot + 1);
+	leaf_put(leaf, slot, start, addr, lower);
+	leaf_put(leaf, slot + 1, addr, end, upper);
 	tree->count++;
 }
 
@@ -800,13 +867,12 @@ merge_first(struct vm_tree *tree, struct vm_cursor *cur)
 	MPASS(vm_cursor_gap_start(&front) == entry->start);
 
 	/* The survivor moves to the leaf in front, and brings its gap along. */
-	entry->start = front.leaf->start[front.slot];
-	front.leaf->entry[front.slot] = entry;
-	front.leaf->end[front.slot] = entry->end;
-	leaf_close(leaf, 0);
-	MPASS(leaf->count > 0);
-	front.leaf->start[front.leaf->count] = leaf->start[0];
-	key_update(tree, cur, leaf->start[0]);
+	entry->start = vm_leaf_start(front.leaf, front.slot);
+	leaf_put(front.leaf, front.slot, entry->start, entry->end, entry);
+	leaf_close(tree, leaf, 0);
+	leaf_narrow(leaf);
+	front.leaf->limit = vm_leaf_start(leaf, 0);
+	key_update(tree, cur, front.leaf->limit);
 	leaf_changed(tree, cur);
 	leaf_changed(tree, &front);
 	cursor_settle(tree, cur, &front);
@@ -817,6 +883,7 @@ vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur)
 {
 	struct vm_map_entry *entry = vm_cursor_entry(cur);
 	struct vm_leaf *leaf = cur->leaf;
+	vm_offset_t start;
 
 	MPASS(entry != NULL);
 
@@ -826,14 +893,14 @@ vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur)
 		return;
 	}
 	/* Only a gap of no length goes, so nothing above the leaf changes. */
-	leaf_close(leaf, cur->slot);
+	start = vm_leaf_start(leaf, cur->slot - 1);
+	MPASS(leaf->entry[cur->slot - 1] != NULL);
+	MPASS(vm_leaf_end(leaf, cur->slot - 1) == entry->start);
+	entry->start = start;
+	leaf_close(tree, leaf, cur->slot);
 	cur->slot--;
-	MPASS(leaf->entry[cur->slot] != NULL);
-	MPASS(leaf->end[cur->slot] == entry->start);
-	entry->start = leaf->start[cur->slot];
-	leaf->entry[cur->slot] = entry;
-	leaf->end[cur->slot] = entry->end;
-	if (leaf->count < VM_TREE_MINFILL)
+	leaf_put(leaf, cur->slot, start, entry->end, entry);
+	if (leaf->count < VM_LEAF_MINFILL)
 		cursor_settle(tree, cur, cur);
 }
 
@@ -848,6 +915,8 @@ vm_tree_init(struct vm_tree *tree, const struct arch *arch, vm_offset_t min,
 	MPASS(min < max);
 	MPASS(powerof2(align[0]) && align[0] > 1);
 	MPASS(align[0] <= align[1] && align[1] <= align[2]);
+	MPASS(align[2] / align[0] <= UINT32_MAX);
+	MPASS(((min | max) & (align[0] - 1)) == 0);
 
 	*tree = (struct vm_tree){
 	    .pageshift = (unsigned)__builtin_ctzll(align[0]),
@@ -855,17 +924,23 @@ vm_tree_init(struct vm_tree *tree, const struct arch *arch, vm_offset_t min,
 	    .max = max,
 	    .isa = vm_tree_isa_best(),
 	};
-	memcpy(tree->align, align, sizeof(tree->align));
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+		MPASS(powerof2(align[a]));
+		tree->align[a] = align[a];
+		tree->pad[a] = (uint32_t)(align[a] / align[0] - 1);
+	}
 	uma_zone_init(&tree->leaves, arch, sizeof(struct vm_leaf));
 	uma_zone_init(&tree->nodes, arch, sizeof(struct vm_node));
 	leaf = uma_zalloc(&tree->leaves);
 	if (leaf == NULL)
 		return KERN_RESOURCE_SHORTAGE;
 
+	leaf->base = min;
+	leaf->limit = max;
+	leaf->pageshift = (uint8_t)tree->pageshift;
+	leaf->wide = false;
 	leaf->count = 1;
-	leaf->entry[0] = NULL;
-	leaf->start[0] = leaf->end[0] = min;
-	leaf->start[1] = max;
+	leaf_put(leaf, 0, min, min, NULL);
 	tree->root = leaf;
 	return KERN_SUCCESS;
 }
@@ -898,9 +973,9 @@ vm_tree_reserve_append(struct vm_tree *tree, uint64_t n)
 	uint64_t nleaves, nnodes;
 	int rv;
 
-	/* What grows at its end leaves SPLIT_APPEND slots behind each time. */
-	nleaves = n / SPLIT_APPEND + 1;
-	nnodes = nleaves / (SPLIT_APPEND - 1) + VM_TREE_DEPTH;
+	/* What grows at its end leaves so many slots behind each time. */
+	nleaves = n / LEAF_APPEND + 1;
+	nnodes = nleaves / (NODE_APPEND - 1) + VM_TREE_DEPTH;
 	rv = uma_zone_reserve(&tree->leaves, nleaves);
 	if (rv == KERN_SUCCESS)
 		rv = uma_zone_reserve(&tree->nodes, nnodes);
@@ -911,110 +986,4 @@ size_t
 vm_tree_bytes(const struct vm_tree *tree)
 {
 	return tree->leaves.uz_bytes + tree->nodes.uz_bytes;
-}
-
-/* The checker. */
-
-struct tree_walk {
-	const struct vm_tree *tree;
-	const struct vm_leaf *first;
-	vm_offset_t next; /* where the next leaf must begin */
-	uint64_t nentries;
-	const char *bad; /* the first broken invariant */
-};
-
-static void
-walk_expect(struct tree_walk *walk, bool cond, const char *what)
-{
-	if (!cond && walk->bad == NULL)
-		walk->bad = what;
-}
-
-static void
-check_fill(struct tree_walk *walk, unsigned count, unsigned level, bool isroot)
-{
-	unsigned least = !isroot ? VM_TREE_MINFILL : level > 0 ? 2 : 1;
-
-	walk_expect(walk, count >= least && count <= VM_TREE_FANOUT,
-	    "[tree.fill] a node has too few or too many slots");
-}
-
-static void
-check_leaf(struct tree_walk *walk, const struct vm_leaf *leaf)
-{
-	if (walk->first == NULL)
-		walk->first = leaf;
-	walk_expect(walk, leaf->start[0] == walk->next,
-	    "[tree.limit] a leaf does not begin where the last one says");
-	for (unsigned i = 0; i < leaf->count; i++) {
-		const struct vm_map_entry *entry = leaf->entry[i];
-		bool first = leaf == walk->first && i == 0;
-
-		walk_expect(walk, leaf->end[i] <= leaf->start[i + 1],
-		    "[map.order] entries overlap or are out of order");
-		walk_expect(walk, first == (entry == NULL),
-		    "[tree.header] the header is not the first slot alone");
-		if (entry == NULL) {
-			walk_expect(walk, leaf->end[i] == walk->tree->min,
-			    "[tree.header] the header has a length");
-			continue;
-		}
-		walk_expect(walk, entry->start < entry->end,
-		    "[map.order] an entry is empty");
-		walk_expect(walk,
-		    entry->start == leaf->start[i] &&
-			entry->end == leaf->end[i],
-		    "[tree.bounds] a leaf and its entry disagree");
-		walk->nentries++;
-	}
-	walk->next = leaf->start[leaf->count];
-}
-
-static struct vm_fit
-check_subtree(struct tree_walk *walk, const void *p, unsigned level,
-    vm_offset_t key, bool isroot)
-{
-	const struct vm_tree *tree = walk->tree;
-	const struct vm_node *node = p;
-	struct vm_fit most = {{0}}, plain;
-
-	if (level == 0) {
-		const struct vm_leaf *leaf = p;
-
-		check_fill(walk, leaf->count, level, isroot);
-		walk_expect(walk, leaf->start[0] == key,
-		    "[tree.key] a key is not the first start below it");
-		check_leaf(walk, leaf);
-		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-			plain.pages[a] =
-			    vm_tree_isa_find("plain")->leaf_fit(tree, leaf, a);
-		return plain;
-	}
-	check_fill(walk, node->count, level, isroot);
-	walk_expect(walk, node->key[0] == key,
-	    "[tree.key] a key is not the first start below it");
-	for (unsigned i = 0; i < node->count && walk->bad == NULL; i++) {
-		struct vm_fit fit = check_subtree(walk, node->child[i],
-		    level - 1, node->key[i], false);
-
-		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
-			walk_expect(walk, node->fit[a][i] == fit.pages[a],
-			    "[tree.fit] a column is not the largest fit below");
-			most.pages[a] = MAX(most.pages[a], fit.pages[a]);
-		}
-	}
-	return most;
-}
-
-const char *
-vm_tree_check(const struct vm_tree *tree)
-{
-	struct tree_walk walk = {.tree = tree, .next = tree->min};
-
-	(void)check_subtree(&walk, tree->root, tree->height, tree->min, true);
-	walk_expect(&walk, walk.next == tree->max,
-	    "[tree.limit] the last leaf does not end at the map's end");
-	walk_expect(&walk, walk.nentries == tree->count,
-	    "[map.count] the tree has not as many entries as it says");
-	return walk.bad;
 }

@@ -16,27 +16,39 @@
  * Design: docs/design/vm_map.md, tags [tree.*].
  */
 
+#include "core/kassert.h"
 #include "core/uma.h"
 #include "core/vm.h"
 
-#define VM_TREE_FANOUT  32
-#define VM_TREE_MINFILL (VM_TREE_FANOUT / 4) /* of all nodes but the root */
+#define VM_LEAF_FANOUT  64 /* a multiple of 32, up to 64; these two */
+#define VM_NODE_FANOUT  32
+#define VM_LEAF_MINFILL (VM_LEAF_FANOUT / 4) /* of all but the root */
+#define VM_NODE_MINFILL (VM_NODE_FANOUT / 4)
 #define VM_TREE_ALIGNS  3  /* page, smaller superpage, larger superpage */
 #define VM_TREE_DEPTH   10 /* index levels; 8^11 entries at the least */
 
+/*
+ * Bounds are kept in pages from `base`, modulo 2^32: half the cache lines of
+ * addresses.  A leaf whose entries reach further than 2^32 pages is wide: its
+ * bounds are still right modulo 2^32, but whoever needs them whole or compares
+ * them asks the entries.
+ */
 struct vm_leaf {
-	vm_offset_t end[VM_TREE_FANOUT];
-	struct vm_map_entry *entry[VM_TREE_FANOUT]; /* NULL: the header */
-	/* start[count]: where the next leaf begins, or the map ends */
-	vm_offset_t start[VM_TREE_FANOUT + 1];
+	vm_offset_t base;  /* at or below the first start; page aligned */
+	vm_offset_t limit; /* where the next leaf begins, or the map ends */
 	uint32_t count;
+	uint8_t pageshift;
+	bool wide;
+	uint32_t start[VM_LEAF_FANOUT] __attribute__((aligned(64)));
+	uint32_t end[VM_LEAF_FANOUT];
+	struct vm_map_entry *entry[VM_LEAF_FANOUT]; /* NULL: the header */
 } __attribute__((aligned(64)));
 
 struct vm_node {
-	vm_offset_t key[VM_TREE_FANOUT]; /* start of the first entry below */
+	vm_offset_t key[VM_NODE_FANOUT]; /* start of the first entry below */
 	/* most pages one gap below can hold at each alignment, saturated */
-	uint32_t fit[VM_TREE_ALIGNS][VM_TREE_FANOUT];
-	void *child[VM_TREE_FANOUT]; /* level 1: vm_leaf; above: vm_node */
+	uint32_t fit[VM_TREE_ALIGNS][VM_NODE_FANOUT];
+	void *child[VM_NODE_FANOUT]; /* level 1: vm_leaf; above: vm_node */
 	uint32_t count;
 } __attribute__((aligned(64)));
 
@@ -51,6 +63,7 @@ struct vm_tree {
 	unsigned pageshift;
 	vm_offset_t min, max;
 	vm_size_t align[VM_TREE_ALIGNS]; /* bytes; ascending; [0] is a page */
+	uint32_t pad[VM_TREE_ALIGNS];    /* the same in pages, less one */
 	uint64_t count;                  /* entries; the header is none */
 	const struct vm_tree_isa *isa;
 	struct uma_zone leaves, nodes;
@@ -82,10 +95,13 @@ struct vm_tree_isa {
 	    struct vm_cursor *cur);
 	bool (*fit)(const struct vm_tree *tree, const struct vm_gap_req *req,
 	    unsigned column, struct vm_cursor *cur, vm_offset_t *addrp);
-	/* the largest fit of a leaf, for one alignment */
-	uint32_t (*leaf_fit)(const struct vm_tree *tree,
-	    const struct vm_leaf *leaf, unsigned column);
+	/* the largest fits of a leaf that is not wide */
+	struct vm_fit (
+	    *leaf_fit)(const struct vm_tree *tree, const struct vm_leaf *leaf);
 	uint32_t (*max32)(const uint32_t *values, unsigned n);
+	/* move the slots from `slot` on up by one, or those behind it down */
+	void (*leaf_open)(struct vm_leaf *leaf, unsigned slot);
+	void (*leaf_close)(struct vm_leaf *leaf, unsigned slot);
 };
 
 /* The fastest that this processor has; `name`: that one, or NULL. */
@@ -93,8 +109,9 @@ const struct vm_tree_isa *vm_tree_isa_best(void);
 const struct vm_tree_isa *vm_tree_isa_find(const char *name);
 
 /*
- * Make an empty tree over [min, max).  `align`: three ascending powers of two,
- * the first of them the page size.  KERN_RESOURCE_SHORTAGE: no memory.
+ * Make an empty tree over [min, max), which are multiples of the page size.
+ * `align`: three ascending powers of two, the first of them the page size.
+ * KERN_RESOURCE_SHORTAGE: no memory.
  */
 int vm_tree_init(struct vm_tree *tree, const struct arch *arch, vm_offset_t min,
     vm_offset_t max, const vm_size_t align[VM_TREE_ALIGNS]);
@@ -156,6 +173,10 @@ const char *vm_tree_check(const struct vm_tree *tree);
 /* Bytes of metadata that the tree holds, used or not. */
 size_t vm_tree_bytes(const struct vm_tree *tree);
 
+/* What vm_leaf_start() and vm_leaf_end() do in a wide leaf. */
+vm_offset_t vm_leaf_start_wide(const struct vm_leaf *leaf, unsigned slot);
+vm_offset_t vm_leaf_end_wide(const struct vm_leaf *leaf, unsigned slot);
+
 /* The entry at the cursor; NULL: the header. */
 static inline struct vm_map_entry *
 vm_cursor_entry(const struct vm_cursor *cur)
@@ -163,17 +184,42 @@ vm_cursor_entry(const struct vm_cursor *cur)
 	return cur->leaf->entry[cur->slot];
 }
 
+/* The bounds of the entry in a slot, or of the header. */
+static inline vm_offset_t
+vm_leaf_start(const struct vm_leaf *leaf, unsigned slot)
+{
+	if (__builtin_expect(leaf->wide, 0))
+		return vm_leaf_start_wide(leaf, slot);
+	return leaf->base + ((vm_offset_t)leaf->start[slot] << leaf->pageshift);
+}
+
+static inline vm_offset_t
+vm_leaf_end(const struct vm_leaf *leaf, unsigned slot)
+{
+	if (__builtin_expect(leaf->wide, 0))
+		return vm_leaf_end_wide(leaf, slot);
+	return leaf->base + ((vm_offset_t)leaf->end[slot] << leaf->pageshift);
+}
+
+/* Where the gap behind a slot ends. */
+static inline vm_offset_t
+vm_leaf_gap_end(const struct vm_leaf *leaf, unsigned slot)
+{
+	return slot + 1 < leaf->count ? vm_leaf_start(leaf, slot + 1)
+				      : leaf->limit;
+}
+
 /* The gap behind the cursor is [gap_start, gap_end). */
 static inline vm_offset_t
 vm_cursor_gap_start(const struct vm_cursor *cur)
 {
-	return cur->leaf->end[cur->slot];
+	return vm_leaf_end(cur->leaf, cur->slot);
 }
 
 static inline vm_offset_t
 vm_cursor_gap_end(const struct vm_cursor *cur)
 {
-	return cur->leaf->start[cur->slot + 1];
+	return vm_leaf_gap_end(cur->leaf, cur->slot);
 }
 
 /* Bytes that [start, end) can hold behind the first address that fits. */
@@ -184,4 +230,33 @@ vm_gap_usable(vm_offset_t start, vm_offset_t end, vm_size_t align,
 	vm_size_t pad = (phase - start) & (align - 1);
 
 	return end - start > pad ? end - start - pad : 0;
+}
+
+static inline struct vm_fit
+vm_fit_max(struct vm_fit x, struct vm_fit y)
+{
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		if (x.pages[a] < y.pages[a])
+			x.pages[a] = y.pages[a];
+	return x;
+}
+
+/* The column of one gap. */
+static inline struct vm_fit
+vm_gap_fit(const struct vm_tree *tree, vm_offset_t start, vm_offset_t end)
+{
+	uint64_t gap = (end - start) >> tree->pageshift;
+	uint32_t neg = 0 - (uint32_t)(start >> tree->pageshift);
+	struct vm_fit fit;
+
+	MPASS(start <= end);
+
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+		uint32_t pad = neg & tree->pad[a];
+		uint64_t room = gap > pad ? gap - pad : 0;
+
+		/* Saturated last: a gap that grows must never seem smaller. */
+		fit.pages[a] = room < UINT32_MAX ? (uint32_t)room : UINT32_MAX;
+	}
+	return fit;
 }

@@ -26,10 +26,12 @@ struct pair {
 	struct vm_map_entry **entry;
 	size_t n;
 	uint64_t seed;
+	vm_offset_t max; /* where the tree ends */
+	unsigned scale;  /* lengths are up to 2^scale times as large */
 };
 
 static void
-pair_init(struct pair *p, const char *isa)
+pair_init_max(struct pair *p, const char *isa, vm_offset_t max, unsigned scale)
 {
 	const struct sim_options options = {.no_inject = true};
 
@@ -37,9 +39,17 @@ pair_init(struct pair *p, const char *isa)
 	p->entry = calloc(100000, sizeof(struct vm_map_entry *));
 	p->n = 0;
 	p->seed = test_seed();
-	ASSERT_EQ(vm_tree_init(&p->tree, p->arch, MIN_ADDR, MAX_ADDR, aligns),
+	p->max = max;
+	p->scale = scale;
+	ASSERT_EQ(vm_tree_init(&p->tree, p->arch, MIN_ADDR, max, aligns),
 	    KERN_SUCCESS);
 	p->tree.isa = vm_tree_isa_find(isa);
+}
+
+static void
+pair_init(struct pair *p, const char *isa)
+{
+	pair_init_max(p, isa, MAX_ADDR, 0);
 }
 
 static void
@@ -89,7 +99,7 @@ gap_start(struct pair *p, size_t i)
 static vm_offset_t
 gap_end(struct pair *p, size_t i)
 {
-	return i == p->n ? MAX_ADDR : p->entry[i]->start;
+	return i == p->n ? p->max : p->entry[i]->start;
 }
 
 /* The lowest fit, by trying every gap. */
@@ -97,12 +107,13 @@ static bool
 slow_fit(struct pair *p, const struct vm_gap_req *req, vm_offset_t *addrp)
 {
 	for (size_t i = pair_rank(p, req->start); i <= p->n; i++) {
-		vm_offset_t start = gap_start(p, i), end = gap_end(p, i);
+		vm_offset_t start = gap_start(p, i), end = gap_end(p, i), pad;
 
 		start = start > req->start ? start : req->start;
-		start += (req->phase - start) & (req->align - 1);
-		if (start < end && end - start >= req->length) {
-			*addrp = start;
+		pad = (req->phase - start) & (req->align - 1);
+		if (start < end && end - start > pad &&
+		    end - start - pad >= req->length) {
+			*addrp = start + pad;
 			return true;
 		}
 	}
@@ -157,10 +168,14 @@ random_req(struct pair *p)
 	req.length = (test_random(&p->seed) % 64 + 1) * PAGE;
 	if (test_random(&p->seed) % 8 == 0)
 		req.length = (test_random(&p->seed) % 1024 + 1) * PAGE;
+	if (p->scale > 0)
+		req.length <<= test_random(&p->seed) % p->scale;
+	if (p->scale > 0 && test_random(&p->seed) % 8 == 0)
+		req.align <<= test_random(&p->seed) % p->scale;
 	req.start = MIN_ADDR;
 	if (test_random(&p->seed) % 3 == 0)
-		req.start += test_random(&p->seed) %
-			     ((MAX_ADDR - MIN_ADDR) / PAGE) * PAGE;
+		req.start +=
+		    test_random(&p->seed) % ((p->max - MIN_ADDR) / PAGE) * PAGE;
 	return req;
 }
 
@@ -192,7 +207,11 @@ step_resize(struct pair *p, size_t i)
 		start = gap_start(p, i);
 		break;
 	case 1:
+		/* All of a gap; but not all that a large map has left. */
 		end = gap_end(p, i + 1);
+		if (p->scale > 0)
+			end =
+			    entry->end + (end - entry->end) / (4 * PAGE) * PAGE;
 		break;
 	case 2:
 		if (end - start > PAGE)
@@ -249,11 +268,11 @@ step_split(struct pair *p, size_t i)
 }
 
 static void
-churn(const char *isa, uint64_t ops)
+churn(const char *isa, vm_offset_t max, unsigned scale, uint64_t ops)
 {
 	struct pair p;
 
-	pair_init(&p, isa);
+	pair_init_max(&p, isa, max, scale);
 	for (uint64_t op = 0; op < ops; op++) {
 		/* Waves of growing and shrinking, so that the height varies. */
 		bool grows = op / 4096 % 2 == 0;
@@ -283,7 +302,65 @@ TEST(vm_tree__agrees_with_an_array_whatever_the_instruction_set)
 {
 	for (size_t i = 0; i < nitems(isas); i++)
 		if (vm_tree_isa_find(isas[i]) != NULL)
-			churn(isas[i], test_ops(20000));
+			churn(isas[i], MAX_ADDR, 0, test_ops(20000));
+}
+
+/*
+ * 32 bits do not hold the gaps of these, nor, from the second on, the bounds
+ * in some leaves.
+ */
+TEST(vm_tree__agrees_with_an_array_where_gaps_and_leaves_are_huge)
+{
+	for (size_t i = 0; i < nitems(isas); i++) {
+		if (vm_tree_isa_find(isas[i]) == NULL)
+			continue;
+		churn(isas[i], (vm_offset_t)1 << 47, 1, test_ops(10000));
+		churn(isas[i], (vm_offset_t)1 << 47, 30, test_ops(10000));
+		churn(isas[i], 0 - 2 * PAGE, 40, test_ops(10000));
+	}
+}
+
+/* A leaf is wide only as long as something in it is far away. */
+TEST(vm_tree__counts_in_pages_again_when_what_was_far_away_has_gone)
+{
+	struct vm_cursor cur;
+	struct pair p;
+
+	pair_init_max(&p, "plain", (vm_offset_t)1 << 62, 1);
+	for (size_t i = 0; i < 8; i++) {
+		vm_tree_seek(&p.tree, MIN_ADDR + 2 * i * PAGE, &cur);
+		pair_insert(&p, &cur, MIN_ADDR + 2 * i * PAGE, PAGE);
+	}
+	ASSERT_FALSE(cur.leaf->wide);
+	vm_tree_seek(&p.tree, (vm_offset_t)1 << 60, &cur);
+	pair_insert(&p, &cur, (vm_offset_t)1 << 60, PAGE);
+	ASSERT_TRUE(cur.leaf->wide);
+	pair_check(&p);
+	pair_remove(&p, 3);
+	ASSERT_TRUE(cur.leaf->wide);
+	pair_remove(&p, 7);
+	ASSERT_FALSE(cur.leaf->wide);
+	pair_check(&p);
+	pair_fini(&p);
+}
+
+/* Found by a benchmark: more pages, but worse aligned, is not a smaller gap. */
+TEST(vm_tree__does_not_take_a_saturated_gap_that_grows_for_a_smaller_one)
+{
+	struct vm_cursor cur;
+	struct pair p;
+
+	pair_init_max(&p, "plain", (vm_offset_t)1 << 47, 1);
+	for (size_t i = 0; i < 200; i++) {
+		vm_tree_seek(&p.tree, MIN_ADDR + 2 * i * PAGE, &cur);
+		pair_insert(&p, &cur, MIN_ADDR + 2 * i * PAGE, PAGE);
+	}
+	ASSERT_GE(p.tree.height, 1u);
+	while (p.n > 100) {
+		pair_remove(&p, p.n - 1);
+		pair_check(&p);
+	}
+	pair_fini(&p);
 }
 
 TEST(vm_tree__always_has_the_plain_instruction_set)
