@@ -18,12 +18,14 @@ struct worker {
 	struct workers *workers;
 	pthread_t thread;
 	bool only_small;
+	bool background; /* takes background jobs too */
 };
 
 struct workers {
-	pthread_mutex_t lock; /* over the three lists, job states and `stop` */
+	pthread_mutex_t lock; /* over the lists, job states and `stop` */
 	pthread_cond_t wake;
-	struct job_list small, large, ran;
+	pthread_cond_t wake_last; /* the one that takes background jobs */
+	struct job_list small, large, background, ran;
 	bool stop;
 	int eventfd;
 	struct event *event;
@@ -33,6 +35,14 @@ struct workers {
 	struct worker worker[];
 };
 
+static struct job_list *
+workers_list(struct workers *workers, const struct job *job)
+{
+	if (job->background)
+		return &workers->background;
+	return job->small ? &workers->small : &workers->large;
+}
+
 /* The next job that this worker may take, or NULL.  Locked. */
 static struct job *
 worker_next(struct worker *worker)
@@ -40,14 +50,12 @@ worker_next(struct worker *worker)
 	struct workers *workers = worker->workers;
 	struct job *job = TAILQ_FIRST(&workers->small);
 
-	if (job != NULL) {
-		TAILQ_REMOVE(&workers->small, job, entry);
-		return job;
-	}
-	job = TAILQ_FIRST(&workers->large);
-	if (job == NULL || worker->only_small)
-		return NULL;
-	TAILQ_REMOVE(&workers->large, job, entry);
+	if (job == NULL && !worker->only_small)
+		job = TAILQ_FIRST(&workers->large);
+	if (job == NULL && worker->background)
+		job = TAILQ_FIRST(&workers->background);
+	if (job != NULL)
+		TAILQ_REMOVE(workers_list(workers, job), job, entry);
 	return job;
 }
 
@@ -72,7 +80,10 @@ worker_main(void *arg)
 	while (!workers->stop) {
 		job = worker_next(worker);
 		if (job == NULL) {
-			(void)pthread_cond_wait(&workers->wake, &workers->lock);
+			(void)pthread_cond_wait(worker->background
+						    ? &workers->wake_last
+						    : &workers->wake,
+			    &workers->lock);
 			continue;
 		}
 		job->state = JOB_RUNNING;
@@ -133,6 +144,7 @@ workers_free(struct workers *workers)
 	(void)pthread_mutex_lock(&workers->lock);
 	workers->stop = true;
 	(void)pthread_cond_broadcast(&workers->wake);
+	(void)pthread_cond_broadcast(&workers->wake_last);
 	(void)pthread_mutex_unlock(&workers->lock);
 	for (size_t i = 0; i < workers->n; i++)
 		(void)pthread_join(workers->worker[i].thread, NULL);
@@ -141,6 +153,7 @@ workers_free(struct workers *workers)
 	if (workers->eventfd >= 0)
 		(void)close(workers->eventfd);
 	(void)pthread_cond_destroy(&workers->wake);
+	(void)pthread_cond_destroy(&workers->wake_last);
 	(void)pthread_mutex_destroy(&workers->lock);
 	free(workers);
 }
@@ -162,8 +175,10 @@ workers_new(struct workers **workersp, struct event_base *base, size_t n)
 		return error_origin(-ENOMEM);
 	(void)pthread_mutex_init(&workers->lock, NULL);
 	(void)pthread_cond_init(&workers->wake, NULL);
+	(void)pthread_cond_init(&workers->wake_last, NULL);
 	TAILQ_INIT(&workers->small);
 	TAILQ_INIT(&workers->large);
+	TAILQ_INIT(&workers->background);
 	TAILQ_INIT(&workers->ran);
 	workers->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (workers->eventfd < 0)
@@ -190,6 +205,7 @@ workers_start(struct workers *workers)
 
 		worker->workers = workers;
 		worker->only_small = workers->n == 0 && workers->n_max > 1;
+		worker->background = workers->n == workers->n_max - 1;
 		r = worker_start(worker);
 		if (r < 0) {
 			log_error("worker_start", "errno=%d", -r);
@@ -217,8 +233,9 @@ workers_submit(struct workers *workers, struct job *job)
 {
 	if (workers->n < workers->n_max)
 		workers_start(workers);
-	/* The first thread takes no large job where there should be others. */
+	/* Where there is no thread that would take it. */
 	if (workers->n == 0 ||
+	    (workers->n < workers->n_max && job->background) ||
 	    (workers->n < 2 && workers->n_max > 1 && !job->small)) {
 		MPASS(job->state == JOB_IDLE);
 		workers_run_here(workers, job);
@@ -227,12 +244,11 @@ workers_submit(struct workers *workers, struct job *job)
 	(void)pthread_mutex_lock(&workers->lock);
 	MPASS(job->state == JOB_IDLE);
 	job->state = JOB_QUEUED;
-	if (job->small)
-		TAILQ_INSERT_TAIL(&workers->small, job, entry);
-	else
-		TAILQ_INSERT_TAIL(&workers->large, job, entry);
+	TAILQ_INSERT_TAIL(workers_list(workers, job), job, entry);
 	/* All of them: the one woken might not be allowed to take it. */
-	(void)pthread_cond_broadcast(&workers->wake);
+	if (!job->background)
+		(void)pthread_cond_broadcast(&workers->wake);
+	(void)pthread_cond_broadcast(&workers->wake_last);
 	(void)pthread_mutex_unlock(&workers->lock);
 	workers->pending++;
 }
@@ -245,10 +261,7 @@ workers_cancel(struct workers *workers, struct job *job)
 	(void)pthread_mutex_lock(&workers->lock);
 	cancelled = job->state == JOB_QUEUED;
 	if (cancelled) {
-		if (job->small)
-			TAILQ_REMOVE(&workers->small, job, entry);
-		else
-			TAILQ_REMOVE(&workers->large, job, entry);
+		TAILQ_REMOVE(workers_list(workers, job), job, entry);
 		job->state = JOB_IDLE;
 	}
 	(void)pthread_mutex_unlock(&workers->lock);

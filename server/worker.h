@@ -7,7 +7,8 @@
  * A job is embedded in what it works for.  `run` is called on a worker and
  * may touch only what the loop leaves alone meanwhile; `done` is called on
  * the loop afterwards.  The first worker takes small jobs only, so those never
- * wait behind large ones.  Design: docs/design/server.md.
+ * wait behind large ones; background jobs wait until there is nothing else to
+ * do, and run on the last worker alone.  Design: docs/design/server.md.
  */
 
 #include <stdbool.h>
@@ -25,6 +26,7 @@ struct job {
 	void (*done)(struct job *job);
 	enum job_state state; /* under the workers' lock */
 	bool small;           /* takes well under a millisecond */
+	bool background;      /* nobody waits for it */
 };
 
 /*
