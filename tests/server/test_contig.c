@@ -327,7 +327,7 @@ TEST(contig__freed_bytes_are_zeroed_for_the_next_if_asked)
 {
 	Holdfast__V1__ContigAllocResult *result;
 	struct client client;
-	uint64_t offset, keep;
+	uint64_t offset, keep, size;
 	struct rig rig;
 	char *p;
 
@@ -337,8 +337,9 @@ TEST(contig__freed_bytes_are_zeroed_for_the_next_if_asked)
 	keep = result->buffer;
 	ASSERT_EQ(client_alloc(&client, PAGE, 0, &result), (int)OK);
 	offset = result->offset;
-	p = mmap(NULL, result->span_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-	    client.fds[0], 0);
+	size = result->span_size;
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, client.fds[0],
+	    0);
 	ASSERT_TRUE(p != MAP_FAILED);
 	memset(p + offset, 0xaa, PAGE);
 	ASSERT_EQ(client_free(&client, result->buffer), (int)OK);
@@ -347,7 +348,7 @@ TEST(contig__freed_bytes_are_zeroed_for_the_next_if_asked)
 	for (size_t i = 0; i < PAGE; i++)
 		ASSERT_EQ(p[offset + i], 0);
 	ASSERT_EQ(client_free(&client, keep), (int)OK);
-	ASSERT_EQ(munmap(p, result->span_size), 0);
+	ASSERT_EQ(munmap(p, size), 0);
 	client_close(&client);
 	rig_fini(&rig);
 }
