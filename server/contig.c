@@ -3,17 +3,19 @@
 /*
  * The way of a buffer:
  *
- *	plan: arena, else new span ---- refused, frames on their way --->
- *STARVED |         ^                                                       | v
- *+------------- tried again, a few times ----------------+ span assembling? -->
- *WAITING --(failed: plan again)
+ *	plan: arena, else span --- none, but it may wait ---> STARVED
+ *	  |         ^                                            |
+ *	  |         +------------- its turn ---------------------+
  *	  v
- *	dirty and M_ZERO, or large and shown? --> PREPARING --(changed: taint
- *	  v                                        the span and plan again)
+ *	span assembling? ----> WAITING ---(failed: plan again)
+ *	  v
+ *	dirty and M_ZERO, or large and shown? ---> PREPARING ---(changed: taint
+ *	  v                                         the span and plan again)
  *	LIVE
  */
 
 #include <errno.h>
+#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +26,8 @@
 
 #define CONTIG_TRIES         6 /* plans for one request */
 #define VERIFY_FRAMES_INLINE 8 /* under 10 us on the loop */
+#define CONTIG_DEADLINE_MAX  (7u * 24 * 3600 * 1000) /* ms: a week */
+#define CONTIG_GRACE_MS      50
 #define CONTIG_FLAGS                                                           \
 	(M_NOWAIT | M_WAITOK | M_ZERO | M_NODUMP | M_NORECLAIM | M_USE_RESERVE)
 
@@ -32,6 +36,9 @@ static int contig_plan(struct buffer *buffer, struct answer *answer);
 static void
 buffer_release(struct buffer *buffer)
 {
+	MPASS(!buffer->waiter.waiting);
+	if (buffer->deadline != NULL)
+		event_free(buffer->deadline);
 	quota_discharge(&buffer->charge);
 	quota_discharge(&buffer->request);
 	free(buffer);
@@ -59,6 +66,8 @@ static void
 buffer_live(struct buffer *buffer)
 {
 	buffer->state = BUFFER_LIVE;
+	if (buffer->deadline != NULL)
+		(void)evtimer_del(buffer->deadline);
 	buffer->span->shown = true;
 	quota_discharge(&buffer->request);
 	tenant_type_alloc(buffer->type, buffer->size);
@@ -179,18 +188,20 @@ buffer_span_ready(struct span_waiter *waiter, int r)
 	buffer_tell(buffer, &answer);
 }
 
-static void
-buffer_pool_ready(struct pool_waiter *waiter)
+static bool
+buffer_retry(struct waiter *waiter)
 {
 	struct buffer *buffer =
-	    (struct buffer *)((char *)waiter -
-			      offsetof(struct buffer, pool_waiter));
+	    (struct buffer *)((char *)waiter - offsetof(struct buffer, waiter));
 	struct answer answer;
 
 	answer_init(&answer);
 	buffer->tries = 0;
 	(void)contig_plan(buffer, &answer); /* told below */
+	if (buffer->waiter.waiting)
+		return true;
 	buffer_tell(buffer, &answer);
+	return false;
 }
 
 /* The span that holds `pa` of the tenant's arena. */
@@ -202,6 +213,12 @@ tenant_span_at(struct tenant *tenant, vm_paddr_t pa)
 
 	KASSERT(found && seg.start <= pa, "a run of the arena has a span");
 	return seg.owner;
+}
+
+static bool
+buffer_is_patient(const struct buffer *buffer)
+{
+	return (buffer->flags & M_WAITOK) != 0;
 }
 
 /* Find a run in the arena, or in a new span of it. */
@@ -226,7 +243,12 @@ contig_take(struct buffer *buffer, struct answer *answer)
 	}
 	if (rv != KERN_NO_SPACE)
 		return answer_refuse_kern(answer, rv, "contigmalloc");
-	rv = span_new(&span, buffer->pool, tenant, &buffer->req, true, answer);
+	/* What the tenant has is for all of it; frames go in turn. */
+	if (buffer_is_patient(buffer) && waitq_is_behind(&buffer->waiter))
+		return answer_refuse(answer, KERN_NO_SPACE,
+		    "others of the tenant have waited longer");
+	rv = span_new(&span, buffer->pool, &buffer->waiter, &buffer->req, true,
+	    answer);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	rv = vm_phys_alloc_contig(tenant->arena, &buffer->req, &buffer->pa);
@@ -237,6 +259,51 @@ contig_take(struct buffer *buffer, struct answer *answer)
 	buffer->span = span;
 	MPASS(span->start <= buffer->pa && buffer->pa < span->end);
 	return rv;
+}
+
+/* Would an empty pool, or an unused quota, do? */
+static bool
+buffer_may_ever(const struct buffer *buffer)
+{
+	const struct contig_req *req = &buffer->req;
+	const struct quota *quota = &buffer->tenant->quota;
+	struct pool *pool = buffer->pool;
+	struct vm_phys_run seg;
+	vm_paddr_t pa;
+
+	if (roundup2(req->size, pool->frame_size) > quota->limit[QUOTA_BYTES])
+		return false;
+	if (pool->reclaim.options.grow)
+		return true;
+	for (vm_paddr_t at = req->low;
+	     vm_phys_next_seg(pool->phys, at, &seg) && seg.start < req->high;
+	     at = seg.end) {
+		if ((req->domain < 0 || req->domain == seg.domain) &&
+		    stock_fits(req, seg.start, seg.end, &pa))
+			return true;
+	}
+	return false;
+}
+
+/* Nothing for it now: wait, or be refused with `rv`. */
+static int
+contig_starve(struct buffer *buffer, int rv, struct answer *answer)
+{
+	struct waitq *queue = &buffer->pool->waitq;
+	bool moves = false, patient = buffer_is_patient(buffer);
+
+	if (rv == KERN_NO_SPACE || rv == REFUSED_QUOTA)
+		moves = reclaim_begin(buffer->pool, &buffer->reclaim,
+			    &buffer->waiter, rv, buffer->flags) ||
+			(patient && buffer_may_ever(buffer));
+	if (!moves) {
+		waitq_leave(queue, &buffer->waiter);
+		return rv;
+	}
+	buffer->state = BUFFER_STARVED;
+	waitq_join(queue, &buffer->waiter, patient);
+	answer_init(answer);
+	return KERN_SUCCESS;
 }
 
 /*
@@ -253,22 +320,58 @@ contig_plan(struct buffer *buffer, struct answer *answer)
 		return answer_refuse(answer, KERN_RESOURCE_SHORTAGE,
 		    "another process keeps taking the frames");
 	rv = contig_take(buffer, answer);
-	if (rv == KERN_SUCCESS && buffer->span->state == SPAN_ASSEMBLING) {
-		buffer->state = BUFFER_WAITING;
-		span_wait(buffer->span, &buffer->span_waiter);
-		return rv;
-	}
-	if (rv == KERN_SUCCESS)
+	if (rv != KERN_SUCCESS)
+		return contig_starve(buffer, rv, answer);
+	waitq_leave(&buffer->pool->waitq, &buffer->waiter);
+	if (buffer->span->state != SPAN_ASSEMBLING)
 		return buffer_prepare(buffer, answer);
-	if ((rv == KERN_NO_SPACE || rv == REFUSED_QUOTA) &&
-	    (buffer->flags & M_NOWAIT) == 0 &&
-	    span_may_come(buffer->pool, buffer->tenant)) {
-		buffer->state = BUFFER_STARVED;
-		pool_wait(buffer->pool, &buffer->pool_waiter);
-		answer_init(answer);
-		return KERN_SUCCESS;
-	}
+	span_wait(buffer->span, &buffer->span_waiter);
 	return rv;
+}
+
+static int
+buffer_arm(struct buffer *buffer, uint64_t ms)
+{
+	const struct timeval tv = {
+	    .tv_sec = (time_t)(ms / 1000),
+	    .tv_usec = (suseconds_t)(ms % 1000) * 1000,
+	};
+
+	return evtimer_add(buffer->deadline, &tv) < 0 ? -ENOMEM : 0;
+}
+
+static void
+buffer_expired(evutil_socket_t fd, short what, void *arg)
+{
+	struct buffer *buffer = arg;
+	struct answer answer;
+
+	(void)fd;
+	(void)what;
+	/* Its memory is being made ready: refuse it only if that fails. */
+	if (buffer->state != BUFFER_STARVED &&
+	    buffer_arm(buffer, CONTIG_GRACE_MS) == 0)
+		return;
+	answer_init(&answer);
+	(void)answer_refuse(&answer, REFUSED_TIMED_OUT,
+	    "no 0x%llx bytes that satisfy the request came free in %llu ms",
+	    (unsigned long long)buffer->size,
+	    (unsigned long long)buffer->deadline_ms);
+	buffer_tell(buffer, &answer);
+}
+
+/* Start the clock of one that waits with a deadline. */
+static int
+buffer_start_clock(struct buffer *buffer, struct event_base *base,
+    struct answer *answer)
+{
+	if (buffer->state == BUFFER_LIVE || buffer->deadline_ms == 0)
+		return KERN_SUCCESS;
+	buffer->deadline = evtimer_new(base, buffer_expired, buffer);
+	if (buffer->deadline == NULL ||
+	    buffer_arm(buffer, buffer->deadline_ms) < 0)
+		return answer_refuse_errno(answer, -ENOMEM, "contigmalloc");
+	return KERN_SUCCESS;
 }
 
 /* ---- From outside ------------------------------------------------ */
@@ -289,6 +392,13 @@ contig_check(struct pool *pool, const struct contig_params *params,
 	if ((flags & M_NOWAIT) != 0 && (flags & M_WAITOK) != 0)
 		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
 		    "flags must not hold both M_NOWAIT and M_WAITOK");
+	if (params->deadline_ms > CONTIG_DEADLINE_MAX ||
+	    (params->deadline_ms != 0 && (flags & M_WAITOK) == 0))
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "deadline_ms must be at most %u and come with M_WAITOK; "
+		    "it is %llu",
+		    CONTIG_DEADLINE_MAX,
+		    (unsigned long long)params->deadline_ms);
 	rv = contig_req_check(&params->req, pool->arch->machine->page_size,
 	    &why);
 	if (rv != KERN_SUCCESS)
@@ -330,14 +440,18 @@ contig_new(struct pool *pool, struct tenant *tenant,
 	buffer->req.size = roundup2(params->req.size, page);
 	buffer->size = buffer->req.size;
 	buffer->flags = params->flags;
+	buffer->deadline_ms = params->deadline_ms;
 	buffer->span_waiter.ready = buffer_span_ready;
-	buffer->pool_waiter.retry = buffer_pool_ready;
+	buffer->waiter.retry = buffer_retry;
+	buffer->waiter.tenant = tenant;
+	buffer->waiter.req = &buffer->req;
+	buffer->reclaim.asker = params->asker;
 	*bufferp = buffer;
 	return KERN_SUCCESS;
 }
 
 int
-contig_alloc(struct pool *pool, struct tenant *tenant,
+contig_alloc(struct pool *pool, struct tenant *tenant, struct event_base *base,
     const struct contig_params *params,
     void (*ready)(struct buffer *buffer, struct answer *answer), void *owner,
     struct buffer **bufferp, struct answer *answer)
@@ -359,6 +473,11 @@ contig_alloc(struct pool *pool, struct tenant *tenant,
 	if (rv != KERN_SUCCESS) {
 		buffer->type->stats.mts_failures++;
 		buffer_release(buffer);
+		return rv;
+	}
+	rv = buffer_start_clock(buffer, base, answer);
+	if (rv != KERN_SUCCESS) {
+		contig_free(buffer);
 		return rv;
 	}
 	*bufferp = buffer;
@@ -383,13 +502,27 @@ contig_free(struct buffer *buffer)
 			span_unwait(buffer->span, &buffer->span_waiter);
 		break;
 	case BUFFER_STARVED:
-		pool_unwait(buffer->pool, &buffer->pool_waiter);
+		waitq_leave(&buffer->pool->waitq, &buffer->waiter);
 		break;
 	case BUFFER_ORPHAN:
 		MPASS(false);
 		break;
 	}
-	if (buffer->span != NULL)
+	if (buffer->span != NULL) {
+		waitq_kick(&buffer->pool->waitq); /* its bytes may do */
 		buffer_leave_span(buffer, buffer->state != BUFFER_WAITING);
+	}
 	buffer_release(buffer);
+}
+
+void
+contig_cancel(struct buffer *buffer)
+{
+	struct answer answer;
+
+	MPASS(buffer->state != BUFFER_LIVE && buffer->state != BUFFER_ORPHAN);
+	answer_init(&answer);
+	(void)answer_refuse(&answer, REFUSED_CANCELLED,
+	    "the request was cancelled");
+	buffer_tell(buffer, &answer); /* and its owner frees it */
 }

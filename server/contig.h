@@ -4,10 +4,12 @@
 /*
  * contigmalloc(9) for tenants: buffers cut from spans.
  *
- * A request is first tried in the tenant's arena; then whole frames around a
- * satisfying run become a new span.  What needs a worker (assembling, zeroing,
- * reading addresses back) makes the buffer wait, and its owner is told.  Loop
- * thread only.  Design: docs/design/server.md.
+ * A request is first tried in the tenant's arena; then a ready-made span, or
+ * whole frames around a satisfying run, become a new span.  What needs a worker
+ * (assembling, zeroing, reading addresses back) makes the buffer wait, and its
+ * owner is told.  Where there are no frames it waits for those on their way,
+ * and with M_WAITOK in a queue until there are.  Loop thread only.
+ * Design: docs/design/server.md, docs/design/stock.md.
  */
 
 #include "server/span.h"
@@ -17,10 +19,13 @@ struct contig_params {
 	struct contig_req req; /* checked by contig_alloc() */
 	uint32_t flags;        /* M_* */
 	const char *type;      /* name of the malloc type; borrowed */
+	/* With M_WAITOK: refuse it after so long; 0: never. */
+	uint64_t deadline_ms;
+	const struct session *asker; /* not asked for memory; may be NULL */
 };
 
 enum buffer_state {
-	BUFFER_STARVED,   /* waits until frames come back to the pool */
+	BUFFER_STARVED,   /* waits in the pool's queue */
 	BUFFER_WAITING,   /* for its span to be assembled */
 	BUFFER_PREPARING, /* a worker zeroes or reads back */
 	BUFFER_LIVE,
@@ -40,7 +45,10 @@ struct buffer {
 	vm_size_t size; /* bytes, whole pages */
 	struct quota_charge charge, request;
 	struct span_waiter span_waiter;
-	struct pool_waiter pool_waiter;
+	struct waiter waiter;
+	struct reclaim_try reclaim;
+	struct event *deadline; /* owned; NULL: none */
+	uint64_t deadline_ms;
 	struct job job;
 	int r; /* of the job */
 	size_t nbad;
@@ -56,15 +64,18 @@ struct buffer {
 /*
  * Allocate.  On KERN_SUCCESS *bufferp is the caller's: live, or going to be.
  * KERN_INVALID_ARGUMENT, KERN_NO_SPACE, KERN_RESOURCE_SHORTAGE, REFUSED_QUOTA,
- * REFUSED_NO_POOL: nothing has changed.
+ * REFUSED_NO_POOL: nothing has changed.  REFUSED_TIMED_OUT comes later only.
  */
 int contig_alloc(struct pool *pool, struct tenant *tenant,
-    const struct contig_params *params,
+    struct event_base *base, const struct contig_params *params,
     void (*ready)(struct buffer *buffer, struct answer *answer), void *owner,
     struct buffer **bufferp, struct answer *answer);
 
 /* Give it back, whatever its state; `ready` will not be called any more. */
 void contig_free(struct buffer *buffer);
+
+/* It is not live: refuse it now, through `ready`, with REFUSED_CANCELLED. */
+void contig_cancel(struct buffer *buffer);
 
 /* Where it begins in its span's memfd, bytes. */
 static inline vm_size_t

@@ -136,6 +136,8 @@ contig_alloc_params(struct call *call, struct contig_params *params)
 		},
 	    .flags = alloc->flags,
 	    .type = len == 0 ? "contig" : alloc->type,
+	    .deadline_ms = alloc->deadline_ms,
+	    .asker = call->session,
 	};
 	return true;
 }
@@ -150,9 +152,9 @@ handle_contig_alloc(struct call *call)
 
 	if (!contig_alloc_params(call, &params))
 		return CALL_DONE;
-	if (contig_alloc(&session->server->pool, session->tenant, &params,
-		contig_alloc_ready, NULL, &buffer,
-		&call->answer) != KERN_SUCCESS)
+	if (contig_alloc(&session->server->pool, session->tenant,
+		session->server->base, &params, contig_alloc_ready, NULL,
+		&buffer, &call->answer) != KERN_SUCCESS)
 		return CALL_DONE;
 	if (buffer->state == BUFFER_LIVE) {
 		contig_alloc_succeed(call, buffer);
@@ -166,6 +168,58 @@ handle_contig_alloc(struct call *call)
 	kept->object = buffer;
 	buffer->owner = kept;
 	return CALL_WAITS;
+}
+
+/* The request of that number, if it waits for memory. */
+static struct call *
+contig_call_find(const struct session *session, uint64_t id)
+{
+	struct call *call;
+
+	TAILQ_FOREACH (call, &session->calls, entry) {
+		if (call->request_id == id &&
+		    call->cancel == contig_alloc_cancel)
+			return call;
+	}
+	return NULL;
+}
+
+enum call_outcome
+handle_contig_cancel(struct call *call)
+{
+	uint64_t id = call->request->contig_cancel->request;
+	struct call *other = contig_call_find(call->session, id);
+
+	if (other == NULL)
+		(void)answer_refuse(&call->answer, REFUSED_UNKNOWN_ID,
+		    "request must be the number of a ContigAlloc that has not "
+		    "been answered; it is 0x%llx",
+		    (unsigned long long)id);
+	else
+		contig_cancel(other->object);
+	return CALL_DONE;
+}
+
+enum call_outcome
+handle_reclaim_listen(struct call *call)
+{
+	struct session *session = call->session;
+	struct reclaim *reclaim = &session->server->pool.reclaim;
+
+	if (call->request->reclaim_listen->listen)
+		reclaim_listen(reclaim, session);
+	else
+		reclaim_unlisten(reclaim, session);
+	return CALL_DONE;
+}
+
+enum call_outcome
+handle_reclaim_done(struct call *call)
+{
+	struct session *session = call->session;
+
+	reclaim_answered(&session->server->pool.reclaim, session);
+	return CALL_DONE;
 }
 
 enum call_outcome

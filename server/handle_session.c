@@ -105,12 +105,19 @@ pool_status_fill(struct server *server, Holdfast__V1__PoolStatusResult *result)
 		return;
 	vm_phys_stats(pool->phys, &stats);
 	result->frames_total = stats.total / pool->frame_size;
-	result->frames_standby = stats.free / pool->frame_size;
+	/* The stock is nobody's. */
+	result->frames_standby =
+	    stats.free / pool->frame_size + pool->stock.nframes;
 	result->frames_limbo = pool->nlimbo_frames;
 	result->frames_in_use = result->frames_total - result->frames_standby -
 				result->frames_limbo;
-	result->free_bytes = stats.free;
-	result->largest_run = stats.largest_run;
+	result->free_bytes = result->frames_standby * pool->frame_size;
+	result->largest_run = stock_largest_run(pool);
+	result->frames_ready = pool->stock.nframes_ready;
+	result->stock_hits = pool->stock.hits;
+	result->stock_misses = pool->stock.misses;
+	result->waiting = pool->waitq.n;
+	result->reclaim_asks = pool->reclaim.nasks;
 }
 
 enum call_outcome
@@ -207,16 +214,22 @@ run_list_add(struct call *call, struct run_list *list,
 	list->runs[list->n++] = result;
 }
 
+static bool
+pool_next_seg(struct pool *pool, vm_paddr_t pa, struct vm_phys_run *runp)
+{
+	return vm_phys_next_seg(pool->phys, pa, runp);
+}
+
 /* Runs that end above `from`, as many as fit; returns where they end. */
 static vm_paddr_t
 run_list_fill(struct call *call, struct run_list *list, vm_paddr_t from,
-    bool (*next)(struct vm_phys *phys, vm_paddr_t pa, struct vm_phys_run *runp))
+    bool (*next)(struct pool *pool, vm_paddr_t pa, struct vm_phys_run *runp))
 {
-	struct vm_phys *phys = call->session->server->pool.phys;
+	struct pool *pool = &call->session->server->pool;
 	struct vm_phys_run run;
 	vm_paddr_t at = from;
 
-	while (next(phys, at, &run)) {
+	while (next(pool, at, &run)) {
 		if (list->n == RUNS_MAX) {
 			list->full = true;
 			return at;
@@ -279,8 +292,8 @@ handle_pool_runs(struct call *call)
 	if (result == NULL || lists == NULL)
 		return CALL_DONE;
 	*result = empty;
-	end = run_list_fill(call, &lists[0], from, vm_phys_next_seg);
-	end_free = run_list_fill(call, &lists[1], from, vm_phys_next_free);
+	end = run_list_fill(call, &lists[0], from, pool_next_seg);
+	end_free = run_list_fill(call, &lists[1], from, stock_next_free);
 	end = MIN(end, end_free); /* a macro: no calls inside */
 	if (from == 0)
 		run_list_fill_limbo(call, &lists[2]);

@@ -81,46 +81,46 @@ object_span_ready(struct span_waiter *waiter, int r)
 	object_tell(object, &answer);
 }
 
-static void
-object_pool_ready(struct pool_waiter *waiter)
+static bool
+object_retry(struct waiter *waiter)
 {
 	struct object *object =
-	    (struct object *)((char *)waiter -
-			      offsetof(struct object, pool_waiter));
+	    (struct object *)((char *)waiter - offsetof(struct object, waiter));
 	struct answer answer;
 
 	answer_init(&answer);
 	object->tries = 0;
-	(void)object_plan(object, &answer); /* told below */
+	if (object_plan(object, &answer) == KERN_SUCCESS &&
+	    object->waiter.waiting)
+		return true;
 	object_tell(object, &answer);
+	return false;
 }
 
 static int
 object_plan(struct object *object, struct answer *answer)
 {
-	struct contig_req req = {
-	    .size = object->size,
-	    .high = UINT64_C(1) << object->pool->arch->machine->paddr_bits,
-	    .alignment = object->pool->frame_size,
-	    .domain = -1,
-	};
+	struct waitq *queue = &object->pool->waitq;
 	int rv;
 
 	if (object->tries++ == OBJECT_TRIES)
 		return answer_refuse(answer, KERN_RESOURCE_SHORTAGE,
 		    "another process keeps taking the frames");
-	rv = span_new(&object->span, object->pool, object->tenant, &req, false,
-	    answer);
-	if (rv == KERN_SUCCESS) {
-		span_wait(object->span, &object->span_waiter);
-		return rv;
-	}
+	rv = span_new(&object->span, object->pool, &object->waiter,
+	    &object->req, false, answer);
 	if ((rv == KERN_NO_SPACE || rv == REFUSED_QUOTA) &&
-	    span_may_come(object->pool, object->tenant)) {
-		pool_wait(object->pool, &object->pool_waiter);
+	    reclaim_begin(object->pool, &object->reclaim, &object->waiter, rv,
+		0)) {
+		waitq_join(queue, &object->waiter, false);
 		answer_init(answer);
 		return KERN_SUCCESS;
 	}
+	waitq_leave(queue, &object->waiter);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	if (object->span->state == SPAN_LIVE)
+		return object_complete(object, answer);
+	span_wait(object->span, &object->span_waiter);
 	return rv;
 }
 
@@ -184,7 +184,15 @@ object_create(struct pool *pool, struct tenant *tenant, struct pmap *pmap,
 	object->ready = ready;
 	object->owner = owner;
 	object->span_waiter.ready = object_span_ready;
-	object->pool_waiter.retry = object_pool_ready;
+	object->waiter.retry = object_retry;
+	object->waiter.tenant = tenant;
+	object->waiter.req = &object->req;
+	object->req = (struct contig_req){
+	    .size = size,
+	    .high = UINT64_C(1) << pool->arch->machine->paddr_bits,
+	    .alignment = pool->frame_size,
+	    .domain = -1,
+	};
 	rv = object_charge(object, answer);
 	if (rv == KERN_SUCCESS && type == OBJT_SUPER)
 		rv = object_plan(object, answer);
@@ -205,7 +213,7 @@ object_drop(struct object *object)
 		vm_object_deallocate(object->vm);
 		return;
 	}
-	pool_unwait(object->pool, &object->pool_waiter);
+	waitq_leave(&object->pool->waitq, &object->waiter);
 	if (object->span != NULL)
 		span_unwait(object->span, &object->span_waiter);
 	object_free(object);

@@ -24,7 +24,9 @@ struct object {
 	unsigned tries;
 	struct pmap *pmap; /* borrowed */
 	struct span_waiter span_waiter;
-	struct pool_waiter pool_waiter;
+	struct waiter waiter; /* for frames on their way */
+	struct contig_req req;
+	struct reclaim_try reclaim;
 	/* As struct buffer has it; on a refusal the callee calls
 	 * object_drop(). */
 	void (*ready)(struct object *object, struct answer *answer);

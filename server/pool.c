@@ -67,11 +67,14 @@ pool_init(struct pool *pool, const struct arch *arch, struct workers *workers,
     struct event_base *base)
 {
 	struct arch_pool_info info;
+	int r;
 
 	*pool = (struct pool){.arch = arch, .workers = workers};
 	TAILQ_INIT(&pool->limbo);
 	TAILQ_INIT(&pool->stuck);
-	TAILQ_INIT(&pool->waiters);
+	r = waitq_init(&pool->waitq, base);
+	if (r < 0)
+		return r;
 	pool->limbo_timer = evtimer_new(base, pool_limbo_expired, pool);
 	if (pool->limbo_timer == NULL)
 		return error_origin(-ENOMEM);
@@ -91,6 +94,9 @@ pool_init(struct pool *pool, const struct arch *arch, struct workers *workers,
 void
 pool_fini(struct pool *pool)
 {
+	stock_fini(&pool->stock);
+	reclaim_fini(&pool->reclaim);
+	waitq_fini(&pool->waitq);
 	if (pool->limbo_timer != NULL)
 		event_free(pool->limbo_timer);
 	if (pool->phys != NULL)
@@ -299,36 +305,8 @@ pool_refuse(struct pool *pool, const struct contig_req *req, bool tell,
 }
 
 void
-pool_wait(struct pool *pool, struct pool_waiter *waiter)
-{
-	MPASS(!waiter->waiting);
-	waiter->waiting = true;
-	TAILQ_INSERT_TAIL(&pool->waiters, waiter, entry);
-}
-
-void
-pool_unwait(struct pool *pool, struct pool_waiter *waiter)
-{
-	if (!waiter->waiting)
-		return;
-	waiter->waiting = false;
-	TAILQ_REMOVE(&pool->waiters, waiter, entry);
-}
-
-void
 pool_wake(struct pool *pool)
 {
-	struct pool_waiter *waiter;
-	size_t n = 0;
-
-	/* Those that wait again go to the end, until the next time. */
-	TAILQ_FOREACH (waiter, &pool->waiters, entry)
-		n++;
-	for (; n > 0; n--) {
-		waiter = TAILQ_FIRST(&pool->waiters);
-		if (waiter == NULL)
-			break;
-		pool_unwait(pool, waiter);
-		waiter->retry(waiter);
-	}
+	waitq_kick(&pool->waitq);
+	stock_poke(pool);
 }

@@ -15,20 +15,15 @@
 
 #include "arch/arch.h"
 #include "core/vm_phys.h"
+#include "server/reclaim.h"
 #include "server/status.h"
+#include "server/stock.h"
+#include "server/waitq.h"
 
 struct event;
 struct event_base;
 struct span;
 struct workers;
-
-/* Somebody who can only go on once frames come back. */
-struct pool_waiter {
-	TAILQ_ENTRY(pool_waiter) entry;
-	void (*retry)(struct pool_waiter *waiter);
-	bool waiting;
-};
-TAILQ_HEAD(pool_waiter_list, pool_waiter);
 
 struct pool {
 	const struct arch *arch;
@@ -38,9 +33,11 @@ struct pool {
 	TAILQ_HEAD(span_list, span) limbo;
 	struct span_list stuck; /* no memory to take them from an arena */
 	struct event *limbo_timer;
-	unsigned limbo_ms; /* until the next try */
-	struct pool_waiter_list waiters;
-	size_t nspans;     /* that exist, whatever their state */
+	unsigned limbo_ms;  /* until the next try */
+	struct waitq waitq; /* who waits for frames */
+	struct stock stock; /* ready-made spans */
+	struct reclaim reclaim;
+	size_t nspans;     /* of tenants, whatever their state */
 	size_t nrecycling; /* on a worker, on their way back */
 	size_t nlimbo_frames;
 	struct arch_event *late; /* events that the books do not allow yet */
@@ -70,8 +67,5 @@ void pool_give(struct pool *pool, vm_paddr_t start, vm_paddr_t end);
 int pool_refuse(struct pool *pool, const struct contig_req *req, bool tell,
     struct answer *answer);
 
-/* Wait for frames; `retry` is called once, unless pool_unwait() came first. */
-void pool_wait(struct pool *pool, struct pool_waiter *waiter);
-void pool_unwait(struct pool *pool, struct pool_waiter *waiter);
-/* Let everybody who waits try again. */
+/* Frames may have come: let those who wait try again, soon. */
 void pool_wake(struct pool *pool);

@@ -32,6 +32,7 @@ server_options_default(struct server_options *options)
 	    .nworkers = 2,
 	    .hello_timeout_ms = 10000,
 	    .stall_timeout_ms = 10000,
+	    .reclaim = {.deadline_ms = 250},
 	};
 	quota_limits_default(&options->limits);
 }
@@ -223,6 +224,7 @@ server_stop(struct server *server, unsigned timeout_ms)
 	server->stop_deadline_ms = server_now_ms() + timeout_ms;
 	while ((session = TAILQ_FIRST(&server->sessions)) != NULL)
 		session_doom(session, "shutdown");
+	stock_stop(&server->pool);
 	event_active(server->limit, EV_TIMEOUT, 0);
 }
 
@@ -341,6 +343,12 @@ server_new(struct server **serverp, const struct arch *arch,
 	if (r < 0)
 		return r;
 	r = pool_init(&server->pool, arch, server->workers, server->base);
+	if (r == 0)
+		r = stock_init(&server->pool.stock, &server->pool, server->base,
+		    &options->stock);
+	if (r == 0)
+		r = reclaim_init(&server->pool.reclaim, &server->pool,
+		    server->base, &options->reclaim);
 	if (r == 0)
 		r = server_start_tick(server);
 	if (r < 0)

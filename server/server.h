@@ -34,6 +34,8 @@ struct server_options {
 	struct address_policy addresses;
 	unsigned hello_timeout_ms; /* until a client must have said Hello */
 	unsigned stall_timeout_ms; /* a client may leave replies unread */
+	struct stock_options stock;
+	struct reclaim_options reclaim;
 };
 
 struct server {

@@ -64,6 +64,7 @@ session_drop_objects(struct session *session)
 	uint64_t id;
 	void *object;
 
+	reclaim_unlisten(&session->server->pool.reclaim, session);
 	while ((call = TAILQ_FIRST(&session->calls)) != NULL)
 		call->cancel(call);
 	session_drop_maps(session, ID_MAP);
@@ -228,6 +229,20 @@ session_reply(struct session *session, Holdfast__V1__Reply *reply,
 		session_flush(session);
 }
 
+/* Something that is nobody's reply; numbers only. */
+static void
+session_push(struct session *session, const Holdfast__V1__ServerPacket *packet)
+{
+	uint8_t bytes[EVENT_MAX];
+	struct wire_out out;
+
+	wire_out_init(&out, bytes, sizeof(bytes));
+	MPASS(holdfast__v1__server_packet__get_packed_size(packet) <=
+	      sizeof(bytes));
+	out.len = holdfast__v1__server_packet__pack(packet, bytes);
+	session_send(session, &out, &(struct fdlist){0});
+}
+
 void
 session_send_event(struct session *session, uint64_t map, vm_offset_t start,
     vm_offset_t end)
@@ -235,19 +250,26 @@ session_send_event(struct session *session, uint64_t map, vm_offset_t start,
 	Holdfast__V1__ServerPacket packet = HOLDFAST__V1__SERVER_PACKET__INIT;
 	Holdfast__V1__Event event = HOLDFAST__V1__EVENT__INIT;
 	Holdfast__V1__Event *events[1] = {&event};
-	uint8_t bytes[EVENT_MAX];
-	struct wire_out out;
 
 	event.map = map;
 	event.start = start;
 	event.end = end;
 	packet.n_events = 1;
 	packet.events = events;
-	wire_out_init(&out, bytes, sizeof(bytes));
-	MPASS(holdfast__v1__server_packet__get_packed_size(&packet) <=
-	      sizeof(bytes));
-	out.len = holdfast__v1__server_packet__pack(&packet, bytes);
-	session_send(session, &out, &(struct fdlist){0});
+	session_push(session, &packet);
+}
+
+void
+session_send_reclaim(struct session *session, uint64_t bytes, uint64_t ms)
+{
+	Holdfast__V1__ServerPacket packet = HOLDFAST__V1__SERVER_PACKET__INIT;
+	Holdfast__V1__ReclaimRequest request =
+	    HOLDFAST__V1__RECLAIM_REQUEST__INIT;
+
+	request.bytes = bytes;
+	request.deadline_ms = ms;
+	packet.reclaim = &request;
+	session_push(session, &packet);
 }
 
 /* ---- Events ------------------------------------------------------ */

@@ -44,6 +44,7 @@ struct session {
 	struct wire_out packet;       /* replies of the packet in work */
 	struct fdlist packet_fds;
 	bool packet_open;
+	struct reclaim_listener reclaim; /* a cache to give back from */
 };
 
 /* Serve `fd`, which is the session's on success. */
@@ -66,3 +67,5 @@ void session_flush(struct session *session);
 /* Tell it that [start, end) of its map of that number has changed. */
 void session_send_event(struct session *session, uint64_t map,
     vm_offset_t start, vm_offset_t end);
+/* Ask it to give back up to `bytes` within `ms`. */
+void session_send_reclaim(struct session *session, uint64_t bytes, uint64_t ms);

@@ -24,6 +24,13 @@ span_nframes(const struct span *span)
 	return (size_t)(span_size(span) / span->pool->frame_size);
 }
 
+/* For the log. */
+static const char *
+span_owner(const struct span *span)
+{
+	return span->tenant == NULL ? "stock" : span->tenant->name;
+}
+
 static void
 span_free(struct span *span)
 {
@@ -32,8 +39,8 @@ span_free(struct span *span)
 	MPASS(TAILQ_EMPTY(&span->waiters));
 	quota_discharge(&span->bytes);
 	quota_discharge(&span->fd);
-	MPASS(pool->nspans > 0);
-	pool->nspans--;
+	MPASS(span->tenant == NULL || pool->nspans > 0);
+	pool->nspans -= span->tenant != NULL;
 	free(span);
 }
 
@@ -165,7 +172,7 @@ span_failed(struct span *span)
 	int r = span->r;
 
 	log_warn("span_failed", "tenant=%s frames=%zu errno=%d text=\"%s\"",
-	    span->tenant->name, span_nframes(span), -r, strerror(-r));
+	    span_owner(span), span_nframes(span), -r, strerror(-r));
 	span->tainted = true; /* what the waiters took is void */
 	span->users = 0;
 	TAILQ_CONCAT(&told, &span->waiters, entry);
@@ -179,6 +186,22 @@ span_failed(struct span *span)
 	pool_wake(pool);
 }
 
+/* One for the stock was assembled, or could not be. */
+static void
+span_made(struct span *span)
+{
+	struct pool *pool = span->pool;
+
+	if (span->r == 0)
+		span->state = SPAN_READY;
+	stock_made(pool, span, span->r);
+	if (span->r < 0)
+		span_forget(span);
+	pool_drain_events(pool);
+	if (pool->waitq.n > 0)
+		pool_wake(pool);
+}
+
 static void
 span_assemble_done(struct job *job)
 {
@@ -186,80 +209,176 @@ span_assemble_done(struct job *job)
 	    (struct span *)((char *)job - offsetof(struct span, job));
 	const struct arch *arch = span->pool->arch;
 
+	if (span->r == 0)
+		arch->ops->span_info(arch->ctx, span->frames, &span->info);
+	if (span->tenant == NULL) {
+		span_made(span);
+		return;
+	}
 	if (span->r < 0) {
 		span_failed(span);
 		return;
 	}
-	arch->ops->span_info(arch->ctx, span->frames, &span->info);
 	span->state = SPAN_LIVE;
 	pool_drain_events(span->pool);
 	log_debug("span_live", "tenant=%s span=%llu frames=%zu",
-	    span->tenant->name, (unsigned long long)span->id,
-	    span_nframes(span));
+	    span_owner(span), (unsigned long long)span->id, span_nframes(span));
 	span_use(span);
 	span_tell(span, 0);
 	span_unuse(span); /* if all who waited are gone, so is it */
 }
 
-/* Charges, books and arena; undone by the caller if it fails. */
+/* Charges and arena; nothing is left of it where it fails. */
 static int
-span_reserve(struct span *span, bool in_arena, struct answer *answer)
+span_reserve(struct span *span, struct tenant *tenant, bool in_arena,
+    struct answer *answer)
 {
-	struct quota *quota = &span->tenant->quota;
-	int rv;
+	struct quota *quota = &tenant->quota;
+	int rv = KERN_SUCCESS;
 
 	if (quota_charge(&span->bytes, quota, QUOTA_BYTES, span_size(span)) < 0)
 		return answer_refuse_quota(answer, quota, QUOTA_BYTES,
 		    span_size(span));
 	if (quota_charge(&span->fd, quota, QUOTA_FDS, 1) < 0)
-		return answer_refuse_quota(answer, quota, QUOTA_FDS, 1);
-	if (!in_arena)
-		return KERN_SUCCESS;
-	rv = vm_phys_add_seg(span->tenant->arena, span->start, span->end,
-	    span->domain, span);
-	if (rv != KERN_SUCCESS)
-		return answer_refuse_kern(answer, rv, "contigmalloc");
-	span->in_arena = true;
-	return KERN_SUCCESS;
+		rv = answer_refuse_quota(answer, quota, QUOTA_FDS, 1);
+	if (rv == KERN_SUCCESS && in_arena) {
+		rv = vm_phys_add_seg(tenant->arena, span->start, span->end,
+		    span->domain, span);
+		if (rv != KERN_SUCCESS)
+			(void)answer_refuse_kern(answer, rv, "contigmalloc");
+	}
+	if (rv != KERN_SUCCESS) {
+		quota_discharge(&span->bytes);
+		quota_discharge(&span->fd);
+		return rv;
+	}
+	span->in_arena = in_arena;
+	span->tenant = tenant;
+	span->id = ++tenant->last_span;
+	span->users = 1;
+	span->pool->nspans++;
+	return rv;
+}
+
+/* The struct, and frames for it. */
+static int
+span_take(struct span **spanp, struct pool *pool, const struct contig_req *req)
+{
+	struct span *span = calloc(1, sizeof(*span));
+	int rv;
+
+	if (span == NULL)
+		return KERN_RESOURCE_SHORTAGE;
+	span->pool = pool;
+	TAILQ_INIT(&span->waiters);
+	rv = pool_take(pool, req, &span->start, &span->end, &span->domain);
+	if (rv != KERN_SUCCESS) {
+		free(span);
+		return rv;
+	}
+	span->state = SPAN_ASSEMBLING;
+	span->job.run = span_assemble_run;
+	span->job.done = span_assemble_done;
+	span->job.small = span_nframes(span) <= SPAN_SMALL_FRAMES;
+	*spanp = span;
+	return rv;
+}
+
+void
+span_forget(struct span *span)
+{
+	MPASS(span->tenant == NULL);
+	pool_give(span->pool, span->start, span->end);
+	span_free(span);
+}
+
+struct span *
+span_prepare(struct pool *pool, size_t nframes)
+{
+	const struct contig_req req = {
+	    .size = nframes * pool->frame_size,
+	    .high = UINT64_C(1) << pool->arch->machine->paddr_bits,
+	    .alignment = pool->frame_size,
+	    .domain = -1,
+	};
+	struct span *span;
+
+	if (span_take(&span, pool, &req) != KERN_SUCCESS)
+		return NULL;
+	span->job.background = true;
+	return span;
+}
+
+void
+span_assemble(struct span *span)
+{
+	workers_submit(span->pool->workers, &span->job);
+}
+
+/* Is it kept for a request that has waited longer? */
+static bool
+span_is_kept(const struct span *span, const struct waiter *self)
+{
+	return !waitq_allows(&span->pool->waitq, self, span->start, span->end,
+	    span->domain);
+}
+
+static int
+span_refuse_kept(struct answer *answer)
+{
+	return answer_refuse(answer, KERN_NO_SPACE,
+	    "the frames that would do are kept for a request that has waited "
+	    "longer");
+}
+
+/* false: none in stock.  true: *rvp tells. */
+static bool
+span_from_stock(struct span **spanp, struct pool *pool,
+    const struct waiter *self, const struct contig_req *req, bool in_arena,
+    struct answer *answer, int *rvp)
+{
+	struct span *span = stock_find(pool, req, self->waiting);
+
+	if (span == NULL || span_is_kept(span, self))
+		return false;
+	*rvp = span_reserve(span, self->tenant, in_arena, answer);
+	if (*rvp == KERN_SUCCESS) {
+		stock_gave(pool, span);
+		span->state = SPAN_LIVE;
+		waitq_took(&pool->waitq, self, span->start, span->end,
+		    span->domain);
+		*spanp = span;
+	}
+	return true;
 }
 
 int
-span_new(struct span **spanp, struct pool *pool, struct tenant *tenant,
+span_new(struct span **spanp, struct pool *pool, const struct waiter *self,
     const struct contig_req *req, bool in_arena, struct answer *answer)
 {
+	struct tenant *tenant = self->tenant;
 	struct span *span;
 	int rv;
 
 	if (pool->phys == NULL)
 		return pool_refuse(pool, req, false, answer);
-	span = calloc(1, sizeof(*span));
-	if (span == NULL)
-		return answer_refuse_errno(answer, -ENOMEM, "contigmalloc");
-	span->pool = pool;
-	span->tenant = tenant;
-	TAILQ_INIT(&span->waiters);
-	rv = pool_take(pool, req, &span->start, &span->end, &span->domain);
-	if (rv != KERN_SUCCESS) {
-		free(span);
-		if (rv == KERN_NO_SPACE)
-			return pool_refuse(pool, req, tenant->addresses_allowed,
-			    answer);
+	if (span_from_stock(spanp, pool, self, req, in_arena, answer, &rv))
+		return rv;
+	rv = span_take(&span, pool, req);
+	if (rv == KERN_NO_SPACE)
+		return pool_refuse(pool, req, tenant->addresses_allowed,
+		    answer);
+	if (rv != KERN_SUCCESS)
 		return answer_refuse_kern(answer, rv, "contigmalloc");
-	}
-	pool->nspans++;
-	rv = span_reserve(span, in_arena, answer);
+	rv = span_is_kept(span, self)
+		 ? span_refuse_kept(answer)
+		 : span_reserve(span, tenant, in_arena, answer);
 	if (rv != KERN_SUCCESS) {
-		pool_give(pool, span->start, span->end);
-		span_free(span);
+		span_forget(span);
 		return rv;
 	}
-	span->id = ++tenant->last_span;
-	span->state = SPAN_ASSEMBLING;
-	span->users = 1;
-	span->job.run = span_assemble_run;
-	span->job.done = span_assemble_done;
-	span->job.small = span_nframes(span) <= SPAN_SMALL_FRAMES;
-	workers_submit(pool->workers, &span->job);
+	waitq_took(&pool->waitq, self, span->start, span->end, span->domain);
+	span_assemble(span);
 	*spanp = span;
 	return KERN_SUCCESS;
 }
@@ -296,12 +415,12 @@ span_enter_limbo(struct span *span)
 
 	if (span->job.done != NULL && span->state == SPAN_RECYCLING)
 		log_warn("span_limbo",
-		    "tenant=%s span=%llu frames=%zu errno=%d",
-		    span->tenant->name, (unsigned long long)span->id,
-		    span_nframes(span), -span->r);
+		    "tenant=%s span=%llu frames=%zu errno=%d", span_owner(span),
+		    (unsigned long long)span->id, span_nframes(span), -span->r);
 	span->state = SPAN_LIMBO;
 	pool->nlimbo_frames += span_nframes(span);
-	span->tenant->limbo_bytes += span_size(span);
+	if (span->tenant != NULL)
+		span->tenant->limbo_bytes += span_size(span);
 	if (TAILQ_EMPTY(&pool->limbo))
 		pool->limbo_ms = LIMBO_MS_MIN;
 	TAILQ_INSERT_TAIL(&pool->limbo, span, entry);
@@ -315,7 +434,17 @@ span_leave_limbo(struct span *span)
 
 	TAILQ_REMOVE(&pool->limbo, span, entry);
 	pool->nlimbo_frames -= span_nframes(span);
-	span->tenant->limbo_bytes -= span_size(span);
+	if (span->tenant != NULL)
+		span->tenant->limbo_bytes -= span_size(span);
+}
+
+/* One more, or less, on its way to the pool. */
+static void
+span_count_recycling(struct span *span, int by)
+{
+	span->pool->nrecycling += (size_t)by;
+	if (span->tenant != NULL)
+		span->tenant->nrecycling += (size_t)by;
 }
 
 static void
@@ -325,20 +454,20 @@ span_recycle_done(struct job *job)
 	    (struct span *)((char *)job - offsetof(struct span, job));
 	struct pool *pool = span->pool;
 
-	MPASS(pool->nrecycling > 0 && span->tenant->nrecycling > 0);
-	pool->nrecycling--;
-	span->tenant->nrecycling--;
+	span_count_recycling(span, -1);
+	if (span->tenant == NULL && !span->withheld)
+		stock_lost(pool, span); /* to the pool, or to limbo */
+	span->withheld = span->r < 0;
 	if (span->nbad > 0) {
 		span->tenant->tampered += span->nbad;
 		log_warn("span_tampered", "tenant=%s span=%llu frames=%zu",
-		    span->tenant->name, (unsigned long long)span->id,
-		    span->nbad);
+		    span_owner(span), (unsigned long long)span->id, span->nbad);
 	}
 	if (span->r < 0) {
 		span_enter_limbo(span);
 	} else {
 		log_debug("span_recycled", "tenant=%s span=%llu frames=%zu",
-		    span->tenant->name, (unsigned long long)span->id,
+		    span_owner(span), (unsigned long long)span->id,
 		    span_nframes(span));
 		pool_give(pool, span->start, span->end);
 		span_free(span);
@@ -353,11 +482,18 @@ span_recycle(struct span *span)
 	struct pool *pool = span->pool;
 
 	span->state = SPAN_RECYCLING;
-	pool->nrecycling++;
-	span->tenant->nrecycling++;
+	span_count_recycling(span, 1);
 	span->job.run = span_recycle_run;
 	span->job.done = span_recycle_done;
+	span->job.background = pool->waitq.n == 0;
 	workers_submit(pool->workers, &span->job);
+}
+
+void
+span_dissolve(struct span *span)
+{
+	MPASS(span->state == SPAN_READY && span->tenant == NULL);
+	span_recycle(span);
 }
 
 /* The last user of a live one is gone. */
@@ -417,7 +553,7 @@ span_abandon_limbo(struct pool *pool)
 	}
 	while ((span = TAILQ_FIRST(&pool->limbo)) != NULL) {
 		log_warn("span_abandoned", "tenant=%s span=%llu frames=%zu",
-		    span->tenant->name, (unsigned long long)span->id,
+		    span_owner(span), (unsigned long long)span->id,
 		    span_nframes(span));
 		span_leave_limbo(span);
 		span_free(span);

@@ -2,12 +2,14 @@
 #pragma once
 
 /*
- * A span in the daemon: whole frames that belong to one tenant.
+ * A span in the daemon: whole frames that belong to one tenant, or to the
+ * stock until somebody asks for them.
  *
  *	ASSEMBLING --> LIVE --> RECYCLING --> gone
- *	     |                   |     ^
- *	     +--> gone (failed)  v     |
- *	                         LIMBO-+
+ *	   |   |        ^        ^  |  ^
+ *	   |   v        |        |  v  |
+ *	   | READY -----+--------+ LIMBO
+ *	   +--> gone (failed)
  *
  * Its addresses are known from the start, so it can be put into the tenant's
  * arena and allocated from while a worker still assembles it; what needs the
@@ -24,6 +26,7 @@
 
 enum span_state {
 	SPAN_ASSEMBLING,
+	SPAN_READY, /* in stock, nobody's */
 	SPAN_LIVE,
 	SPAN_RECYCLING,
 	SPAN_LIMBO,
@@ -38,9 +41,9 @@ struct span_waiter {
 };
 
 struct span {
-	TAILQ_ENTRY(span) entry; /* in limbo, or stuck */
+	TAILQ_ENTRY(span) entry; /* in limbo, stuck, or in stock */
 	struct pool *pool;
-	struct tenant *tenant;
+	struct tenant *tenant; /* NULL: the stock's */
 	enum span_state state;
 	uint64_t id; /* within the tenant */
 	vm_paddr_t start, end;
@@ -50,6 +53,7 @@ struct span {
 	bool stuck;    /* in the pool's list of those */
 	bool tainted;  /* the holder changed its frames: no new buffers */
 	bool shown;    /* its memfd was given to a client */
+	bool withheld; /* it has been in limbo */
 	vm_paddr_t dirty_start, dirty_end; /* may hold a buffer's old bytes */
 	struct arch_span *frames;          /* NULL while assembling */
 	struct arch_span_info info;        /* once live */
@@ -61,12 +65,14 @@ struct span {
 };
 
 /*
- * Take the frames for `req` and start assembling.  One user: the caller.
- * With `in_arena` its run is in the tenant's arena, all of it free.
+ * Take a ready-made span for `req`, which is live at once, or frames that
+ * satisfy it, and start assembling.  `self` waits for it, or might.  One user:
+ * the caller.  With `in_arena` its run is in the tenant's arena, all of it
+ * free.
  * REFUSED_QUOTA, REFUSED_NO_POOL, KERN_NO_SPACE, KERN_RESOURCE_SHORTAGE: see
  * the sentence.
  */
-int span_new(struct span **spanp, struct pool *pool, struct tenant *tenant,
+int span_new(struct span **spanp, struct pool *pool, const struct waiter *self,
     const struct contig_req *req, bool in_arena, struct answer *answer);
 
 /*
@@ -74,6 +80,16 @@ int span_new(struct span **spanp, struct pool *pool, struct tenant *tenant,
  * span_new() refused is worth another try.
  */
 bool span_may_come(const struct pool *pool, const struct tenant *tenant);
+
+/*
+ * For the stock: take the frames of a span of `nframes` for nobody (NULL:
+ * none, or no memory); then either assemble it, which ends in stock_made(), or
+ * forget it.  What is READY is dissolved, which ends in stock_lost().
+ */
+struct span *span_prepare(struct pool *pool, size_t nframes);
+void span_assemble(struct span *span);
+void span_forget(struct span *span);
+void span_dissolve(struct span *span);
 
 void span_use(struct span *span);
 /* The last one sends the frames back to the pool. */

@@ -17,6 +17,7 @@ tenant_new(uid_t uid, const struct quota_limits *limits,
 	tenant->uid = uid;
 	(void)snprintf(tenant->name, sizeof(tenant->name), "uid:%u", uid);
 	quota_init(&tenant->quota, limits);
+	TAILQ_INIT(&tenant->waiters);
 	TAILQ_INIT(&tenant->types);
 	TAILQ_INIT(&tenant->maps);
 	if (arch != NULL) {

@@ -17,6 +17,7 @@
 #include "core/vm_contig.h"
 #include "proto/limits.h"
 #include "server/quota.h"
+#include "server/waitq.h"
 
 #define TENANT_TYPES_MAX 256 /* names of malloc types */
 
@@ -31,6 +32,8 @@ struct tenant_type {
 
 struct tenant {
 	TAILQ_ENTRY(tenant) entry;
+	TAILQ_ENTRY(tenant) ring;   /* in the queue, while it has waiters */
+	struct waiter_list waiters; /* patient ones, in the order they came */
 	uid_t uid;
 	char name[24]; /* "uid:1000" */
 	bool addresses_allowed;

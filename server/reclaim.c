@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <event2/event.h>
+
+#include "core/kassert.h"
+#include "server/log.h"
+#include "server/reclaim.h"
+#include "server/session.h"
+#include "server/span.h"
+
+#define RECLAIM_AGAIN_MS 1000
+
+static void
+reclaim_arm(struct event *timer, unsigned ms)
+{
+	const struct timeval tv = {
+	    .tv_sec = ms / 1000,
+	    .tv_usec = (suseconds_t)(ms % 1000) * 1000,
+	};
+
+	if (evtimer_add(timer, &tv) < 0)
+		log_error("reclaim_timer", "text=\"cannot be set\"");
+}
+
+/* ---- Clients ----------------------------------------------------- */
+
+void
+reclaim_listen(struct reclaim *reclaim, struct session *session)
+{
+	struct reclaim_listener *listener = &session->reclaim;
+
+	if (listener->listens)
+		return;
+	listener->session = session;
+	listener->listens = true;
+	listener->asked = false;
+	TAILQ_INSERT_TAIL(&reclaim->listeners, listener, entry);
+}
+
+/* The last answer ends the asking. */
+static void
+reclaim_heard(struct reclaim *reclaim, struct reclaim_listener *listener)
+{
+	if (!listener->asked)
+		return;
+	listener->asked = false;
+	MPASS(reclaim->nasked > 0);
+	if (--reclaim->nasked > 0)
+		return;
+	(void)evtimer_del(reclaim->timer);
+	pool_wake(reclaim->pool);
+}
+
+void
+reclaim_answered(struct reclaim *reclaim, struct session *session)
+{
+	reclaim_heard(reclaim, &session->reclaim);
+}
+
+void
+reclaim_unlisten(struct reclaim *reclaim, struct session *session)
+{
+	struct reclaim_listener *listener = &session->reclaim;
+
+	if (!listener->listens)
+		return;
+	reclaim_heard(reclaim, listener);
+	listener->listens = false;
+	TAILQ_REMOVE(&reclaim->listeners, listener, entry);
+}
+
+/* Who has not answered by now will not be waited for. */
+static void
+reclaim_expired(evutil_socket_t fd, short what, void *arg)
+{
+	struct reclaim *reclaim = arg;
+	struct reclaim_listener *listener;
+
+	(void)fd;
+	(void)what;
+	log_info("reclaim_unanswered", "sessions=%zu", reclaim->nasked);
+	TAILQ_FOREACH (listener, &reclaim->listeners, entry)
+		listener->asked = false;
+	reclaim->nasked = 0;
+	pool_wake(reclaim->pool);
+}
+
+/* Ask all who listen, or those of one tenant.  false: there is nobody. */
+static bool
+reclaim_ask(struct reclaim *reclaim, const struct reclaim_try *attempt,
+    const struct tenant *only, vm_size_t bytes)
+{
+	struct reclaim_listener *listener;
+	bool any = false;
+
+	if (reclaim->options.deadline_ms == 0)
+		return false;
+	TAILQ_FOREACH (listener, &reclaim->listeners, entry) {
+		struct session *session = listener->session;
+
+		if (session == attempt->asker || session->doomed ||
+		    (only != NULL && session->tenant != only))
+			continue;
+		any = true;
+		if (listener->asked)
+			continue; /* and has yet to answer */
+		listener->asked = true;
+		reclaim->nasks++;
+		if (reclaim->nasked++ == 0)
+			reclaim_arm(reclaim->timer,
+			    reclaim->options.deadline_ms);
+		session_send_reclaim(session, bytes,
+		    reclaim->options.deadline_ms);
+	}
+	return any;
+}
+
+/* ---- Growing ----------------------------------------------------- */
+
+static void
+reclaim_grow_run(struct job *job)
+{
+	struct reclaim *reclaim =
+	    (struct reclaim *)((char *)job - offsetof(struct reclaim, job));
+	const struct arch *arch = reclaim->pool->arch;
+
+	reclaim->grown = arch->ops->pool_grow(arch->ctx, &reclaim->grow);
+}
+
+static void
+reclaim_grow_done(struct job *job)
+{
+	struct reclaim *reclaim =
+	    (struct reclaim *)((char *)job - offsetof(struct reclaim, job));
+
+	reclaim->growing = false;
+	if (reclaim->grown > 0)
+		reclaim->ngrown += (uint64_t)reclaim->grown;
+	log_info("reclaim_grow", "frames=%zu came=%d", reclaim->grow.nframes,
+	    reclaim->grown);
+	pool_drain_events(reclaim->pool);
+	pool_wake(reclaim->pool);
+}
+
+static bool
+reclaim_grow(struct reclaim *reclaim, const struct contig_req *req)
+{
+	struct pool *pool = reclaim->pool;
+
+	if (!reclaim->options.grow || pool->arch->ops->pool_grow == NULL)
+		return false;
+	reclaim->growing = true;
+	reclaim->grow = (struct arch_grow){
+	    .node = req->domain,
+	    .nframes = (size_t)(roundup2(req->size, pool->frame_size) /
+				pool->frame_size),
+	};
+	reclaim->job.run = reclaim_grow_run;
+	reclaim->job.done = reclaim_grow_done;
+	workers_submit(pool->workers, &reclaim->job);
+	return true;
+}
+
+/* ---- Steps ------------------------------------------------------- */
+
+/* Is something under way, whoever set it in motion? */
+static bool
+reclaim_is_moving(struct pool *pool, struct reclaim_try *attempt,
+    const struct waiter *waiter, bool nowait)
+{
+	struct reclaim *reclaim = &pool->reclaim;
+	const struct waiter *kept = pool->waitq.kept;
+
+	attempt->dissolves = attempt->dissolves &&
+			     pool->stock.nframes > pool->stock.nframes_ready;
+	attempt->asks = attempt->asks && reclaim->nasked > 0;
+	attempt->grows = attempt->grows && reclaim->growing;
+	if (attempt->dissolves || attempt->asks || attempt->grows)
+		return true;
+	return !nowait && (span_may_come(pool, waiter->tenant) ||
+			      (kept != NULL && kept != waiter));
+}
+
+bool
+reclaim_begin(struct pool *pool, struct reclaim_try *attempt,
+    const struct waiter *waiter, int rv, uint32_t flags)
+{
+	struct reclaim *reclaim = &pool->reclaim;
+	bool nowait = (flags & M_NOWAIT) != 0, quota = rv == REFUSED_QUOTA;
+	vm_size_t bytes = roundup2(waiter->req->size, pool->frame_size);
+
+	if (attempt->epoch != reclaim->epoch) {
+		attempt->epoch = reclaim->epoch;
+		attempt->step = RECLAIM_STOCK;
+	}
+	if (reclaim_is_moving(pool, attempt, waiter, nowait))
+		return true;
+	if (attempt->step == RECLAIM_STOCK) {
+		attempt->step = RECLAIM_CLIENTS;
+		attempt->dissolves =
+		    !quota && stock_dissolve_for(pool, waiter->req) > 0;
+		if (attempt->dissolves)
+			return true;
+	}
+	if (nowait || (flags & M_NORECLAIM) != 0)
+		return false;
+	if (attempt->step == RECLAIM_CLIENTS) {
+		attempt->step = RECLAIM_GROW;
+		attempt->asks = reclaim_ask(reclaim, attempt,
+		    quota ? waiter->tenant : NULL, bytes);
+		if (attempt->asks)
+			return true;
+	}
+	if (attempt->step == RECLAIM_GROW && !quota) {
+		if (reclaim->growing)
+			return true; /* for another; then perhaps for us */
+		attempt->step = RECLAIM_NOTHING;
+		attempt->grows = reclaim_grow(reclaim, waiter->req);
+		if (attempt->grows)
+			return true;
+	}
+	if (!event_pending(reclaim->again, EV_TIMEOUT, NULL))
+		reclaim_arm(reclaim->again, RECLAIM_AGAIN_MS);
+	return false;
+}
+
+/* Patient waiters go through all steps again. */
+static void
+reclaim_from_anew(evutil_socket_t fd, short what, void *arg)
+{
+	struct reclaim *reclaim = arg;
+
+	(void)fd;
+	(void)what;
+	if (reclaim->pool->waitq.n == 0)
+		return;
+	reclaim->epoch++;
+	waitq_kick(&reclaim->pool->waitq);
+}
+
+/* ---- Life -------------------------------------------------------- */
+
+int
+reclaim_init(struct reclaim *reclaim, struct pool *pool,
+    struct event_base *base, const struct reclaim_options *options)
+{
+	*reclaim = (struct reclaim){.options = *options, .pool = pool};
+	TAILQ_INIT(&reclaim->listeners);
+	reclaim->timer = evtimer_new(base, reclaim_expired, reclaim);
+	reclaim->again = evtimer_new(base, reclaim_from_anew, reclaim);
+	if (reclaim->timer == NULL || reclaim->again == NULL)
+		return error_origin(-ENOMEM);
+	return 0;
+}
+
+void
+reclaim_fini(struct reclaim *reclaim)
+{
+	if (reclaim->timer != NULL)
+		event_free(reclaim->timer);
+	if (reclaim->again != NULL)
+		event_free(reclaim->again);
+	*reclaim = (struct reclaim){0};
+}
