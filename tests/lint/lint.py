@@ -21,12 +21,21 @@ MAX_FUNCTION = 80
 MAX_FILE = 1200
 
 
+def names():
+    """What git knows; in a tree without git, all but build folders."""
+    if shutil.which('git') and (ROOT / '.git').exists():
+        listed = subprocess.run(
+            ['git', '-c', 'safe.directory=*', 'ls-files', '-z', '--cached',
+             '--others', '--exclude-standard'],
+            cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        return filter(None, listed.split('\0'))
+    skip = re.compile(r'build|\.git/|\.cache/|.*__pycache__/')
+    paths = (str(p.relative_to(ROOT)) for p in ROOT.rglob('*'))
+    return (name for name in paths if not skip.match(name))
+
+
 def sources(suffixes):
-    names = subprocess.run(
-        ['git', '-c', 'safe.directory=*', 'ls-files', '-z', '--cached',
-         '--others', '--exclude-standard'],
-        cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in sorted(filter(None, names.split('\0'))):
+    for name in sorted(names()):
         path = ROOT / name
         if path.suffix in suffixes and path.is_file():
             yield name, path
