@@ -299,4 +299,7 @@ run_contig(const uint8_t *data, size_t size, struct fuzz_report *rep)
 const struct fuzz_target fuzz_target = {.name = "fuzz_contig",
     .ops = FUZZ_OPS_CONTIG,
     .run = run_contig,
-    .sometimes = sometimes};
+    .sometimes = sometimes,
+    .required = FUZZ_BIT(SEEN_SHORTAGE) | FUZZ_BIT(SEEN_NO_SPACE) |
+		FUZZ_BIT(SEEN_BOUNDARY) | FUZZ_BIT(SEEN_DOMAIN) |
+		FUZZ_BIT(SEEN_SEG_LEFT) | FUZZ_BIT(SEEN_FRAGMENTS)};

@@ -6,6 +6,7 @@
 
 #define RECORD HF_RECORD_SIZE
 #define HEADER HF_HEADER_SIZE
+#define TOUCH  (UINT64_C(1) << HF_TOUCH) /* what tells most, where it is */
 
 uint64_t
 gen_random(uint64_t *state)
@@ -167,8 +168,11 @@ gen_preset(uint64_t *state, uint64_t ops)
 {
 	static const uint8_t small[] = {10, 10, 10, 10, 11, 11, 11, 11, 7, 7, 7,
 	    7, 12, 12, 12, 8};
+	static const uint8_t touched[] = {7, 7, 7, 10, 10, 11, 1};
 	static const uint8_t maps[] = {0, 1, 1, 2, 3, 4, 5, 6, 7, 7, 9};
 
+	if ((ops >> HF_TOUCH & 1) != 0)
+		return touched[below(state, sizeof(touched))];
 	if ((ops >> HF_CONTIG & 1) != 0)
 		return small[below(state,
 		    below(state, 16) == 0 ? sizeof(small) : 12)];
@@ -239,10 +243,13 @@ gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 	for (uint64_t m = ops; m != 0; m &= m - 1)
 		if (below(&state, 3) != 0)
 			subset |= m & -m;
+	if (below(&state, 8) != 0)
+		subset |= ops & TOUCH;
 	subset = subset != 0 ? subset : ops;
 	for (uint64_t m = subset; m != 0 && ndeck < 56; m &= m - 1)
-		for (unsigned w = 1 + below(&state, 4); w > 0 && ndeck < 64;
-		     w--)
+		for (unsigned w =
+			 1 + below(&state, 4) + ((m & -m) == TOUCH ? 6 : 0);
+		     w > 0 && ndeck < 64; w--)
 			deck[ndeck++] = (unsigned)__builtin_ctzll(m);
 	if (max < HEADER)
 		return 0;

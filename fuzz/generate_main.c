@@ -80,12 +80,7 @@ generate(const struct budget *b)
 	printf("%s: %" PRIu64 " programs, %" PRIu64 " operations, %" PRIu64
 	       " comparisons in %.2f s: %.0f operations/s\n",
 	    fuzz_target.name, i, nops, nchecks, spent, (double)nops / spent);
-	for (unsigned k = 0;
-	     fuzz_target.sometimes != NULL && fuzz_target.sometimes[k] != NULL;
-	     k++)
-		if ((seen >> k & 1) == 0)
-			printf("%s: never seen: %s\n", fuzz_target.name,
-			    fuzz_target.sometimes[k]);
+	(void)fuzz_print_missed(seen);
 	return 0;
 }
 

@@ -289,6 +289,31 @@ do_lookup(struct map_mirror *m, const uint64_t *v, struct hf_result *res)
 	hf_result_out(res, "pindex", HF_O_NUM, pindex);
 }
 
+/* Whether the contents are right, is for map_content.h to say. */
+static void
+do_touch(struct map_mirror *m, const uint64_t *v, struct hf_result *res)
+{
+	const struct model_entry *e;
+	struct model_object *object;
+	vm_pindex_t pindex;
+	vm_prot_t prot;
+	bool wired;
+	size_t i;
+	int rv;
+
+	rv = model_map_lookup(map_of(m, v), v[HF_F_A],
+	    (vm_prot_t)v[HF_F_TYPE] | VM_PROT_FAULT_LOOKUP, &i, &object,
+	    &pindex, &prot, &wired);
+	e = rv == KERN_SUCCESS ? model_map_entry(map_of(m, v), i) : NULL;
+	if (e != NULL &&
+	    ((e->eflags & MAP_ENTRY_NOFAULT) != 0 || object == NULL))
+		rv = KERN_FAILURE;
+	else if (e != NULL && pindex >= model_object_size(object) /
+					    m->core->arch->machine->page_size)
+		rv = KERN_OUT_OF_BOUNDS;
+	hf_result_set(res, rv);
+}
+
 static void
 do_entry(struct map_mirror *m, const uint64_t *v, struct hf_result *res)
 {
@@ -359,6 +384,7 @@ static handler *const handlers[HF_NOPS] = {
     [HF_LIMIT] = do_limit,
     [HF_FLAGS] = do_flags,
     [HF_FORK] = do_fork,
+    [HF_TOUCH] = do_touch,
 };
 
 /* Every out-parameter the model has; objects are compared with the state. */
@@ -399,6 +425,24 @@ is_limited(struct map_mirror *m, const struct hf_call *call)
 	return limits.nentries != 0;
 }
 
+/*
+ * A touch that was short of something has found its entry or not: what that
+ * changes stays if only the page could not be had.
+ */
+static bool
+follow_short_touch(struct map_mirror *m, const struct hf_call *call,
+    struct fuzz_report *rep)
+{
+	static struct fuzz_report before;
+	struct hf_result model;
+
+	before = *rep;
+	if (map_mirror_compare(m, "touch", &before))
+		return true;
+	do_touch(m, call->v, &model);
+	return map_mirror_compare(m, "touch", rep);
+}
+
 bool
 map_mirror_follow(struct map_mirror *m, const struct hf_call *call,
     const struct hf_result *res, bool failed, struct fuzz_report *rep)
@@ -411,7 +455,8 @@ map_mirror_follow(struct map_mirror *m, const struct hf_call *call,
 	/* The limit on entries is the core's own; the model has none. */
 	failed |= is_limited(m, call);
 	if (failed && res->status == KERN_RESOURCE_SHORTAGE)
-		return map_mirror_compare(m, op, rep);
+		return call->op == HF_TOUCH ? follow_short_touch(m, call, rep)
+					    : map_mirror_compare(m, op, rep);
 	handlers[call->op](m, call->v, &model);
 	return same_answer(op, res, &model, rep);
 }

@@ -23,6 +23,32 @@
 	    FUZZ_BIT(HF_FORK) | FUZZ_BIT(HF_LIMIT) | FUZZ_BIT(HF_FLAGS) |      \
 	    FUZZ_BIT(HF_INJECT))
 
+#define FUZZ_OPS_STACK                                                         \
+	(FUZZ_BIT(HF_STACK) | FUZZ_BIT(HF_GROWSTACK) | FUZZ_BIT(HF_TOUCH) |    \
+	    FUZZ_BIT(HF_LIMIT) | FUZZ_BIT(HF_REMOVE) | FUZZ_BIT(HF_INSERT) |   \
+	    FUZZ_BIT(HF_FIXED) | FUZZ_BIT(HF_PROTECT) | FUZZ_BIT(HF_WIRE) |    \
+	    FUZZ_BIT(HF_UNWIRE) | FUZZ_BIT(HF_INHERIT) | FUZZ_BIT(HF_FORK) |   \
+	    FUZZ_BIT(HF_DESTROY) | FUZZ_BIT(HF_FLAGS) | FUZZ_BIT(HF_INJECT))
+
+#define FUZZ_OPS_WIRE                                                          \
+	(FUZZ_BIT(HF_WIRE) | FUZZ_BIT(HF_UNWIRE) | FUZZ_BIT(HF_FORK) |         \
+	    FUZZ_BIT(HF_TOUCH) | FUZZ_BIT(HF_LOOKUP) | FUZZ_BIT(HF_PROTECT) |  \
+	    FUZZ_BIT(HF_INHERIT) | FUZZ_BIT(HF_MADVISE) |                      \
+	    FUZZ_BIT(HF_OBJECT) | FUZZ_BIT(HF_DEREF) | FUZZ_BIT(HF_INSERT) |   \
+	    FUZZ_BIT(HF_FIXED) | FUZZ_BIT(HF_REMOVE) | FUZZ_BIT(HF_DELETE) |   \
+	    FUZZ_BIT(HF_DESTROY) | FUZZ_BIT(HF_FLAGS) | FUZZ_BIT(HF_LIMIT) |   \
+	    FUZZ_BIT(HF_INJECT))
+
+#define FUZZ_OPS_WORLD                                                         \
+	(FUZZ_BIT(HF_MAP) | FUZZ_BIT(HF_DESTROY) | FUZZ_BIT(HF_OBJECT) |       \
+	    FUZZ_BIT(HF_DEREF) | FUZZ_BIT(HF_INSERT) | FUZZ_BIT(HF_FIND) |     \
+	    FUZZ_BIT(HF_FIXED) | FUZZ_BIT(HF_REMOVE) | FUZZ_BIT(HF_TOUCH) |    \
+	    FUZZ_BIT(HF_PROTECT) | FUZZ_BIT(HF_INHERIT) |                      \
+	    FUZZ_BIT(HF_MADVISE) | FUZZ_BIT(HF_WIRE) | FUZZ_BIT(HF_UNWIRE) |   \
+	    FUZZ_BIT(HF_FORK) | FUZZ_BIT(HF_CONTIG) |                          \
+	    FUZZ_BIT(HF_CONTIGFREE) | FUZZ_BIT(HF_STACK) |                     \
+	    FUZZ_BIT(HF_INJECT))
+
 #define FUZZ_OPS_CONTIG                                                        \
 	(FUZZ_BIT(HF_SEG) | FUZZ_BIT(HF_UNSEG) | FUZZ_BIT(HF_CONTIG) |         \
 	    FUZZ_BIT(HF_CONTIGFREE) | FUZZ_BIT(HF_PHYS) | FUZZ_BIT(HF_TAKE) |  \

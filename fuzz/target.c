@@ -62,6 +62,20 @@ fuzz_print(const struct fuzz_report *rep, const uint8_t *data, size_t size)
 	hf_buf_free(&text);
 }
 
+unsigned
+fuzz_print_missed(uint64_t seen)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 64; i++)
+		if (((fuzz_target.required & ~seen) >> i & 1) != 0) {
+			printf("%s: never seen: %s\n", fuzz_target.name,
+			    fuzz_target.sometimes[i]);
+			n++;
+		}
+	return n;
+}
+
 void
 fuzz_save(const char *folder, const char *prefix, const uint8_t *data,
     size_t size)

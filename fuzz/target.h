@@ -33,6 +33,8 @@ struct fuzz_target {
 	void (*run)(const uint8_t *data, size_t size, struct fuzz_report *rep);
 	/* Names of the bits of `seen`, ending in NULL; may be NULL. */
 	const char *const *sometimes;
+	/* Those of them that the corpus has to reach, and every campaign. */
+	uint64_t required;
 };
 
 extern const struct fuzz_target fuzz_target;
@@ -55,6 +57,9 @@ void fuzz_save(const char *folder, const char *prefix, const uint8_t *data,
 
 /* Mix a number into the report's hash. */
 void fuzz_hash(struct fuzz_report *rep, uint64_t v);
+
+/* Print the required rare states that were not seen; how many. */
+unsigned fuzz_print_missed(uint64_t seen);
 
 /* Print a finding: signature, text, and the program that led to it. */
 void fuzz_print(const struct fuzz_report *rep, const uint8_t *data,

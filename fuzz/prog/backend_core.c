@@ -3,10 +3,12 @@
 #include "fuzz/prog/backend_core_int.h"
 
 #include "arch/sim/sim.h"
+#include "core/vm_fault.h"
 #include "core/vm_phys.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct core_backend core;
@@ -52,7 +54,7 @@ const char *
 core_backend_clear(core *b)
 {
 	static char text[160];
-	size_t live;
+	size_t live, frames;
 
 	if (b->arch == NULL)
 		return NULL;
@@ -74,16 +76,20 @@ core_backend_clear(core *b)
 			contigfree(b->bufs[i].addr, b->bufs[i].size, &b->type);
 		b->bufs[i].addr = NULL;
 	}
+	frames = core_frames_fini(b);
 	vm_phys_destroy(b->phys);
 	b->phys = NULL;
 	live = sim_live(b->arch);
-	if (live > 0)
+	if (frames > 0)
+		(void)snprintf(text, sizeof(text),
+		    "%zu frames are left at the end", frames);
+	else if (live > 0)
 		(void)snprintf(text, sizeof(text),
 		    "%zu blocks, %zu bytes of metadata are left at the end",
 		    live, sim_live_bytes(b->arch));
 	sim_destroy(b->arch);
 	b->arch = NULL;
-	return live > 0 ? text : NULL;
+	return live > 0 || frames > 0 ? text : NULL;
 }
 
 void
@@ -122,6 +128,8 @@ do_world(core *b, const uint64_t *v, struct hf_result *res)
 	b->compat = v[HF_F_COMPAT] != 0;
 	b->phys = vm_phys_create(b->arch, machine->page_size);
 	malloc_init(&b->type, "vmsh", b->phys, b->arch);
+	if (!core_frames_init(b))
+		abort(); /* nothing was injected: there is no memory at all */
 	hf_result_set(res, left != NULL ? KERN_FAILURE : KERN_SUCCESS);
 	if (left != NULL)
 		(void)snprintf(res->why, sizeof(res->why), "%s", left);
@@ -280,6 +288,8 @@ do_map(core *b, const uint64_t *v, struct hf_result *res)
 		return;
 	}
 	b->maps[v[HF_F_MAP]] = vm_map_create(&b->pmap, v[HF_F_A], v[HF_F_B]);
+	if (b->maps[v[HF_F_MAP]] != NULL)
+		vm_map_set_pager(b->maps[v[HF_F_MAP]], b->frames.pager);
 	hf_result_set(res, b->maps[v[HF_F_MAP]] != NULL
 			       ? KERN_SUCCESS
 			       : KERN_RESOURCE_SHORTAGE);
@@ -347,6 +357,8 @@ do_object(core *b, const uint64_t *v, struct hf_result *res)
 	if (b->handles)
 		vm_object_set_handle(object, number_handle(++b->last_object),
 		    no_release);
+	else if (type != OBJT_SWAP)
+		core_object_memory(object);
 	b->objs[v[HF_F_OBJ]] = object;
 	hf_result_set(res, KERN_SUCCESS);
 }
@@ -692,6 +704,7 @@ static core_handler *const handlers[HF_NOPS] = {
     [HF_FLAGS] = core_flags,
     [HF_FORK] = core_fork,
     [HF_SUBMAP] = core_submap,
+    [HF_TOUCH] = core_touch,
 };
 
 static void

@@ -13,6 +13,21 @@
 #include "core/vm_object.h"
 #include "fuzz/prog/run.h"
 
+/* A frame that an object of some map has, and what is written in it. */
+struct core_frame {
+	vm_paddr_t pa;
+	uint64_t content; /* 0: zeroes */
+	bool live;
+	size_t next; /* free ones */
+};
+
+/* What is in the memory of an object that does not take frames. */
+struct core_memory {
+	struct core_memory *next;
+	vm_pindex_t pindex;
+	uint64_t content;
+};
+
 struct core_backend {
 	struct hf_backend base;
 	struct arch *arch; /* arch/sim; NULL until the first world */
@@ -28,6 +43,15 @@ struct core_backend {
 		void *addr; /* NULL: none */
 		vm_size_t size;
 	} bufs[HF_BUFS];
+	struct {
+		struct vm_pager *pager;
+		struct core_frame *frame; /* [0] is none */
+		size_t n, room;
+		size_t nlive;
+		size_t free; /* head of the list of free records; 0: none */
+		uint64_t nwrites;  /* contents given so far */
+		uint64_t nrefused; /* no page of physical memory was left */
+	} frames;
 	bool compat;
 };
 

@@ -36,4 +36,12 @@ bool core_may_change(struct core_backend *b, const uint64_t *v, int rv,
 
 core_handler core_find_min, core_fixed, core_protect, core_inherit,
     core_madvise, core_wire, core_unwire, core_sync, core_stack, core_growstack,
-    core_check_protection, core_limit, core_flags, core_fork, core_submap;
+    core_check_protection, core_limit, core_flags, core_fork, core_submap,
+    core_touch;
+
+/* backend_core_page.c: frames, taken from `phys` page by page. */
+bool core_frames_init(struct core_backend *b);
+/* How many are still in use. */
+size_t core_frames_fini(struct core_backend *b);
+/* Give a superpage or buffer object memory to look into. */
+void core_object_memory(vm_object_t object);

@@ -70,6 +70,7 @@ enum hf_opcode {
 	HF_LIMIT,
 	HF_FLAGS,
 	HF_INJECT,
+	HF_TOUCH,
 	HF_NOPS,
 };
 

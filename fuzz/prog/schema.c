@@ -132,6 +132,8 @@ const struct hf_opdef hf_ops[HF_NOPS] = {
 	[HF_INJECT] = {"inject", 2, {
 		F("nth", HF_F_NTH, HF_T_INT, 16, 16, 1, false, true),
 		F("sticky", HF_F_STICKY, HF_T_BOOL, 8, 1, 0, false, false)}},
+	[HF_TOUCH] = {"touch", 3, {MAP, ADDR("addr"),
+		F("type", HF_F_TYPE, HF_T_FTYPE, 56, 4, 1, false, true)}},
 };
 
 const struct hf_opdef hf_header_def = {"program", 9, {
