@@ -61,11 +61,11 @@ core_backend_clear(core *b)
 	sim_fail_never(b->arch);
 	for (unsigned pass = 0; pass < 2; pass++)
 		for (unsigned i = 0; i < HF_MAPS; i++) {
-			if (pass == 0 && b->is_sub[i])
+			if (pass == 0 && b->parents[i] != 0)
 				continue; /* windows to it go first */
 			vm_map_destroy(b->maps[i]);
 			b->maps[i] = NULL;
-			b->is_sub[i] = false;
+			b->parents[i] = 0;
 		}
 	for (unsigned i = 0; i < HF_OBJS; i++) {
 		vm_object_deallocate(b->objs[i]);
@@ -298,12 +298,14 @@ do_map(core *b, const uint64_t *v, struct hf_result *res)
 static void
 do_destroy(core *b, const uint64_t *v, struct hf_result *res)
 {
-	if (b->is_sub[v[HF_F_MAP]]) {
+	if (b->parents[v[HF_F_MAP]] != 0) {
 		core_asserted(res, "that no window to the map is left");
 		return;
 	}
 	vm_map_destroy(core_map(b, v));
 	b->maps[v[HF_F_MAP]] = NULL;
+	for (unsigned i = 0; i < HF_MAPS; i++)
+		b->parents[i] &= (uint8_t) ~(1u << v[HF_F_MAP]);
 	hf_result_set(res, KERN_SUCCESS);
 }
 

@@ -35,7 +35,8 @@ struct core_backend {
 	struct vm_phys *phys;
 	struct malloc_type type;
 	vm_map_t maps[HF_MAPS];
-	bool is_sub[HF_MAPS]; /* shows through a window of another */
+	/* Maps with windows to it, one bit each; a submap outlives them. */
+	uint8_t parents[HF_MAPS];
 	vm_object_t objs[HF_OBJS];
 	bool handles;         /* objects have one, with their number */
 	uint64_t last_object; /* numbers that objects were given */

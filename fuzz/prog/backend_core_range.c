@@ -263,7 +263,7 @@ core_fork(struct core_backend *b, const uint64_t *v, struct hf_result *res)
 	    vmspace_fork(core_map(b, v), NULL, &b->maps[v[HF_F_MAP2]]));
 }
 
-/* A map that shows through a window lives until its world ends. */
+/* A map that shows through a window lives as long as the window's map. */
 void
 core_submap(struct core_backend *b, const uint64_t *v, struct hf_result *res)
 {
@@ -273,12 +273,12 @@ core_submap(struct core_backend *b, const uint64_t *v, struct hf_result *res)
 
 	if (!core_may_change(b, v, rv, &why, res))
 		return;
-	if (map == sub || b->is_sub[v[HF_F_MAP]]) {
+	if (map == sub || b->parents[v[HF_F_MAP]] != 0) {
 		core_asserted(res, "that submaps do not nest");
 		return;
 	}
 	rv = vm_map_submap(map, v[HF_F_A], v[HF_F_END], sub);
 	hf_result_set(res, rv);
 	if (rv == KERN_SUCCESS)
-		b->is_sub[v[HF_F_MAP2]] = true;
+		b->parents[v[HF_F_MAP2]] |= (uint8_t)(1u << v[HF_F_MAP]);
 }
