@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * fuzz/gen.h for the records of the system targets: linked in place of
+ * fuzz/gen.c, so that the generator and both mutators serve them too.  `ops`
+ * has a bit for each action that the target knows.
+ */
+
+#include "fuzz/gen.h"
+
+#include "fuzz/system/sys.h"
+
+#include <string.h>
+
+uint64_t
+gen_random(uint64_t *state)
+{
+	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+static unsigned
+below(uint64_t *state, unsigned n)
+{
+	return (unsigned)((gen_random(state) >> 11) % n);
+}
+
+static uint8_t
+nth_action(uint64_t ops, unsigned n)
+{
+	n %= (unsigned)__builtin_popcountll(ops);
+	while (n-- > 0)
+		ops &= ops - 1;
+	return (uint8_t)__builtin_ctzll(ops);
+}
+
+/* Mostly the plain value, often a small one, rarely anything. */
+static uint8_t
+operand(uint64_t *state)
+{
+	switch (below(state, 8)) {
+	case 0:
+	case 1:
+	case 2:
+		return 0;
+	case 3:
+	case 4:
+		return (uint8_t)below(state, 8);
+	case 5:
+		return (uint8_t)below(state, 64);
+	default:
+		return (uint8_t)gen_random(state);
+	}
+}
+
+/* Half of all records are requests: action 0. */
+uint64_t
+gen_record(uint64_t *state, uint64_t ops)
+{
+	uint8_t p[SYS_RECORD];
+
+	p[0] = below(state, 2) == 0 ? nth_action(ops, below(state, 64))
+				    : nth_action(ops, 0);
+	p[1] = (uint8_t)(below(state, 3) |
+			 (below(state, 4) == 0 ? below(state, 32) << 3 : 0));
+	p[2] = (uint8_t)below(state, 64);
+	for (unsigned i = 3; i < SYS_RECORD; i++)
+		p[i] = operand(state);
+	return hf_load(p);
+}
+
+static uint64_t
+gen_ext(uint64_t *state)
+{
+	uint8_t p[SYS_RECORD] = {SYS_EXT};
+
+	for (unsigned i = 1; i < SYS_RECORD; i++)
+		p[i] = operand(state);
+	return hf_load(p);
+}
+
+static void
+gen_header(uint64_t *state, uint8_t *data)
+{
+	for (unsigned i = 0; i < SYS_HEADER; i++)
+		data[i] = below(state, 2) == 0 ? 0 : operand(state);
+}
+
+size_t
+gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
+{
+	uint64_t state = seed, subset = 1;
+	size_t off = SYS_HEADER, n;
+
+	if (max < SYS_HEADER)
+		return 0;
+	gen_header(&state, data);
+	for (uint64_t m = ops; m != 0; m &= m - 1)
+		if (below(&state, 2) != 0)
+			subset |= m & -m;
+	n = 4 + below(&state, below(&state, 4) == 0 ? 160 : 40);
+	for (; n > 0 && off + 2 * SYS_RECORD <= max; n--) {
+		if (below(&state, 3) == 0) {
+			hf_store(data + off, gen_ext(&state));
+			off += SYS_RECORD;
+		}
+		hf_store(data + off, gen_record(&state, subset & ops));
+		off += SYS_RECORD;
+	}
+	return off;
+}
+
+static void
+change(uint64_t *state, uint64_t ops, uint8_t *p)
+{
+	unsigned at = below(state, SYS_RECORD);
+
+	switch (below(state, 6)) {
+	case 0:
+		hf_store(p, gen_record(state, ops));
+		break;
+	case 1:
+		p[0] = nth_action(ops, below(state, 64));
+		break;
+	case 2:
+		p[at] = (uint8_t)(p[at] + 1);
+		break;
+	case 3:
+		p[at] ^= (uint8_t)(1u << below(state, 8));
+		break;
+	default:
+		at = 1 + below(state, SYS_RECORD - 1);
+		p[at] = operand(state);
+		break;
+	}
+}
+
+static size_t
+insert(uint64_t *state, uint64_t ops, uint8_t *body, size_t n, size_t max)
+{
+	size_t at = below(state, (unsigned)n + 1);
+
+	if ((n + 1) * SYS_RECORD > max)
+		return n;
+	memmove(body + (at + 1) * SYS_RECORD, body + at * SYS_RECORD,
+	    (n - at) * SYS_RECORD);
+	hf_store(body + at * SYS_RECORD,
+	    below(state, 4) == 0 ? gen_ext(state) : gen_record(state, ops));
+	return n + 1;
+}
+
+static size_t
+copy(uint64_t *state, uint8_t *body, size_t n, size_t max)
+{
+	size_t from = below(state, (unsigned)n), count = 1 + below(state, 6);
+
+	count = count < n - from ? count : n - from;
+	if ((n + count) * SYS_RECORD > max)
+		return n;
+	memmove(body + n * SYS_RECORD, body + from * SYS_RECORD,
+	    count * SYS_RECORD);
+	return n + count;
+}
+
+static size_t delete (uint64_t *state, uint8_t *body, size_t n)
+{
+	size_t at = below(state, (unsigned)n), count = 1 + below(state, 3);
+
+	count = count < n - at ? count : n - at;
+	memmove(body + at * SYS_RECORD, body + (at + count) * SYS_RECORD,
+	    (n - at - count) * SYS_RECORD);
+	return n - count;
+}
+
+size_t
+gen_mutate(uint64_t seed, uint64_t ops, uint8_t *data, size_t size, size_t max)
+{
+	uint64_t state = seed;
+	uint8_t *body = data + SYS_HEADER;
+	size_t n;
+
+	if (max < SYS_HEADER)
+		return 0;
+	if (size < SYS_HEADER) {
+		gen_header(&state, data);
+		size = SYS_HEADER;
+	}
+	if (below(&state, 16) == 0)
+		data[below(&state, SYS_HEADER)] = operand(&state);
+	n = (size - SYS_HEADER) / SYS_RECORD;
+	for (unsigned i = 1 + below(&state, 4); i > 0; i--) {
+		unsigned how = below(&state, 8);
+
+		if (n == 0 || how < 2)
+			n = insert(&state, ops, body, n, max - SYS_HEADER);
+		else if (how == 2)
+			n = delete (&state, body, n);
+		else if (how == 3)
+			n = copy(&state, body, n, max - SYS_HEADER);
+		else
+			change(&state, ops,
+			    body + below(&state, (unsigned)n) * SYS_RECORD);
+	}
+	return SYS_HEADER + n * SYS_RECORD;
+}
+
+size_t
+gen_crossover(uint64_t seed, const uint8_t *a, size_t asize, const uint8_t *b,
+    size_t bsize, uint8_t *out, size_t max)
+{
+	uint64_t state = seed;
+	size_t na, nb, head, tail, room;
+
+	if (asize < SYS_HEADER || bsize < SYS_HEADER || max < SYS_HEADER)
+		return 0;
+	na = (asize - SYS_HEADER) / SYS_RECORD;
+	nb = (bsize - SYS_HEADER) / SYS_RECORD;
+	room = (max - SYS_HEADER) / SYS_RECORD;
+	head = below(&state, (unsigned)na + 1);
+	head = head < room ? head : room;
+	tail = below(&state, (unsigned)nb + 1);
+	tail = tail < room - head ? tail : room - head;
+	memcpy(out, a, SYS_HEADER + head * SYS_RECORD);
+	memcpy(out + SYS_HEADER + head * SYS_RECORD,
+	    b + SYS_HEADER + (nb - tail) * SYS_RECORD, tail * SYS_RECORD);
+	return SYS_HEADER + (head + tail) * SYS_RECORD;
+}
