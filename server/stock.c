@@ -13,7 +13,7 @@
 #define STOCK_RATE      256 /* one request a tick */
 #define STOCK_AHEAD     4   /* ticks whose requests are to be in stock */
 #define STOCK_RISE      2   /* the average moves by 1/2 of the difference */
-#define STOCK_FALL      32  /* ... or by 1/32: it is forgotten in a minute */
+#define STOCK_FALL      32  /* ... or by 1/32: half of it in 6 seconds */
 
 static struct pool *
 pool_of(struct stock *stock)
@@ -99,8 +99,9 @@ stock_aim(struct stock *stock)
 	size_t left, spans = STOCK_SPANS_MAX;
 
 	vm_phys_stats(pool->phys, &stats);
-	left = (size_t)(stats.total / pool->frame_size) * stock->options.share /
-	       100;
+	stock->budget = (size_t)(stats.total / pool->frame_size) *
+			stock->options.share / 100;
+	left = stock->budget;
 	for (class = NULL; (class = stock_next_class(stock,
 				class == NULL ? 0 : class->nframes)) != NULL;) {
 		class->target =
@@ -249,7 +250,8 @@ stock_lacks(struct stock *stock)
 	for (size_t i = 0; i < STOCK_CLASSES; i++) {
 		struct stock_class *class = &stock->classes[i];
 
-		if (class->nready >= class->target)
+		if (class->nready >= class->target ||
+		    stock->nframes + class->nframes > stock->budget)
 			continue;
 		if (most == NULL ||
 		    class->nready * most->target < most->nready * class->target)
@@ -338,7 +340,8 @@ stock_ticked(evutil_socket_t fd, short what, void *arg)
 	}
 	stock_refill(-1, 0, stock);
 	if (!stock->stopped && (asked || lacks))
-		stock_later(stock->tick, asked ? STOCK_TICK_MS : STOCK_IDLE_MS);
+		stock_later(stock->tick,
+		    asked ? stock->options.tick_ms : STOCK_IDLE_MS);
 }
 
 /* ---- Demand ------------------------------------------------------ */
@@ -360,7 +363,7 @@ stock_find(struct pool *pool, const struct contig_req *req, bool again)
 		return NULL;
 	class->asked += !again;
 	stock_later(stock->refill, STOCK_REFILL_MS);
-	stock_later(stock->tick, STOCK_TICK_MS);
+	stock_later(stock->tick, stock->options.tick_ms);
 	TAILQ_FOREACH (span, &class->ready, entry) {
 		if ((req->domain < 0 || req->domain == span->domain) &&
 		    stock_fits(req, span->start, span->end, &pa))
@@ -519,6 +522,8 @@ stock_init(struct stock *stock, struct pool *pool, struct event_base *base,
     const struct stock_options *options)
 {
 	*stock = (struct stock){.options = *options};
+	if (options->tick_ms == 0)
+		stock->options.tick_ms = STOCK_TICK_MS;
 	for (size_t i = 0; i < STOCK_CLASSES; i++)
 		TAILQ_INIT(&stock->classes[i].ready);
 	if (pool->phys == NULL || options->share == 0)
@@ -531,7 +536,7 @@ stock_init(struct stock *stock, struct pool *pool, struct event_base *base,
 	if (stock->runs == NULL || stock->tick == NULL || stock->refill == NULL)
 		return error_origin(-ENOMEM);
 	if (options->min > 0)
-		stock_later(stock->tick, STOCK_TICK_MS);
+		stock_later(stock->tick, stock->options.tick_ms);
 	return 0;
 }
 

@@ -33,8 +33,9 @@ struct span;
 TAILQ_HEAD(stock_list, span);
 
 struct stock_options {
-	unsigned share; /* per cent of the pool's frames; 0: no stock */
-	unsigned min;   /* spans of one frame, even if nobody asks */
+	unsigned share;   /* per cent of the pool's frames; 0: no stock */
+	unsigned min;     /* spans of one frame, even if nobody asks */
+	unsigned tick_ms; /* how often to average; 0: 250 */
 };
 
 /* Spans of one length. */
@@ -52,6 +53,7 @@ struct stock {
 	struct vm_phys *runs; /* of its spans, ready or not: as segments */
 	struct event *tick;   /* while there is anything to average */
 	struct event *refill; /* soon after something was taken */
+	size_t budget;        /* frames it may have */
 	size_t nframes;       /* in its spans, whatever their state */
 	size_t nframes_ready, nspans_ready;
 	struct span *making; /* at most one at a time */
