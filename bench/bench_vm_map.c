@@ -9,9 +9,10 @@
  * the splay tree has no lock and does nothing but its tree.
  *
  *	bench_vm_map [--quick] [--min POWER] [--max POWER] [--isa NAME]
- *	    [--only TEXT]
+ *	    [--only TEXT] [--ours] [--repeat N]
  *
- * --only runs the cases whose name contains TEXT, for a profiler.
+ * For a profiler: --only runs the cases whose name contains TEXT, --ours leaves
+ * the splay tree out of them, --repeat makes them N times as long.
  */
 
 #include <stdio.h>
@@ -31,6 +32,8 @@
 static uint64_t state = 0x2545f4914f6cdd1dull;
 static const char *isa_name;
 static const char *only; /* NULL: every case */
+static bool ours_only;
+static size_t repeat = 1;
 
 static uint64_t
 rnd(void)
@@ -318,7 +321,9 @@ compare(const char *name, struct side side[2], void (*op)(struct side *s),
 		return;
 	for (int round = 0; round < 3; round++)
 		for (int i = 0; i < 2; i++)
-			(void)run(&side[i], op, batches / 3 + 1, &samples[i]);
+			if (side[i].ours || !ours_only)
+				(void)run(&side[i], op,
+				    batches * repeat / 3 + 1, &samples[i]);
 	base = bench_quantile(&samples[0], 0.5);
 	(void)snprintf(label, sizeof(label), "10^%d %s, splay", power, name);
 	bench_print(label, &samples[0], 0, NULL);
@@ -548,12 +553,17 @@ main(int argc, char **argv)
 			max = atoi(argv[++i]);
 		else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
 			only = argv[++i];
+		else if (strcmp(argv[i], "--ours") == 0)
+			ours_only = true;
+		else if (strcmp(argv[i], "--repeat") == 0 && i + 1 < argc)
+			repeat = (size_t)atoi(argv[++i]);
 		else if (strcmp(argv[i], "--isa") == 0 && i + 1 < argc)
 			isa_name = argv[++i];
 		else {
 			fprintf(stderr,
 			    "usage: %s [--quick] [--min POWER] [--max POWER] "
-			    "[--isa NAME] [--only TEXT]\n",
+			    "[--isa NAME] [--only TEXT] [--ours] "
+			    "[--repeat N]\n",
 			    argv[0]);
 			return 2;
 		}

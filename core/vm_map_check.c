@@ -86,7 +86,7 @@ check_leaf(struct tree_walk *walk, const struct vm_leaf *leaf)
 static struct vm_fit
 plain_fit(const struct vm_tree *tree, const struct vm_leaf *leaf)
 {
-	struct vm_fit fit = {{0}};
+	struct vm_fit fit = vm_fit_all(0);
 
 	for (unsigned i = 0; i < leaf->count; i++)
 		fit = vm_fit_max(fit, vm_gap_fit(tree, vm_leaf_end(leaf, i),
@@ -100,7 +100,7 @@ check_subtree(struct tree_walk *walk, const void *p, unsigned level,
 {
 	const struct vm_tree *tree = walk->tree;
 	const struct vm_node *node = p;
-	struct vm_fit most = {{0}};
+	struct vm_fit most = vm_fit_all(0);
 
 	if (level == 0) {
 		const struct vm_leaf *leaf = p;
@@ -119,7 +119,8 @@ check_subtree(struct tree_walk *walk, const void *p, unsigned level,
 		    level - 1, node->key[i], false);
 
 		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-			walk_expect(walk, node->fit[a][i] == fit.pages[a],
+			walk_expect(walk,
+			    node->fit[a][i] == (uint32_t)fit.pages[a],
 			    "[tree.fit] a column is not the largest fit below");
 		most = vm_fit_max(most, fit);
 	}

@@ -116,7 +116,7 @@ gap_want(const struct vm_tree *tree, const struct vm_gap_req *req,
 	return (struct gap_want){
 	    .req = req,
 	    .column = column,
-	    .promise = (uint32_t)MIN(pages, UINT32_MAX),
+	    .promise = (uint32_t)MIN(pages, VM_FIT_MAX),
 	    .narrow = ((pages | align) >> 31) == 0 &&
 		      (req->phase & (tree->align[0] - 1)) == 0,
 	    .need = (uint32_t)pages,
@@ -132,13 +132,42 @@ leaf_phase(const struct vm_leaf *leaf, uint32_t phase)
 	return phase - (uint32_t)(leaf->base >> leaf->pageshift);
 }
 
-/* Add what the gap behind the last entry, which is a leaf's own, can hold. */
+/* Columns of a leaf that are known but for the gap behind the last entry. */
 static inline struct vm_fit
 fit_with_last(const struct vm_tree *tree, const struct vm_leaf *leaf,
-    struct vm_fit fit)
+    unsigned except, struct vm_fit fit)
 {
+	if (except == leaf->count - 1)
+		return fit;
 	return vm_fit_max(fit,
 	    vm_gap_fit(tree, vm_leaf_end(leaf, leaf->count - 1), leaf->limit));
+}
+
+/* Three maxima of 32 bits to a column. */
+static inline struct vm_fit
+fit_make(const uint32_t pages[VM_TREE_ALIGNS])
+{
+	struct vm_fit fit;
+
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		fit.pages[a] = (int32_t)MIN(pages[a], VM_FIT_MAX);
+	fit.pages[VM_TREE_ALIGNS] = fit.pages[0];
+	return fit;
+}
+
+/* The largest fits of a leaf without those of the gap behind one slot. */
+static struct vm_fit
+leaf_fit_wide(const struct vm_tree *tree, const struct vm_leaf *leaf,
+    unsigned except)
+{
+	struct vm_fit fit = vm_fit_all(0);
+
+	for (unsigned i = 0; i < leaf->count; i++)
+		if (i != except)
+			fit = vm_fit_max(fit,
+			    vm_gap_fit(tree, vm_leaf_end(leaf, i),
+				vm_leaf_gap_end(leaf, i)));
+	return fit;
 }
 
 /* Plain C. */
@@ -195,20 +224,20 @@ gap_plain(const struct vm_leaf *leaf, unsigned from, unsigned n,
 }
 
 static struct vm_fit
-leaf_fit_plain(const struct vm_tree *tree, const struct vm_leaf *leaf)
+inner_fit_plain(const struct vm_tree *tree, const struct vm_leaf *leaf,
+    unsigned except)
 {
-	uint32_t zero = leaf_phase(leaf, 0);
-	struct vm_fit fit = {{0}};
+	uint32_t zero = leaf_phase(leaf, 0), most[VM_TREE_ALIGNS] = {0};
 
 	for (unsigned i = 0; i + 1 < leaf->count; i++)
-		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+		for (unsigned a = 0; a < VM_TREE_ALIGNS && i != except; a++) {
 			uint32_t gap = leaf->start[i + 1] - leaf->end[i];
-			uint32_t pad = (zero - leaf->end[i]) & tree->pad[a];
+			uint32_t pad =
+			    (zero - leaf->end[i]) & (uint32_t)tree->pad[a];
 
-			fit.pages[a] =
-			    MAX(fit.pages[a], gap > pad ? gap - pad : 0);
+			most[a] = MAX(most[a], gap > pad ? gap - pad : 0);
 		}
-	return fit_with_last(tree, leaf, fit);
+	return fit_make(most);
 }
 
 static uint32_t
@@ -253,33 +282,57 @@ leaf_close_plain(struct vm_leaf *leaf, unsigned slot)
 #define ISA_RANK_LEAF rank_leaf_plain
 #define ISA_FIRST     first_plain
 #define ISA_GAP       gap_plain
+#define ISA_MAX       max32_plain
+#define ISA_INNER     inner_fit_plain
+#define ISA_OPEN      leaf_open_plain
+#define ISA_CLOSE     leaf_close_plain
 #include "core/vm_map_search_int.h"
 
 static const struct vm_tree_isa isa_plain = {
     .name = "plain",
     .seek = seek_plain,
     .fit = fit_plain,
+    .insert = insert_plain,
+    .remove = remove_plain,
+    .column_update = column_update_plain,
     .leaf_fit = leaf_fit_plain,
-    .max32 = max32_plain,
+    .node_fit = node_fit_plain,
     .leaf_open = leaf_open_plain,
     .leaf_close = leaf_close_plain,
 };
 
 #if defined(__x86_64__)
 
-/* The lowest `n` bits, n <= 64. */
-static inline uint64_t
-low_bits(unsigned n)
+#define BITS __attribute__((target("bmi,bmi2,popcnt")))
+
+/* Only the lowest `n` bits, n <= 64. */
+BITS static inline uint64_t
+low_bits(uint64_t mask, unsigned n)
 {
-	return n < 64 ? ((uint64_t)1 << n) - 1 : UINT64_MAX;
+	return _bzhi_u64(mask, n);
 }
 
 /* The lowest set bit at or above `from` and below `n`, or n. */
-static inline unsigned
+BITS static inline unsigned
 first_bit(uint64_t mask, unsigned from, unsigned n)
 {
-	mask &= low_bits(n) & ~low_bits(from);
+	mask = low_bits(mask, n) & ~low_bits(UINT64_MAX, from);
 	return mask != 0 ? (unsigned)__builtin_ctzll(mask) : n;
+}
+
+BITS static inline unsigned
+count_bits(uint64_t mask, unsigned n)
+{
+	return (unsigned)__builtin_popcountll(low_bits(mask, n));
+}
+
+/* The slots with a gap that ends at another entry, but `except`. */
+BITS static inline uint64_t
+inner_slots(const struct vm_leaf *leaf, unsigned except)
+{
+	uint64_t all = low_bits(UINT64_MAX, leaf->count - 1);
+
+	return except < VM_LEAF_FANOUT ? all & ~((uint64_t)1 << except) : all;
 }
 
 /* AVX-512: eight addresses, or sixteen page counts, a register. */
@@ -298,7 +351,7 @@ rank_avx512(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
 							      keys + i),
 			    a)
 			<< i;
-	return (unsigned)__builtin_popcountll(mask & low_bits(n));
+	return count_bits(mask, n);
 }
 
 AVX512 static inline unsigned
@@ -313,7 +366,7 @@ rank_leaf_avx512(const uint32_t *starts, unsigned n, uint32_t page)
 							      starts + i),
 			    p)
 			<< i;
-	return (unsigned)__builtin_popcountll(mask & low_bits(n));
+	return count_bits(mask, n);
 }
 
 AVX512 static inline unsigned
@@ -355,48 +408,50 @@ gap_avx512(const struct vm_leaf *leaf, unsigned from, unsigned n,
 	return first_bit(fits, from, n);
 }
 
-AVX512 static struct vm_fit
-leaf_fit_avx512(const struct vm_tree *tree, const struct vm_leaf *leaf)
+AVX512 static inline struct vm_fit
+inner_fit_avx512(const struct vm_tree *tree, const struct vm_leaf *leaf,
+    unsigned except)
 {
 	__m512i zero = _mm512_set1_epi32((int)leaf_phase(leaf, 0));
+	uint64_t slots = inner_slots(leaf, except);
 	__m512i most[VM_TREE_ALIGNS];
-	struct vm_fit fit;
+	uint32_t pages[VM_TREE_ALIGNS];
 
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
 		most[a] = _mm512_setzero_si512();
 #pragma GCC unroll 4
 	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16) {
-		uint64_t live = low_bits(leaf->count - 1) >> i;
+		__mmask16 live = (__mmask16)(slots >> i);
 		__m512i end = _mm512_loadu_si512(leaf->end + i);
 		__m512i next = _mm512_loadu_si512(leaf->start + i + 1);
-		__m512i gap =
-		    _mm512_maskz_sub_epi32((__mmask16)live, next, end);
+		__m512i gap = _mm512_maskz_sub_epi32(live, next, end);
 		__m512i neg = _mm512_sub_epi32(zero, end);
 
 		most[0] = _mm512_max_epu32(most[0], gap);
 #pragma GCC unroll 2
 		for (unsigned a = 1; a < VM_TREE_ALIGNS; a++) {
 			__m512i pad = _mm512_and_si512(neg,
-			    _mm512_set1_epi32((int)tree->pad[a]));
+			    _mm512_set1_epi32(tree->pad[a]));
 
 			most[a] = _mm512_max_epu32(most[a],
 			    _mm512_sub_epi32(_mm512_max_epu32(gap, pad), pad));
 		}
 	}
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		fit.pages[a] = _mm512_reduce_max_epu32(most[a]);
-	return fit_with_last(tree, leaf, fit);
+		pages[a] = _mm512_reduce_max_epu32(most[a]);
+	return fit_make(pages);
 }
 
-AVX512 static uint32_t
+AVX512 static inline uint32_t
 max32_avx512(const uint32_t *values, unsigned n)
 {
 	__m512i most = _mm512_setzero_si512();
+	uint64_t live = low_bits(UINT64_MAX, n);
 
 #pragma GCC unroll 4
 	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 16)
 		most = _mm512_max_epu32(most,
-		    _mm512_maskz_loadu_epi32((__mmask16)(low_bits(n) >> i),
+		    _mm512_maskz_loadu_epi32((__mmask16)(live >> i),
 			values + i));
 	return _mm512_reduce_max_epu32(most);
 }
@@ -405,7 +460,7 @@ max32_avx512(const uint32_t *values, unsigned n)
 AVX512 static inline void
 open32_avx512(uint32_t *values, unsigned slot)
 {
-	uint64_t above = ~low_bits(slot + 1);
+	uint64_t above = ~low_bits(UINT64_MAX, slot + 1);
 	__m512i old, below = _mm512_setzero_si512();
 
 #pragma GCC unroll 4
@@ -418,10 +473,10 @@ open32_avx512(uint32_t *values, unsigned slot)
 	}
 }
 
-AVX512 static void
+AVX512 static inline void
 leaf_open_avx512(struct vm_leaf *leaf, unsigned slot)
 {
-	uint64_t above = ~low_bits(slot + 1);
+	uint64_t above = ~low_bits(UINT64_MAX, slot + 1);
 	__m512i old, below = _mm512_setzero_si512();
 
 	open32_avx512(leaf->start, slot);
@@ -440,7 +495,7 @@ leaf_open_avx512(struct vm_leaf *leaf, unsigned slot)
 AVX512 static inline void
 close32_avx512(uint32_t *values, unsigned slot)
 {
-	uint64_t from = ~low_bits(slot);
+	uint64_t from = ~low_bits(UINT64_MAX, slot);
 	__m512i old = _mm512_loadu_si512(values), above;
 
 #pragma GCC unroll 4
@@ -455,10 +510,10 @@ close32_avx512(uint32_t *values, unsigned slot)
 	}
 }
 
-AVX512 static void
+AVX512 static inline void
 leaf_close_avx512(struct vm_leaf *leaf, unsigned slot)
 {
-	uint64_t from = ~low_bits(slot);
+	uint64_t from = ~low_bits(UINT64_MAX, slot);
 	__m512i old = _mm512_loadu_si512(leaf->entry), above;
 
 	close32_avx512(leaf->start, slot);
@@ -481,14 +536,21 @@ leaf_close_avx512(struct vm_leaf *leaf, unsigned slot)
 #define ISA_RANK_LEAF rank_leaf_avx512
 #define ISA_FIRST     first_avx512
 #define ISA_GAP       gap_avx512
+#define ISA_MAX       max32_avx512
+#define ISA_INNER     inner_fit_avx512
+#define ISA_OPEN      leaf_open_avx512
+#define ISA_CLOSE     leaf_close_avx512
 #include "core/vm_map_search_int.h"
 
 static const struct vm_tree_isa isa_avx512 = {
     .name = "avx512",
     .seek = seek_avx512,
     .fit = fit_avx512,
+    .insert = insert_avx512,
+    .remove = remove_avx512,
+    .column_update = column_update_avx512,
     .leaf_fit = leaf_fit_avx512,
-    .max32 = max32_avx512,
+    .node_fit = node_fit_avx512,
     .leaf_open = leaf_open_avx512,
     .leaf_close = leaf_close_avx512,
 };
@@ -523,7 +585,7 @@ rank_avx2(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
 			     _mm256_castsi256_pd(gt))
 			 << i;
 	}
-	return (unsigned)__builtin_popcountll(~above & low_bits(n));
+	return count_bits(~above, n);
 }
 
 /* Lanes where x >= y. */
@@ -544,7 +606,7 @@ rank_leaf_avx2(const uint32_t *starts, unsigned n, uint32_t page)
 #pragma GCC unroll 8
 	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8)
 		mask |= ge32_avx2(p, load_avx2(starts + i)) << i;
-	return (unsigned)__builtin_popcountll(mask & low_bits(n));
+	return count_bits(mask, n);
 }
 
 AVX2 static inline unsigned
@@ -592,37 +654,38 @@ reduce_avx2(__m256i v)
 	return (uint32_t)_mm_cvtsi128_si32(m);
 }
 
-AVX2 static struct vm_fit
-leaf_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf)
+AVX2 static inline struct vm_fit
+inner_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf,
+    unsigned except)
 {
 	__m256i zero = _mm256_set1_epi32((int)leaf_phase(leaf, 0));
-	__m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	__m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+	uint64_t slots = inner_slots(leaf, except);
 	__m256i most[VM_TREE_ALIGNS];
-	struct vm_fit fit;
+	uint32_t pages[VM_TREE_ALIGNS];
 
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
 		most[a] = _mm256_setzero_si256();
 	for (unsigned i = 0; i + 1 < leaf->count; i += 8) {
 		__m256i end = load_avx2(leaf->end + i);
 		__m256i neg = _mm256_sub_epi32(zero, end);
+		__m256i bits = _mm256_set1_epi32((int)(slots >> i));
 		__m256i live =
-		    _mm256_cmpgt_epi32(_mm256_set1_epi32(
-					   (int)(leaf->count - 1 - i)),
-			lane);
+		    _mm256_cmpeq_epi32(_mm256_and_si256(bits, lane), lane);
 		__m256i gap = _mm256_and_si256(live,
 		    _mm256_sub_epi32(load_avx2(leaf->start + i + 1), end));
 
 		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
 			__m256i pad = _mm256_and_si256(neg,
-			    _mm256_set1_epi32((int)tree->pad[a]));
+			    _mm256_set1_epi32(tree->pad[a]));
 
 			most[a] = _mm256_max_epu32(most[a],
 			    _mm256_sub_epi32(_mm256_max_epu32(gap, pad), pad));
 		}
 	}
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		fit.pages[a] = reduce_avx2(most[a]);
-	return fit_with_last(tree, leaf, fit);
+		pages[a] = reduce_avx2(most[a]);
+	return fit_make(pages);
 }
 
 #define ISA(name)     name##_avx2
@@ -631,14 +694,21 @@ leaf_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf)
 #define ISA_RANK_LEAF rank_leaf_avx2
 #define ISA_FIRST     first_avx2
 #define ISA_GAP       gap_avx2
+#define ISA_MAX       max32_plain
+#define ISA_INNER     inner_fit_avx2
+#define ISA_OPEN      leaf_open_plain
+#define ISA_CLOSE     leaf_close_plain
 #include "core/vm_map_search_int.h"
 
 static const struct vm_tree_isa isa_avx2 = {
     .name = "avx2",
     .seek = seek_avx2,
     .fit = fit_avx2,
+    .insert = insert_avx2,
+    .remove = remove_avx2,
+    .column_update = column_update_avx2,
     .leaf_fit = leaf_fit_avx2,
-    .max32 = max32_plain,
+    .node_fit = node_fit_avx2,
     .leaf_open = leaf_open_plain,
     .leaf_close = leaf_close_plain,
 };

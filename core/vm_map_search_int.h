@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The two descents, written once and compiled for each instruction set.
+ * The two descents and the two edits, written once and compiled for each
+ *instruction set.
  *
  * Included by vm_map_search.c with these defined for the set at hand:
  *
@@ -15,6 +16,11 @@
  *	ISA_GAP        gap(leaf, from, n, want): the first slot at or above
  *	               from and below n whose gap, which ends at the next
  *	               slot, holds the request; or n
+ *	ISA_INNER      inner_fit(tree, leaf, except): the column of those gaps
+ *	               of a leaf that end at an entry, and not behind `except`
+ *	ISA_MAX        max(values, n): the largest of the first n values
+ *	ISA_OPEN       open(leaf, slot): move the slots from there on up by one
+ *	ISA_CLOSE      close(leaf, slot): move those behind it down by one
  */
 
 /* The last slot of a leaf that starts at or below `addr`. */
@@ -173,9 +179,139 @@ ISA(fit)(const struct vm_tree *tree, const struct vm_gap_req *req,
 	return true;
 }
 
+/* Columns. */
+
+/* The largest fits of a leaf without those of the gap behind `except`. */
+ISA_TARGET static inline struct vm_fit
+ISA(leaf_fit_except)(const struct vm_tree *tree, const struct vm_leaf *leaf,
+    unsigned except)
+{
+	if (__builtin_expect(leaf->wide, 0))
+		return leaf_fit_wide(tree, leaf, except);
+	return fit_with_last(tree, leaf, except, ISA_INNER(tree, leaf, except));
+}
+
+ISA_TARGET static struct vm_fit
+ISA(leaf_fit)(const struct vm_tree *tree, const struct vm_leaf *leaf)
+{
+	return ISA(leaf_fit_except)(tree, leaf, VM_LEAF_FANOUT);
+}
+
+ISA_TARGET static struct vm_fit
+ISA(node_fit)(const struct vm_node *node)
+{
+	uint32_t pages[VM_TREE_ALIGNS];
+
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		pages[a] = ISA_MAX(node->fit[a], node->count);
+	return fit_make(pages);
+}
+
+/*
+ * What the column of a node was made by may have shrunk; only then all its
+ * children must be asked.
+ */
+ISA_TARGET static void
+ISA(column_update)(struct vm_cursor *cur, unsigned level, unsigned height,
+    struct vm_fit fit)
+{
+	for (;; level++) {
+		struct vm_node *node = cur->node[level - 1];
+		unsigned slot = cur->at[level - 1];
+		struct vm_fit old = vm_column_get(node, slot), up;
+
+		vm_column_set(node, slot, fit);
+		if (level == height)
+			return;
+		up = vm_column_get(cur->node[level], cur->at[level]);
+		if (vm_lanes_any(
+			(old.pages == up.pages) & (fit.pages < old.pages)))
+			fit = ISA(node_fit)(node);
+		else
+			fit = vm_fit_max(fit, up);
+		if (!vm_lanes_any(fit.pages != up.pages))
+			return;
+	}
+}
+
+/* Edits. */
+
+/*
+ * [start, end) is about to be taken out of the gap [low, high) behind the
+ * cursor.  The column stays if that gap did not make it, or if one of the two
+ * that are left of it still does.
+ */
+ISA_TARGET static inline void
+ISA(gap_fills)(const struct vm_tree *tree, struct vm_cursor *cur,
+    vm_offset_t low, vm_offset_t high, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_fit was = vm_gap_fit(tree, low, high);
+	struct vm_fit fit = vm_column_get(cur->node[0], cur->at[0]), rest;
+	vm_lanes made = was.pages == fit.pages;
+
+	if (!vm_lanes_any(made))
+		return;
+	rest = vm_fit_max(vm_gap_fit(tree, low, start),
+	    vm_gap_fit(tree, end, high));
+	if (!vm_lanes_any(made & (rest.pages != fit.pages)))
+		return;
+	fit = ISA(leaf_fit_except)(tree, cur->leaf, cur->slot);
+	ISA(column_update)(cur, 1, tree->height, vm_fit_max(rest, fit));
+}
+
+/* The leaf is asked before it changes: what was just stored is slow to read. */
+ISA_TARGET static void
+ISA(insert)(struct vm_tree *tree, struct vm_cursor *cur,
+    struct vm_map_entry *entry)
+{
+	vm_offset_t low = vm_cursor_gap_start(cur);
+	vm_offset_t high = vm_cursor_gap_end(cur);
+	vm_offset_t start = entry->start, end = entry->end;
+	struct vm_leaf *leaf = cur->leaf;
+
+	MPASS(low <= start && start < end && end <= high);
+	MPASS(leaf->count < VM_LEAF_FANOUT);
+
+	if (tree->height > 0)
+		ISA(gap_fills)(tree, cur, low, high, start, end);
+	cur->slot++;
+	ISA_OPEN(leaf, cur->slot);
+	leaf->count++;
+	vm_leaf_put(leaf, cur->slot, start, end, entry);
+	tree->count++;
+}
+
+ISA_TARGET static void
+ISA(remove)(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	struct vm_leaf *leaf = cur->leaf;
+	unsigned slot = cur->slot;
+	struct vm_fit fit, old;
+
+	MPASS(0 < slot && slot < leaf->count);
+
+	if (tree->height > 0) {
+		fit = vm_gap_fit(tree, vm_leaf_end(leaf, slot - 1),
+		    vm_leaf_gap_end(leaf, slot));
+		old = vm_column_get(cur->node[0], cur->at[0]);
+		if (vm_lanes_any(fit.pages > old.pages))
+			ISA(column_update)
+		(cur, 1, tree->height, vm_fit_max(fit, old));
+	}
+	ISA_CLOSE(leaf, slot);
+	leaf->count--;
+	vm_leaf_narrow(leaf);
+	cur->slot--;
+	tree->count--;
+}
+
 #undef ISA
 #undef ISA_TARGET
 #undef ISA_RANK
 #undef ISA_RANK_LEAF
 #undef ISA_FIRST
 #undef ISA_GAP
+#undef ISA_INNER
+#undef ISA_MAX
+#undef ISA_OPEN
+#undef ISA_CLOSE

@@ -39,40 +39,10 @@ base_distance(const struct vm_leaf *leaf, vm_offset_t from, vm_offset_t to)
 	return (uint32_t)((to - from) >> leaf->pageshift);
 }
 
-/* The leaf ends at `end`; does that need more than 32 bits? */
-static bool
-leaf_reaches(const struct vm_leaf *leaf, vm_offset_t end)
-{
-	MPASS(end >= leaf->base);
-
-	return (end - leaf->base) >> leaf->pageshift > UINT32_MAX;
-}
-
 static vm_offset_t
 leaf_last_end(const struct vm_leaf *leaf)
 {
 	return vm_leaf_end(leaf, leaf->count - 1);
-}
-
-/* A wide leaf lost something: perhaps it is not wide any more. */
-static void
-leaf_narrow(struct vm_leaf *leaf)
-{
-	if (leaf->wide)
-		leaf->wide = leaf_reaches(leaf, leaf_last_end(leaf));
-}
-
-/* Store bounds and entry in a slot; entries in front stay where they are. */
-static void
-leaf_put(struct vm_leaf *leaf, unsigned slot, vm_offset_t start,
-    vm_offset_t end, struct vm_map_entry *entry)
-{
-	MPASS(slot < leaf->count && leaf->base <= start && start <= end);
-
-	leaf->start[slot] = base_distance(leaf, leaf->base, start);
-	leaf->end[slot] = base_distance(leaf, leaf->base, end);
-	leaf->entry[slot] = entry;
-	leaf->wide |= leaf_reaches(leaf, end);
 }
 
 /* Count from another base; bounds stay right modulo 2^32. */
@@ -89,7 +59,7 @@ leaf_rebase(struct vm_leaf *leaf, vm_offset_t base)
 		leaf->end[i] += shift;
 	}
 	leaf->base = base;
-	leaf->wide = leaf_reaches(leaf, end);
+	leaf->wide = vm_leaf_reaches(leaf, end);
 }
 
 /* Slots [from, from + n) of one leaf to [to, to + n) of another. */
@@ -128,95 +98,17 @@ leaf_slide(struct vm_leaf *leaf, unsigned to, unsigned from)
 static struct vm_fit
 leaf_fit(const struct vm_tree *tree, const struct vm_leaf *leaf)
 {
-	struct vm_fit fit = {{0}};
-
 	MPASS(leaf->count > 0 && leaf->count <= VM_LEAF_FANOUT);
 
-	if (!leaf->wide)
-		return tree->isa->leaf_fit(tree, leaf);
-	for (unsigned i = 0; i < leaf->count; i++)
-		fit = vm_fit_max(fit, vm_gap_fit(tree, vm_leaf_end(leaf, i),
-					  vm_leaf_gap_end(leaf, i)));
-	return fit;
+	return tree->isa->leaf_fit(tree, leaf);
 }
 
 static struct vm_fit
 node_fit(const struct vm_tree *tree, const struct vm_node *node)
 {
-	struct vm_fit fit;
-
 	MPASS(node->count > 0 && node->count <= VM_NODE_FANOUT);
 
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		fit.pages[a] = tree->isa->max32(node->fit[a], node->count);
-	return fit;
-}
-
-static struct vm_fit
-column_get(const struct vm_node *node, unsigned slot)
-{
-	struct vm_fit fit;
-
-	MPASS(slot < node->count);
-
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		fit.pages[a] = node->fit[a][slot];
-	return fit;
-}
-
-static void
-column_set(struct vm_node *node, unsigned slot, struct vm_fit fit)
-{
-	MPASS(slot < node->count);
-
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		node->fit[a][slot] = fit.pages[a];
-}
-
-/*
- * What the column of a node becomes when that of one child goes from `old` to
- * `new`.  Only where the child made the maximum, the others must be asked.
- */
-static uint32_t
-column_above(const struct vm_tree *tree, const struct vm_node *node, unsigned a,
-    uint32_t old, uint32_t new, uint32_t up)
-{
-	if (new >= up)
-		return new;
-	return old == up && new < old
-		   ? tree->isa->max32(node->fit[a], node->count)
-		   : up;
-}
-
-/*
- * Store the columns of the cursor's child at `level` - 1 in its parent, and
- * carry the change up as far as it shows.
- */
-static void
-column_update(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
-    struct vm_fit new)
-{
-	for (; level <= tree->height; level++) {
-		struct vm_node *node = cur->node[level - 1];
-		unsigned slot = cur->at[level - 1];
-		struct vm_fit old = column_get(node, slot), up;
-		bool shows = false;
-
-		column_set(node, slot, new);
-		if (level == tree->height)
-			return;
-
-		up = column_get(cur->node[level], cur->at[level]);
-		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
-			uint32_t now = column_above(tree, node, a, old.pages[a],
-			    new.pages[a], up.pages[a]);
-
-			shows |= now != up.pages[a];
-			new.pages[a] = now;
-		}
-		if (!shows)
-			return;
-	}
+	return tree->isa->node_fit(node);
 }
 
 /* The leaf at the cursor changed in some way. */
@@ -224,56 +116,8 @@ static void
 leaf_changed(struct vm_tree *tree, struct vm_cursor *cur)
 {
 	if (tree->height > 0)
-		column_update(tree, cur, 1, leaf_fit(tree, cur->leaf));
-}
-
-/* The only change in the leaf at the cursor is that [start, end) is a gap. */
-static void
-leaf_gap_grew(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t start,
-    vm_offset_t end)
-{
-	struct vm_fit fit, old;
-	bool rises = false;
-
-	if (tree->height == 0)
-		return;
-	fit = vm_gap_fit(tree, start, end);
-	old = column_get(cur->node[0], cur->at[0]);
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		rises |= fit.pages[a] > old.pages[a];
-	if (rises)
-		column_update(tree, cur, 1, vm_fit_max(fit, old));
-}
-
-/*
- * The only change in the leaf at the cursor: a gap that could hold `was` was
- * filled by the entry there, which leaves a gap on either side.  The column
- * stays if that gap did not make it, or if one of the two still does.
- */
-static void
-leaf_gap_filled(struct vm_tree *tree, struct vm_cursor *cur, struct vm_fit was)
-{
-	const struct vm_leaf *leaf = cur->leaf;
-	struct vm_fit fit, rest;
-	bool made = false, makes = true;
-
-	MPASS(cur->slot > 0);
-
-	if (tree->height == 0)
-		return;
-	fit = column_get(cur->node[0], cur->at[0]);
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		made |= was.pages[a] == fit.pages[a];
-	if (!made)
-		return;
-	rest = vm_fit_max(vm_gap_fit(tree, vm_leaf_end(leaf, cur->slot - 1),
-			      vm_leaf_start(leaf, cur->slot)),
-	    vm_gap_fit(tree, vm_cursor_gap_start(cur), vm_cursor_gap_end(cur)));
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		makes &= was.pages[a] < fit.pages[a] ||
-			 rest.pages[a] == fit.pages[a];
-	if (!makes)
-		column_update(tree, cur, 1, leaf_fit(tree, leaf));
+		tree->isa->column_update(cur, 1, tree->height,
+		    leaf_fit(tree, cur->leaf));
 }
 
 /* The first entry of the cursor's leaf now starts at `key`. */
@@ -377,11 +221,11 @@ leaf_move_tail(struct vm_leaf *left, unsigned from, struct vm_leaf *right)
 	right->base = vm_leaf_start(left, from);
 	right->limit = left->limit;
 	right->count = left->count - from;
-	right->wide = leaf_reaches(right, leaf_last_end(left));
+	right->wide = vm_leaf_reaches(right, leaf_last_end(left));
 	leaf_copy(right, 0, left, from, right->count);
 	left->limit = right->base;
 	left->count = from;
-	leaf_narrow(left);
+	vm_leaf_narrow(left);
 }
 
 static void
@@ -456,7 +300,7 @@ tree_grow(struct vm_tree *tree, struct vm_cursor *cur)
 	root->count = 1;
 	root->key[0] = tree->min;
 	root->child[0] = tree->root;
-	column_set(root, 0, (struct vm_fit){{0}}); /* node_add() sets it */
+	vm_column_set(root, 0, vm_fit_all(0)); /* node_add() sets it */
 	tree->root = root;
 	cur->node[tree->height] = root;
 	cur->at[tree->height] = 0;
@@ -470,7 +314,7 @@ node_put(struct vm_node *node, unsigned slot, vm_offset_t key, void *child,
 	node_open(node, slot);
 	node->key[slot] = key;
 	node->child[slot] = child;
-	column_set(node, slot, fit);
+	vm_column_set(node, slot, fit);
 }
 
 /*
@@ -491,7 +335,7 @@ node_add(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 		tree_grow(tree, cur);
 	node = cur->node[level - 1];
 	slot = cur->at[level - 1];
-	column_set(node, slot, left);
+	vm_column_set(node, slot, left);
 	if (node->count < VM_NODE_FANOUT) {
 		node_put(node, slot + 1, key, child, fit);
 		return;
@@ -538,25 +382,11 @@ void
 vm_tree_insert(struct vm_tree *tree, struct vm_cursor *cur,
     struct vm_map_entry *entry)
 {
-	struct vm_leaf *leaf;
-	struct vm_fit was;
-	unsigned slot;
-
-	MPASS(vm_cursor_gap_start(cur) <= entry->start);
 	MPASS(entry->start < entry->end);
-	MPASS(entry->end <= vm_cursor_gap_end(cur));
 
 	if (cur->leaf->count == VM_LEAF_FANOUT)
 		leaf_split(tree, cur);
-	was =
-	    vm_gap_fit(tree, vm_cursor_gap_start(cur), vm_cursor_gap_end(cur));
-
-	leaf = cur->leaf;
-	slot = ++cur->slot;
-	leaf_open(tree, leaf, slot);
-	leaf_put(leaf, slot, entry->start, entry->end, entry);
-	tree->count++;
-	leaf_gap_filled(tree, cur, was);
+	tree->isa->insert(tree, cur, entry);
 }
 
 /* Shrinking. */
@@ -565,7 +395,8 @@ vm_tree_insert(struct vm_tree *tree, struct vm_cursor *cur,
 static void
 leaf_shift_left(struct vm_leaf *left, struct vm_leaf *right, unsigned n)
 {
-	bool wide = left->wide || leaf_reaches(left, vm_leaf_end(right, n - 1));
+	bool wide =
+	    left->wide || vm_leaf_reaches(left, vm_leaf_end(right, n - 1));
 
 	MPASS(0 < n && n <= right->count && left->count + n <= VM_LEAF_FANOUT);
 
@@ -594,7 +425,7 @@ leaf_shift_right(struct vm_leaf *left, struct vm_leaf *right, unsigned n)
 	right->count += n;
 	left->count = from;
 	left->limit = base;
-	leaf_narrow(left);
+	vm_leaf_narrow(left);
 }
 
 static void
@@ -659,10 +490,10 @@ level_leaves(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
 	else
 		leaf_shift_right(left, right, left->count - total / 2);
 
-	column_set(parent, slot, leaf_fit(tree, left));
+	vm_column_set(parent, slot, leaf_fit(tree, left));
 	if (right->count == 0)
 		return true;
-	column_set(parent, slot + 1, leaf_fit(tree, right));
+	vm_column_set(parent, slot + 1, leaf_fit(tree, right));
 	parent->key[slot + 1] = vm_leaf_start(right, 0);
 	return false;
 }
@@ -684,10 +515,10 @@ level_nodes(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
 	else
 		node_shift_right(left, right, left->count - total / 2);
 
-	column_set(parent, slot, node_fit(tree, left));
+	vm_column_set(parent, slot, node_fit(tree, left));
 	if (right->count == 0)
 		return true;
-	column_set(parent, slot + 1, node_fit(tree, right));
+	vm_column_set(parent, slot + 1, node_fit(tree, right));
 	parent->key[slot + 1] = right->key[0];
 	return false;
 }
@@ -767,12 +598,11 @@ remove_first(struct vm_tree *tree, struct vm_cursor *cur)
 
 	(void)vm_tree_prev(tree, &front); /* the header is in front of all */
 	leaf_close(tree, leaf, 0);
-	leaf_narrow(leaf);
+	vm_leaf_narrow(leaf);
 	front.leaf->limit = vm_leaf_start(leaf, 0);
 	key_update(tree, cur, front.leaf->limit);
 	leaf_changed(tree, cur);
-	leaf_gap_grew(tree, &front, vm_cursor_gap_start(&front),
-	    vm_cursor_gap_end(&front));
+	leaf_changed(tree, &front);
 	cursor_settle(tree, cur, &front);
 }
 
@@ -781,16 +611,12 @@ vm_tree_remove(struct vm_tree *tree, struct vm_cursor *cur)
 {
 	KASSERT(vm_cursor_entry(cur) != NULL, "the header stays");
 
-	tree->count--;
 	if (cur->slot == 0) {
+		tree->count--;
 		remove_first(tree, cur);
 		return;
 	}
-	leaf_close(tree, cur->leaf, cur->slot);
-	leaf_narrow(cur->leaf);
-	cur->slot--;
-	leaf_gap_grew(tree, cur, vm_cursor_gap_start(cur),
-	    vm_cursor_gap_end(cur));
+	tree->isa->remove(tree, cur);
 	if (cur->leaf->count < VM_LEAF_MINFILL)
 		cursor_settle(tree, cur, cur);
 }
@@ -820,8 +646,8 @@ vm_tree_resize(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t start,
 		if (start < leaf->base)
 			leaf_rebase(leaf, start);
 	}
-	leaf_put(leaf, cur->slot, start, end, entry);
-	leaf_narrow(leaf);
+	vm_leaf_put(leaf, cur->slot, start, end, entry);
+	vm_leaf_narrow(leaf);
 	leaf_changed(tree, cur);
 }
 
@@ -849,8 +675,8 @@ vm_tree_split(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t addr,
 
 	/* No gap changes, so nothing above the leaf does. */
 	leaf_open(tree, leaf, slot + 1);
-	leaf_put(leaf, slot, start, addr, lower);
-	leaf_put(leaf, slot + 1, addr, end, upper);
+	vm_leaf_put(leaf, slot, start, addr, lower);
+	vm_leaf_put(leaf, slot + 1, addr, end, upper);
 	tree->count++;
 }
 
@@ -868,9 +694,9 @@ merge_first(struct vm_tree *tree, struct vm_cursor *cur)
 
 	/* The survivor moves to the leaf in front, and brings its gap along. */
 	entry->start = vm_leaf_start(front.leaf, front.slot);
-	leaf_put(front.leaf, front.slot, entry->start, entry->end, entry);
+	vm_leaf_put(front.leaf, front.slot, entry->start, entry->end, entry);
 	leaf_close(tree, leaf, 0);
-	leaf_narrow(leaf);
+	vm_leaf_narrow(leaf);
 	front.leaf->limit = vm_leaf_start(leaf, 0);
 	key_update(tree, cur, front.leaf->limit);
 	leaf_changed(tree, cur);
@@ -899,7 +725,7 @@ vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur)
 	entry->start = start;
 	leaf_close(tree, leaf, cur->slot);
 	cur->slot--;
-	leaf_put(leaf, cur->slot, start, entry->end, entry);
+	vm_leaf_put(leaf, cur->slot, start, entry->end, entry);
 	if (leaf->count < VM_LEAF_MINFILL)
 		cursor_settle(tree, cur, cur);
 }
@@ -915,7 +741,7 @@ vm_tree_init(struct vm_tree *tree, const struct arch *arch, vm_offset_t min,
 	MPASS(min < max);
 	MPASS(powerof2(align[0]) && align[0] > 1);
 	MPASS(align[0] <= align[1] && align[1] <= align[2]);
-	MPASS(align[2] / align[0] <= UINT32_MAX);
+	MPASS(align[2] / align[0] <= VM_FIT_MAX);
 	MPASS(((min | max) & (align[0] - 1)) == 0);
 
 	*tree = (struct vm_tree){
@@ -927,7 +753,7 @@ vm_tree_init(struct vm_tree *tree, const struct arch *arch, vm_offset_t min,
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
 		MPASS(powerof2(align[a]));
 		tree->align[a] = align[a];
-		tree->pad[a] = (uint32_t)(align[a] / align[0] - 1);
+		tree->pad[a] = (int32_t)(align[a] / align[0] - 1);
 	}
 	uma_zone_init(&tree->leaves, arch, sizeof(struct vm_leaf));
 	uma_zone_init(&tree->nodes, arch, sizeof(struct vm_node));
@@ -940,7 +766,7 @@ vm_tree_init(struct vm_tree *tree, const struct arch *arch, vm_offset_t min,
 	leaf->pageshift = (uint8_t)tree->pageshift;
 	leaf->wide = false;
 	leaf->count = 1;
-	leaf_put(leaf, 0, min, min, NULL);
+	vm_leaf_put(leaf, 0, min, min, NULL);
 	tree->root = leaf;
 	return KERN_SUCCESS;
 }

@@ -52,9 +52,16 @@ struct vm_node {
 	uint32_t count;
 } __attribute__((aligned(64)));
 
-/* One column of vm_node.fit. */
+/*
+ * One column of vm_node.fit, as a register.  The last lane repeats the first.
+ * Pages beyond VM_FIT_MAX count as that many, so that signed comparisons do.
+ */
+#define VM_FIT_MAX   0x3fffffff
+#define VM_FIT_LANES 4
+typedef int32_t vm_lanes __attribute__((vector_size(4 * VM_FIT_LANES)));
+
 struct vm_fit {
-	uint32_t pages[VM_TREE_ALIGNS];
+	vm_lanes pages;
 };
 
 struct vm_tree {
@@ -63,7 +70,7 @@ struct vm_tree {
 	unsigned pageshift;
 	vm_offset_t min, max;
 	vm_size_t align[VM_TREE_ALIGNS]; /* bytes; ascending; [0] is a page */
-	uint32_t pad[VM_TREE_ALIGNS];    /* the same in pages, less one */
+	vm_lanes pad;                    /* the same in pages, less one */
 	uint64_t count;                  /* entries; the header is none */
 	const struct vm_tree_isa *isa;
 	struct uma_zone leaves, nodes;
@@ -95,10 +102,21 @@ struct vm_tree_isa {
 	    struct vm_cursor *cur);
 	bool (*fit)(const struct vm_tree *tree, const struct vm_gap_req *req,
 	    unsigned column, struct vm_cursor *cur, vm_offset_t *addrp);
-	/* the largest fits of a leaf that is not wide */
+	/* vm_tree_insert(), where the leaf has a free slot */
+	void (*insert)(struct vm_tree *tree, struct vm_cursor *cur,
+	    struct vm_map_entry *entry);
+	/* take out what is not in slot 0; the leaf may be too small then */
+	void (*remove)(struct vm_tree *tree, struct vm_cursor *cur);
+	/*
+	 * store the column of the cursor's child at `level` - 1 in its parent,
+	 * and carry the change up as far as it shows
+	 */
+	void (*column_update)(struct vm_cursor *cur, unsigned level,
+	    unsigned height, struct vm_fit fit);
+	/* the largest fits of a leaf, and of an index node */
 	struct vm_fit (
 	    *leaf_fit)(const struct vm_tree *tree, const struct vm_leaf *leaf);
-	uint32_t (*max32)(const uint32_t *values, unsigned n);
+	struct vm_fit (*node_fit)(const struct vm_node *node);
 	/* move the slots from `slot` on up by one, or those behind it down */
 	void (*leaf_open)(struct vm_leaf *leaf, unsigned slot);
 	void (*leaf_close)(struct vm_leaf *leaf, unsigned slot);
@@ -232,31 +250,107 @@ vm_gap_usable(vm_offset_t start, vm_offset_t end, vm_size_t align,
 	return end - start > pad ? end - start - pad : 0;
 }
 
+/* Lanes of `x` where `mask` is all ones, of `y` where it is 0. */
+static inline vm_lanes
+vm_lanes_pick(vm_lanes mask, vm_lanes x, vm_lanes y)
+{
+	return (mask & x) | (~mask & y);
+}
+
+static inline bool
+vm_lanes_any(vm_lanes mask)
+{
+	return (mask[0] | mask[1] | mask[2]) != 0;
+}
+
 static inline struct vm_fit
 vm_fit_max(struct vm_fit x, struct vm_fit y)
 {
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		if (x.pages[a] < y.pages[a])
-			x.pages[a] = y.pages[a];
-	return x;
+	return (struct vm_fit){
+	    vm_lanes_pick(x.pages > y.pages, x.pages, y.pages)};
+}
+
+/* The same number in every lane, saturated. */
+static inline struct vm_fit
+vm_fit_all(uint64_t pages)
+{
+	int32_t n = pages < VM_FIT_MAX ? (int32_t)pages : VM_FIT_MAX;
+
+	return (struct vm_fit){{n, n, n, n}};
 }
 
 /* The column of one gap. */
 static inline struct vm_fit
 vm_gap_fit(const struct vm_tree *tree, vm_offset_t start, vm_offset_t end)
 {
-	uint64_t gap = (end - start) >> tree->pageshift;
-	uint32_t neg = 0 - (uint32_t)(start >> tree->pageshift);
-	struct vm_fit fit;
+	uint64_t pages = (end - start) >> tree->pageshift;
+	int32_t gap = pages < INT32_MAX ? (int32_t)pages : INT32_MAX;
+	int32_t neg = (int32_t)(0 - (uint32_t)(start >> tree->pageshift));
+	vm_lanes pad = (vm_lanes){neg, neg, neg, neg} & tree->pad, room;
 
 	MPASS(start <= end);
 
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
-		uint32_t pad = neg & tree->pad[a];
-		uint64_t room = gap > pad ? gap - pad : 0;
+	/* Saturated last: a gap that grows must never seem smaller. */
+	room = (vm_lanes){gap, gap, gap, gap} - pad;
+	room &= ~(room >> 31);
+	return (struct vm_fit){vm_lanes_pick(room > VM_FIT_MAX,
+	    vm_fit_all(VM_FIT_MAX).pages, room)};
+}
 
-		/* Saturated last: a gap that grows must never seem smaller. */
-		fit.pages[a] = room < UINT32_MAX ? (uint32_t)room : UINT32_MAX;
-	}
-	return fit;
+static inline struct vm_fit
+vm_column_get(const struct vm_node *node, unsigned slot)
+{
+	int32_t page = (int32_t)node->fit[0][slot];
+
+	MPASS(slot < node->count);
+
+	return (struct vm_fit){{page, (int32_t)node->fit[1][slot],
+	    (int32_t)node->fit[2][slot], page}};
+}
+
+static inline void
+vm_column_set(struct vm_node *node, unsigned slot, struct vm_fit fit)
+{
+	MPASS(slot < node->count);
+
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		node->fit[a][slot] = (uint32_t)fit.pages[a];
+}
+
+/* Bounds to pages of a leaf, modulo 2^32. */
+static inline uint32_t
+vm_leaf_page(const struct vm_leaf *leaf, vm_offset_t addr)
+{
+	return (uint32_t)((addr - leaf->base) >> leaf->pageshift);
+}
+
+/* The leaf ends at `end`; does that need more than 32 bits? */
+static inline bool
+vm_leaf_reaches(const struct vm_leaf *leaf, vm_offset_t end)
+{
+	MPASS(end >= leaf->base);
+
+	return (end - leaf->base) >> leaf->pageshift > UINT32_MAX;
+}
+
+/* Store bounds and entry in a slot; entries in front stay where they are. */
+static inline void
+vm_leaf_put(struct vm_leaf *leaf, unsigned slot, vm_offset_t start,
+    vm_offset_t end, struct vm_map_entry *entry)
+{
+	MPASS(slot < leaf->count && leaf->base <= start && start <= end);
+
+	leaf->start[slot] = vm_leaf_page(leaf, start);
+	leaf->end[slot] = vm_leaf_page(leaf, end);
+	leaf->entry[slot] = entry;
+	leaf->wide |= vm_leaf_reaches(leaf, end);
+}
+
+/* A wide leaf lost something: perhaps it is not wide any more. */
+static inline void
+vm_leaf_narrow(struct vm_leaf *leaf)
+{
+	if (leaf->wide)
+		leaf->wide =
+		    vm_leaf_reaches(leaf, vm_leaf_end(leaf, leaf->count - 1));
 }
