@@ -328,6 +328,42 @@ set_stall_timeout(struct config *config, const char *value)
 	return set_timeout(&config->server.stall_timeout_ms, value);
 }
 
+static int
+set_unsigned(unsigned *np, uint64_t max, const char *value)
+{
+	uint64_t n;
+	int r = parse_number(value, max, &n);
+
+	if (r == 0)
+		*np = (unsigned)n;
+	return r;
+}
+
+static int
+set_stock(struct config *config, const char *value)
+{
+	return set_unsigned(&config->server.stock.share, 100, value);
+}
+
+static int
+set_stock_min(struct config *config, const char *value)
+{
+	return set_unsigned(&config->server.stock.min, STOCK_SPANS_MAX, value);
+}
+
+static int
+set_reclaim_timeout(struct config *config, const char *value)
+{
+	return set_unsigned(&config->server.reclaim.deadline_ms, 3600 * 1000,
+	    value);
+}
+
+static int
+set_reclaim_grow(struct config *config, const char *value)
+{
+	return parse_bool(value, &config->server.reclaim.grow);
+}
+
 static const struct option_rule option_rules[] = {
     {"socket", "PATH", "where to listen (" HOLDFAST_SOCKET_PATH ")",
 	set_socket},
@@ -358,6 +394,16 @@ static const struct option_rule option_rules[] = {
     {"quota-requests", "N", "requests in flight (4096)", set_quota_requests},
     {"quota-sessions", "N", "connections (4096)", set_quota_sessions},
     {"quota-entries", "N", "map entries (4194304)", set_quota_entries},
+    {"stock", "PERCENT", "of the pool in ready-made spans at most (25)",
+	set_stock},
+    {"stock-min", "N", "ready-made spans of one frame, always (4)",
+	set_stock_min},
+    {"reclaim-timeout", "MS",
+	"for clients to give back idle memory; 0: do not ask (250)",
+	set_reclaim_timeout},
+    {"reclaim-grow", NULL,
+	"let the pool grow for a request that finds no memory",
+	set_reclaim_grow},
     {"workers", "N", "threads that assemble, zero and recycle (2)",
 	set_workers},
     {"hello-timeout", "MS", "until a client must have said Hello (10000)",
@@ -469,6 +515,7 @@ config_default(struct config *config)
 	    .log_level = LOG_LEVEL_INFO,
 	};
 	server_options_default(&config->server);
+	config->server.stock = (struct stock_options){.share = 25, .min = 4};
 }
 
 void
