@@ -4,7 +4,8 @@
  * The structure-aware mutator for AFL++, a shared object of its own:
  * mutation, cross-over with the other input, and trimming record by record.
  *
- * HOLDFAST_FUZZ_TARGET names the target, so that only its operations appear.
+ * HOLDFAST_FUZZ_TARGET names the target, so that only its operations appear;
+ * HOLDFAST_FUZZ_OPS gives them as a number instead.
  */
 
 #include "fuzz/gen.h"
@@ -39,7 +40,10 @@ static uint64_t
 target_ops(void)
 {
 	const char *name = getenv("HOLDFAST_FUZZ_TARGET");
+	const char *ops = getenv("HOLDFAST_FUZZ_OPS");
 
+	if (ops != NULL)
+		return strtoull(ops, NULL, 0);
 	if (name != NULL && strcmp(name, "fuzz_contig") == 0)
 		return FUZZ_OPS_CONTIG;
 	return FUZZ_OPS_MAP;
