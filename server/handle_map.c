@@ -161,7 +161,7 @@ map_attached(struct call *call, struct map *map, unsigned access)
 	}
 	result->min = map->min;
 	result->max = map->max;
-	result->page_size = map->arch.machine->page_size;
+	result->page_size = map->arch->machine->page_size;
 	result->timestamp = vm_map_timestamp(map->vm);
 	result->access = access;
 	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_MAP;
@@ -195,7 +195,8 @@ handle_map_create(struct call *call)
 
 	if (!call_peer(call, &peer) ||
 	    map_create(call->session->tenant, call->session->server->arch,
-		&params, &map, &call->answer) != KERN_SUCCESS)
+		&call->session->server->machines, &params, &map,
+		&call->answer) != KERN_SUCCESS)
 		return CALL_DONE;
 	if (map_mode_init(map, &peer, create->mode, create->group,
 		&call->answer) == KERN_SUCCESS)

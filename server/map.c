@@ -125,7 +125,7 @@ map_init(struct map *map, const struct map_params *params,
     struct answer *answer)
 {
 	struct quota *quota = &map->tenant->quota;
-	const struct arch_machine *machine = map->arch.machine;
+	const struct arch_machine *machine = map->arch->machine;
 	struct vm_refusal why;
 	int rv;
 
@@ -148,7 +148,8 @@ map_init(struct map *map, const struct map_params *params,
 
 int
 map_create(struct tenant *tenant, const struct arch *arch,
-    const struct map_params *params, struct map **mapp, struct answer *answer)
+    const struct machines *machines, const struct map_params *params,
+    struct map **mapp, struct answer *answer)
 {
 	const struct arch_machine *machine = arch->machine;
 	struct map *map;
@@ -163,9 +164,8 @@ map_create(struct tenant *tenant, const struct arch *arch,
 	TAILQ_INIT(&map->watches);
 	map->tenant = tenant;
 	map->base_fd = -1;
-	map->arch = *arch;
-	map->arch.machine = machine;
-	map->pmap.arch = &map->arch;
+	map->arch = machines_find(machines, machine);
+	map->pmap.arch = map->arch;
 	map->host = strcmp(machine->name, arch->machine->name) == 0 &&
 		    machine->page_size == arch->machine->page_size;
 	map->attached = 1;
@@ -596,7 +596,7 @@ map_base_fd(struct map *map, struct answer *answer)
 		quota_discharge(&map->bytes);
 		return answer_refuse_quota(answer, quota, QUOTA_FDS, 1);
 	}
-	r = map->arch.ops->base_file(map->arch.ctx, map->max - map->min,
+	r = map->arch->ops->base_file(map->arch->ctx, map->max - map->min,
 	    &map->base_fd);
 	if (r < 0) {
 		map->base_fd = -1;
@@ -627,7 +627,7 @@ map_entry_fd(struct map *map, const struct vm_map_entry_info *info, int *fdp,
 		*offsetp = info->start - map->min;
 		return rv;
 	}
-	r = object_fd(object, &map->arch, fdp);
+	r = object_fd(object, map->arch, fdp);
 	if (r == -EDQUOT)
 		return answer_refuse_quota(answer, &map->tenant->quota,
 		    QUOTA_BASE_BYTES, object->size);

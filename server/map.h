@@ -13,6 +13,7 @@
 
 #include "core/vm_map.h"
 #include "proto/limits.h"
+#include "server/machines.h"
 #include "server/object.h"
 #include "server/watch.h"
 
@@ -30,8 +31,8 @@ struct map {
 	char name[HOLDFAST_NAME_MAX + 1]; /* "": none */
 	vm_map_t vm;                      /* NULL: destroyed */
 	struct pmap pmap;
-	struct arch arch; /* the server's, with the map's machine */
-	bool host;        /* its machine is this one: it can be mirrored */
+	const struct arch *arch; /* the server's, with the map's machine */
+	bool host; /* its machine is this one: it can be mirrored */
 	gid_t group;
 	unsigned mode; /* nine bits; see server/map_mode.h */
 	vm_offset_t min, max;
@@ -53,7 +54,8 @@ struct map_params {
 
 /* Create with one attachment. */
 int map_create(struct tenant *tenant, const struct arch *arch,
-    const struct map_params *params, struct map **mapp, struct answer *answer);
+    const struct machines *machines, const struct map_params *params,
+    struct map **mapp, struct answer *answer);
 /* One more attachment.  REFUSED_UNKNOWN_ID. */
 int map_attach(struct tenant *tenant, const char *name, struct map **mapp,
     struct answer *answer);

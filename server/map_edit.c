@@ -246,7 +246,7 @@ int
 map_find_aligned(struct map *map, vm_offset_t *addrp, vm_size_t length,
     vm_offset_t max_addr, vm_offset_t alignment, struct answer *answer)
 {
-	vm_size_t page = map->arch.machine->page_size;
+	vm_size_t page = map->arch->machine->page_size;
 	struct vm_refusal why;
 	int rv;
 
@@ -316,8 +316,7 @@ map_check_submap(struct map *map, const struct map *submap,
 	if (map == submap || map->nparents > 0)
 		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
 		    "map must not be a submap: windows do not nest");
-	if (map->tenant != submap->tenant ||
-	    map->arch.machine != submap->arch.machine)
+	if (map->tenant != submap->tenant || map->arch != submap->arch)
 		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
 		    "submap must be of the same owner and machine as map");
 	return KERN_SUCCESS;

@@ -265,6 +265,7 @@ server_free(struct server *server)
 		event_base_free(server->base);
 	wire_arena_fini(&server->in);
 	wire_arena_fini(&server->out);
+	machines_fini(&server->machines);
 	free(server->recv_buf);
 	free(server->send_buf);
 	free(server);
@@ -332,6 +333,8 @@ server_new(struct server **serverp, const struct arch *arch,
 	if (server->base == NULL)
 		return error_origin(-ENOMEM);
 	r = server_buffers(server);
+	if (r == 0)
+		r = machines_init(&server->machines, arch);
 	if (r < 0)
 		return r;
 	server->reaper = event_new(server->base, -1, 0, server_reap, server);

@@ -46,6 +46,7 @@ struct server {
 	struct workers *workers;
 	struct pool pool;
 	struct pmap pmap; /* for objects: the daemon's own machine */
+	struct machines machines;
 	struct tenant_list tenants;
 	size_t ntenants;
 	TAILQ_HEAD(session_list, session) sessions, doomed;
