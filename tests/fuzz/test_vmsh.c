@@ -22,13 +22,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What a daemon has today; more belongs here as the protocol grows. */
+/* What does not depend on physical memory, and what a daemon can be told. */
 #define DAEMON_OPS                                                             \
-	(FUZZ_BIT(HF_MAP) | FUZZ_BIT(HF_DESTROY) | FUZZ_BIT(HF_OBJECT) |       \
-	    FUZZ_BIT(HF_DEREF) | FUZZ_BIT(HF_INSERT) | FUZZ_BIT(HF_FIND) |     \
-	    FUZZ_BIT(HF_FINDSPACE) | FUZZ_BIT(HF_REMOVE) |                     \
-	    FUZZ_BIT(HF_LOOKUP) | FUZZ_BIT(HF_ENTRY) | FUZZ_BIT(HF_ENTRIES) |  \
-	    FUZZ_BIT(HF_STAT) | FUZZ_BIT(HF_CHECK))
+	((FUZZ_OPS_MAP | FUZZ_BIT(HF_ENTRIES) | FUZZ_BIT(HF_SUBMAP)) &         \
+	    ~(FUZZ_BIT(HF_INJECT) | FUZZ_BIT(HF_FORK)))
 
 static const char *
 need(const char *name)

@@ -48,6 +48,13 @@ answer(struct daemon *d, int rv, struct hf_result *res)
 	return false;
 }
 
+/* As the core's back end takes what is wider than the core's own type. */
+static uint32_t
+word(uint64_t value)
+{
+	return (uint32_t)MIN(value, INT32_MAX);
+}
+
 static struct holdfast_map *
 map_of(struct daemon *d, const uint64_t *v)
 {
@@ -226,9 +233,9 @@ map_args(struct daemon *d, const uint64_t *v)
 	    .addr = v[HF_F_A],
 	    .length = v[HF_F_LEN],
 	    .max_addr = v[HF_F_LIM],
-	    .find_space = (uint32_t)v[HF_F_SPACE],
-	    .prot = (uint32_t)v[HF_F_PROT],
-	    .max_prot = (uint32_t)v[HF_F_MAX],
+	    .find_space = word(v[HF_F_SPACE]),
+	    .prot = (vm_prot_t)v[HF_F_PROT],
+	    .max_prot = (vm_prot_t)v[HF_F_MAX],
 	    .cow = (uint32_t)v[HF_F_COW]};
 }
 
@@ -241,25 +248,50 @@ do_insert(struct daemon *d, const uint64_t *v, struct hf_result *res)
 }
 
 static void
+do_fixed(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	struct holdfast_map_args args = map_args(d, v);
+
+	(void)answer(d, holdfast_map_fixed(map_of(d, v), &args), res);
+}
+
+/* What a search returned, and the address where it succeeded. */
+static void
+answer_addr(struct daemon *d, int rv, const uint64_t *addr,
+    struct hf_result *res)
+{
+	if (answer(d, rv, res))
+		hf_result_out(res, "addr", HF_O_ADDR, *addr);
+}
+
+static void
 do_find(struct daemon *d, const uint64_t *v, struct hf_result *res)
 {
 	struct holdfast_map_args args = map_args(d, v);
 	uint64_t addr;
+	int rv = holdfast_map_find(map_of(d, v), &args, &addr);
 
-	if (answer(d, holdfast_map_find(map_of(d, v), &args, &addr), res))
-		hf_result_out(res, "addr", HF_O_ADDR, addr);
+	answer_addr(d, rv, &addr, res);
+}
+
+static void
+do_find_min(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	struct holdfast_map_args args = map_args(d, v);
+	uint64_t addr;
+	int rv = holdfast_map_find_min(map_of(d, v), &args, v[HF_F_DEF], &addr);
+
+	answer_addr(d, rv, &addr, res);
 }
 
 static void
 do_findspace(struct daemon *d, const uint64_t *v, struct hf_result *res)
 {
 	uint64_t addr;
+	int rv =
+	    holdfast_map_findspace(map_of(d, v), v[HF_F_A], v[HF_F_LEN], &addr);
 
-	if (answer(d,
-		holdfast_map_findspace(map_of(d, v), v[HF_F_A], v[HF_F_LEN],
-		    &addr),
-		res))
-		hf_result_out(res, "addr", HF_O_ADDR, addr);
+	answer_addr(d, rv, &addr, res);
 }
 
 static void
@@ -268,6 +300,131 @@ do_remove(struct daemon *d, const uint64_t *v, struct hf_result *res)
 	(void)answer(d,
 	    holdfast_map_delete(map_of(d, v), v[HF_F_A], v[HF_F_END]), res);
 }
+
+/* ---- Changing -------------------------------------------------------------
+ */
+
+static void
+do_protect(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	(void)answer(d,
+	    holdfast_map_protect(map_of(d, v), v[HF_F_A], v[HF_F_END],
+		(vm_prot_t)v[HF_F_PROT], (vm_prot_t)v[HF_F_MAX],
+		(uint32_t)v[HF_F_SET]),
+	    res);
+}
+
+static void
+do_inherit(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	(void)answer(d,
+	    holdfast_map_inherit(map_of(d, v), v[HF_F_A], v[HF_F_END],
+		(uint32_t)(vm_inherit_t)v[HF_F_INH]),
+	    res);
+}
+
+static void
+do_madvise(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	(void)answer(d,
+	    holdfast_map_madvise(map_of(d, v), v[HF_F_A], v[HF_F_END],
+		word(v[HF_F_ADVICE])),
+	    res);
+}
+
+/* The library wires for the user unless it is told otherwise. */
+static uint32_t
+wire_flags(uint64_t flags)
+{
+	if (flags > 7)
+		return HF_WIRE_SYSTEM << 1; /* for the daemon to refuse */
+	return (flags & VM_MAP_WIRE_USER) != 0
+		   ? (uint32_t)flags
+		   : (uint32_t)flags | HF_WIRE_SYSTEM;
+}
+
+static void
+do_wire(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	(void)answer(d,
+	    holdfast_map_wire(map_of(d, v), v[HF_F_A], v[HF_F_END],
+		wire_flags(v[HF_F_FLAGS])),
+	    res);
+}
+
+static void
+do_unwire(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	(void)answer(d,
+	    holdfast_map_unwire(map_of(d, v), v[HF_F_A], v[HF_F_END],
+		wire_flags(v[HF_F_FLAGS])),
+	    res);
+}
+
+static void
+do_sync(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	uint32_t flags = (v[HF_F_SET] != 0 ? HF_SYNC_IO : 0) |
+			 (v[HF_F_CLEAR] != 0 ? HF_SYNC_INVALIDATE : 0);
+
+	(void)answer(d,
+	    holdfast_map_sync(map_of(d, v), v[HF_F_A], v[HF_F_END], flags),
+	    res);
+}
+
+static void
+do_stack(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	struct holdfast_map_args args = map_args(d, v);
+
+	(void)answer(d, holdfast_map_stack(map_of(d, v), &args), res);
+}
+
+static void
+do_growstack(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	(void)answer(d, holdfast_map_growstack(map_of(d, v), v[HF_F_A]), res);
+}
+
+static void
+do_submap(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	(void)answer(d,
+	    holdfast_map_submap(map_of(d, v), v[HF_F_A], v[HF_F_END],
+		d->maps[v[HF_F_MAP2]]),
+	    res);
+}
+
+static void
+do_flags(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	(void)answer(d,
+	    holdfast_map_modflags(map_of(d, v), word(v[HF_F_SET]),
+		word(v[HF_F_CLEAR])),
+	    res);
+}
+
+static void
+do_limit(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	uint64_t value = v[HF_F_VALUE];
+	struct holdfast_map_limits limits = {.vmem = value,
+	    .stack = value,
+	    .memlock = value,
+	    .swap = value,
+	    .nentries = value,
+	    .overcommit = word(value),
+	    .cluster_anon = word(value),
+	    .stack_guard = value};
+
+	(void)answer(d,
+	    holdfast_map_limits(map_of(d, v), 1u << MIN(v[HF_F_KIND], 7),
+		&limits),
+	    res);
+}
+
+/* ---- Questions ------------------------------------------------------------
+ */
 
 static void
 out_entry(struct hf_result *res, const struct holdfast_entry *entry)
@@ -289,7 +446,7 @@ do_lookup(struct daemon *d, const uint64_t *v, struct hf_result *res)
 
 	if (!answer(d,
 		holdfast_map_lookup(map_of(d, v), v[HF_F_A],
-		    (uint32_t)v[HF_F_TYPE], &entry, &pindex),
+		    (vm_prot_t)v[HF_F_TYPE], &entry, &pindex),
 		res))
 		return;
 	out_entry(res, &entry);
@@ -299,14 +456,18 @@ do_lookup(struct daemon *d, const uint64_t *v, struct hf_result *res)
 static void
 do_entry(struct daemon *d, const uint64_t *v, struct hf_result *res)
 {
-	fetch_entries(d, (unsigned)v[HF_F_MAP]);
-	hf_result_set(res, KERN_INVALID_ADDRESS);
-	for (size_t i = 0; i < d->nentries; i++)
-		if (d->entries[i].start <= v[HF_F_A] &&
-		    v[HF_F_A] < d->entries[i].end) {
-			hf_result_set(res, KERN_SUCCESS);
-			out_entry(res, &d->entries[i]);
-		}
+	struct holdfast_entry entry;
+	bool found;
+
+	if (!answer(d,
+		holdfast_map_lookup_entry(map_of(d, v), v[HF_F_A], &found,
+		    &entry),
+		res))
+		return;
+	if (found)
+		out_entry(res, &entry);
+	else
+		hf_result_set(res, KERN_INVALID_ADDRESS);
 }
 
 static void
@@ -320,15 +481,24 @@ do_entries(struct daemon *d, const uint64_t *v, struct hf_result *res)
 static void
 do_stat(struct daemon *d, const uint64_t *v, struct hf_result *res)
 {
-	uint64_t size = 0;
+	struct holdfast_map_stat stat;
 
-	fetch_entries(d, (unsigned)v[HF_F_MAP]);
-	for (size_t i = 0; i < d->nentries; i++)
-		if ((d->entries[i].eflags & MAP_ENTRY_GUARD) == 0)
-			size += d->entries[i].end - d->entries[i].start;
-	hf_result_set(res, KERN_SUCCESS);
-	hf_result_out(res, "size", HF_O_ADDR, size);
-	hf_result_out(res, "nentries", HF_O_NUM, d->nentries);
+	if (!answer(d, holdfast_map_stat(map_of(d, v), &stat), res))
+		return;
+	hf_result_out(res, "size", HF_O_ADDR, stat.size);
+	hf_result_out(res, "nentries", HF_O_NUM, stat.nentries);
+}
+
+static void
+do_check_protection(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	bool is;
+
+	if (answer(d,
+		holdfast_map_check_protection(map_of(d, v), v[HF_F_A],
+		    v[HF_F_END], (vm_prot_t)v[HF_F_PROT], &is),
+		res))
+		hf_result_out(res, "result", HF_O_BOOL, is);
 }
 
 static void
@@ -348,6 +518,8 @@ static handler *const handlers[HF_NOPS] = {
     [HF_DEREF] = do_deref,
     [HF_INSERT] = do_insert,
     [HF_FIND] = do_find,
+    [HF_FIND_MIN] = do_find_min,
+    [HF_FIXED] = do_fixed,
     [HF_FINDSPACE] = do_findspace,
     [HF_DELETE] = do_remove,
     [HF_REMOVE] = do_remove,
@@ -356,6 +528,18 @@ static handler *const handlers[HF_NOPS] = {
     [HF_ENTRIES] = do_entries,
     [HF_CHECK] = do_check,
     [HF_STAT] = do_stat,
+    [HF_PROTECT] = do_protect,
+    [HF_INHERIT] = do_inherit,
+    [HF_MADVISE] = do_madvise,
+    [HF_WIRE] = do_wire,
+    [HF_UNWIRE] = do_unwire,
+    [HF_SYNC] = do_sync,
+    [HF_STACK] = do_stack,
+    [HF_GROWSTACK] = do_growstack,
+    [HF_CHECK_PROTECTION] = do_check_protection,
+    [HF_SUBMAP] = do_submap,
+    [HF_LIMIT] = do_limit,
+    [HF_FLAGS] = do_flags,
     [HF_CONTIG] = do_contig,
     [HF_CONTIGFREE] = do_contigfree,
     [HF_PHYS] = do_phys,
@@ -365,7 +549,8 @@ static handler *const handlers[HF_NOPS] = {
 static bool
 is_question(uint8_t op)
 {
-	return op == HF_ENTRY || op == HF_ENTRIES || op == HF_STAT;
+	return op == HF_ENTRY || op == HF_ENTRIES || op == HF_STAT ||
+	       op == HF_CHECK_PROTECTION || op == HF_CHECK;
 }
 
 static void
