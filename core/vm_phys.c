@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * vm_phys: segments, and the free runs in them.
+ * vm_phys: segments, requests, and what comes back.
  *
  *	segment	[------------ owner A -----------)[---- owner B ----)
  *	free	   [---)      [------------------)[--)        [-----)
@@ -16,14 +16,6 @@
 
 #include "core/kassert.h"
 #include "core/vm_phys_int.h"
-
-/* A free run, where it is kept. */
-struct run_ref {
-	struct phys_domain *domain;
-	unsigned zone;
-	vm_paddr_t start, end;
-	struct rt_path path;
-};
 
 vm_size_t
 vm_phys_page_size(const struct vm_phys *phys)
@@ -75,203 +67,6 @@ vm_phys_destroy(struct vm_phys *phys)
 	rt_store_fini(&phys->store);
 	uma_zone_fini(&phys->segzone);
 	uma_free(phys->arch, phys, sizeof(*phys));
-}
-
-/* Free runs. */
-
-static struct rt *
-run_tree(struct run_ref *run)
-{
-	return &run->domain->rt[run->zone];
-}
-
-static void
-run_read(struct run_ref *run)
-{
-	run->start = run->path.leaf->start[run->path.pos];
-	run->end = run->path.leaf->end[run->path.pos];
-}
-
-/* The first run of the domain in a zone from `zone` on. */
-static bool
-run_first(struct phys_domain *domain, unsigned zone, struct run_ref *run)
-{
-	unsigned zones = domain->used >> zone << zone;
-
-	if (zones == 0)
-		return false;
-	run->domain = domain;
-	run->zone = (unsigned)__builtin_ctz(zones);
-	(void)rt_seek(run_tree(run), 0, &run->path); /* it is not empty */
-	run_read(run);
-	return true;
-}
-
-/* The first run of the domain that ends above `pa`. */
-static bool
-run_seek(struct phys_domain *domain, vm_paddr_t pa, struct run_ref *run)
-{
-	unsigned zone = phys_zone(pa);
-
-	run->domain = domain;
-	run->zone = zone;
-	if (pa == UINT64_MAX)
-		return false;
-	if (!rt_seek(run_tree(run), pa, &run->path))
-		return run_first(domain, zone + 1, run);
-	run_read(run);
-	return true;
-}
-
-/* The run behind `run`. */
-static bool
-run_next(const struct run_ref *run, struct run_ref *next)
-{
-	*next = *run;
-	if (!rt_next(run_tree(next), &next->path))
-		return run_first(run->domain, run->zone + 1, next);
-	run_read(next);
-	return true;
-}
-
-static void
-run_insert(struct vm_phys *phys, struct phys_domain *domain, vm_paddr_t start,
-    vm_paddr_t end)
-{
-	unsigned zone = phys_zone(end - 1);
-
-	rt_insert(&phys->store, &domain->rt[zone], start, end);
-	domain->used |= 1u << zone;
-	phys->nruns++;
-}
-
-/* As run_insert(), right in front of `next`, which is of the same domain. */
-static void
-run_insert_before(struct vm_phys *phys, struct run_ref *next, vm_paddr_t start,
-    vm_paddr_t end)
-{
-	if (phys_zone(end - 1) != next->zone) {
-		run_insert(phys, next->domain, start, end);
-		return;
-	}
-	rt_insert_at(&phys->store, run_tree(next), &next->path, start, end);
-	phys->nruns++;
-}
-
-static void
-run_delete(struct vm_phys *phys, struct run_ref *run)
-{
-	struct rt *rt = run_tree(run);
-
-	rt_delete(&phys->store, rt, &run->path);
-	if (rt->height == 0)
-		run->domain->used &= ~(1u << run->zone);
-	phys->nruns--;
-}
-
-/* Move the edges of a run; its other neighbours are out of the way. */
-static void
-run_resize(struct vm_phys *phys, struct run_ref *run, vm_paddr_t start,
-    vm_paddr_t end)
-{
-	if (phys_zone(end - 1) == run->zone) {
-		rt_resize(&phys->store, run_tree(run), &run->path, start, end);
-		return;
-	}
-	run_delete(phys, run);
-	run_insert(phys, run->domain, start, end);
-}
-
-static void
-count_free(struct vm_phys *phys, struct phys_domain *domain, vm_paddr_t start,
-    vm_paddr_t end, bool freed)
-{
-	vm_size_t size = end - start;
-
-	domain->free = freed ? domain->free + size : domain->free - size;
-	phys->free = freed ? phys->free + size : phys->free - size;
-	MPASS(phys->free <= phys->total);
-}
-
-/*
- * Cut [start, end) out of a run.  Needs nodes for one run more.
- *
- *	[run.start      start      end      run.end)
- *	 stays          taken      stays
- */
-static void
-run_carve(struct vm_phys *phys, struct run_ref *run, vm_paddr_t start,
-    vm_paddr_t end)
-{
-	MPASS(run->start <= start && start < end && end <= run->end);
-
-	count_free(phys, run->domain, start, end, false);
-	if (start == run->start && end == run->end) {
-		run_delete(phys, run);
-	} else if (end == run->end) {
-		run_resize(phys, run, run->start, start);
-	} else {
-		run_resize(phys, run, end, run->end);
-		if (start != run->start)
-			run_insert_before(phys, run, run->start, start);
-	}
-}
-
-/* What lies about a range that is to become free. */
-struct around {
-	bool has_before, has_after; /* runs that touch it, in its segment */
-	bool has_next; /* `after` is valid, though it may not touch */
-	struct run_ref before, after;
-};
-
-/* Look about [start, end) in `seg`.  false: part of it is free already. */
-static bool
-look_around(struct vm_phys *phys, const struct phys_seg *seg, vm_paddr_t start,
-    vm_paddr_t end, struct around *around)
-{
-	struct phys_domain *domain = phys->domains[seg->domain];
-	bool found;
-
-	around->has_before = around->has_after = false;
-	found = run_seek(domain, start > 0 ? start - 1 : 0, &around->after);
-	if (found && around->after.end <= start) {
-		around->before = around->after;
-		around->has_before = start > seg->start;
-		found = run_next(&around->before, &around->after);
-	}
-	if (found && around->after.start < end)
-		return false;
-	around->has_next = found;
-	around->has_after =
-	    found && around->after.start == end && end < seg->end;
-	return true;
-}
-
-/* Make [start, end) free.  Needs nodes for one run more, at most. */
-static void
-run_release(struct vm_phys *phys, const struct phys_seg *seg, vm_paddr_t start,
-    vm_paddr_t end, struct around *around)
-{
-	struct phys_domain *domain = phys->domains[seg->domain];
-
-	count_free(phys, domain, start, end, true);
-	if (around->has_before && around->has_after) {
-		vm_paddr_t first = around->before.start;
-
-		run_delete(phys, &around->before);
-		/* The deletion may have moved it within its tree. */
-		(void)run_seek(domain, end, &around->after);
-		MPASS(around->after.start == end);
-		run_resize(phys, &around->after, first, around->after.end);
-	} else if (around->has_before) {
-		run_resize(phys, &around->before, around->before.start, end);
-	} else if (around->has_after) {
-		run_resize(phys, &around->after, start, around->after.end);
-	} else if (around->has_next) {
-		run_insert_before(phys, &around->after, start, end);
-	} else {
-		run_insert(phys, domain, start, end);
-	}
 }
 
 /* Reserve: nodes for every run that is, and that can come back, and `more`. */
@@ -377,7 +172,7 @@ vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
     int domain, void *owner)
 {
 	struct phys_seg *seg;
-	struct around around;
+	struct phys_around around;
 	unsigned zones, fresh;
 	int rv;
 
@@ -408,8 +203,9 @@ vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 	phys->total += end - start;
 	phys->above_4g += bytes_above_4g(start, end);
 	seg = seg_enter(phys, seg, start, end, domain, owner);
-	(void)look_around(phys, seg, start, end, &around); /* nothing is free */
-	run_release(phys, seg, start, end, &around);
+	(void)phys_look_around(phys, seg, start, end,
+	    &around); /* nothing is free */
+	phys_run_release(phys, seg, start, end, &around);
 	edited(phys);
 	return KERN_SUCCESS;
 }
@@ -417,9 +213,9 @@ vm_phys_add_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 /* The run that holds all of [start, end), which lies in `seg`. */
 static bool
 run_holding(struct vm_phys *phys, const struct phys_seg *seg, vm_paddr_t start,
-    vm_paddr_t end, struct run_ref *run)
+    vm_paddr_t end, struct phys_run *run)
 {
-	return run_seek(phys->domains[seg->domain], start, run) &&
+	return phys_run_seek(phys->domains[seg->domain], start, run) &&
 	       run->start <= start && end <= run->end;
 }
 
@@ -436,7 +232,7 @@ seg_remove_check(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 	*middlep = false;
 	while (start < end) {
 		struct phys_seg *seg = phys_seg_at(phys, start);
-		struct run_ref run;
+		struct phys_run run;
 		vm_paddr_t upto;
 
 		if (seg == NULL)
@@ -498,11 +294,11 @@ vm_phys_remove_seg(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 
 	while (start < end) {
 		struct phys_seg *seg = phys_seg_at(phys, start);
-		struct run_ref run;
+		struct phys_run run;
 		vm_paddr_t upto = MIN(end, seg->end);
 
 		(void)run_holding(phys, seg, start, upto, &run); /* checked */
-		run_carve(phys, &run, start, upto);
+		phys_run_carve(phys, &run, start, upto);
 		phys->total -= upto - start;
 		phys->above_4g -= bytes_above_4g(start, upto);
 		seg_carve(phys, seg, start, upto, &spare);
@@ -584,7 +380,7 @@ low_is_scarce(const struct vm_phys *phys)
 /* The trees of zones [first, last], of one domain or, for -1, of all. */
 static bool
 zones_find(struct vm_phys *phys, int only, unsigned first, unsigned last,
-    const struct phys_query *query, struct run_ref *run, vm_paddr_t *pap)
+    const struct phys_query *query, struct phys_run *run, vm_paddr_t *pap)
 {
 	unsigned begin = phys->zone_trees[last + 1];
 	unsigned end = phys->zone_trees[first];
@@ -598,14 +394,14 @@ zones_find(struct vm_phys *phys, int only, unsigned first, unsigned last,
 		return false;
 	run->domain = tree->domain;
 	run->zone = tree->zone;
-	run_read(run);
+	phys_run_read(run);
 	return true;
 }
 
 /* Low memory is spent last: below 16 MiB always, below 4 GiB if scarce. */
 static bool
 phys_find(struct vm_phys *phys, int only, const struct phys_query *query,
-    struct run_ref *run, vm_paddr_t *pap)
+    struct phys_run *run, vm_paddr_t *pap)
 {
 	if (low_is_scarce(phys))
 		return zones_find(phys, only, 2, 2, query, run, pap) ||
@@ -620,7 +416,7 @@ vm_phys_find_contig(struct vm_phys *phys, const struct contig_req *req,
     vm_paddr_t *pap)
 {
 	struct phys_query query;
-	struct run_ref run;
+	struct phys_run run;
 
 	if (contig_req_check(req, vm_phys_page_size(phys), NULL) !=
 	    KERN_SUCCESS)
@@ -636,7 +432,7 @@ vm_phys_alloc_contig(struct vm_phys *phys, const struct contig_req *req,
     vm_paddr_t *pap)
 {
 	struct phys_query query;
-	struct run_ref run;
+	struct phys_run run;
 	vm_paddr_t pa;
 	int rv;
 
@@ -651,7 +447,7 @@ vm_phys_alloc_contig(struct vm_phys *phys, const struct contig_req *req,
 	if (rv != KERN_SUCCESS)
 		return rv;
 
-	run_carve(phys, &run, pa, pa + query.size);
+	phys_run_carve(phys, &run, pa, pa + query.size);
 	phys->ntaken++;
 	edited(phys);
 	*pap = pa;
@@ -662,7 +458,7 @@ int
 vm_phys_take(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 {
 	struct phys_seg *seg;
-	struct run_ref run;
+	struct phys_run run;
 	int rv;
 
 	rv = range_check(phys, start, end);
@@ -675,7 +471,7 @@ vm_phys_take(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 	if (rv != KERN_SUCCESS)
 		return rv;
 
-	run_carve(phys, &run, start, end);
+	phys_run_carve(phys, &run, start, end);
 	phys->ntaken++;
 	edited(phys);
 	return KERN_SUCCESS;
@@ -684,7 +480,7 @@ vm_phys_take(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 /* Look about a range that is to come back. */
 static int
 give_check(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
-    struct phys_seg **segp, struct around *around)
+    struct phys_seg **segp, struct phys_around *around)
 {
 	struct phys_seg *seg;
 
@@ -693,7 +489,7 @@ give_check(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
 	seg = phys_seg_at(phys, start);
 	if (seg == NULL || end > seg->end)
 		return KERN_INVALID_ADDRESS;
-	if (!look_around(phys, seg, start, end, around))
+	if (!phys_look_around(phys, seg, start, end, around))
 		return KERN_FAILURE;
 	*segp = seg;
 	return KERN_SUCCESS;
@@ -715,14 +511,14 @@ int
 vm_phys_free_contig(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 {
 	struct phys_seg *seg;
-	struct around around;
+	struct phys_around around;
 	int rv = give_check(phys, start, end, &seg, &around);
 
 	if (rv != KERN_SUCCESS)
 		return rv;
 	KASSERT(phys->ntaken > 0, "memory is out that nobody took");
 
-	run_release(phys, seg, start, end, &around);
+	phys_run_release(phys, seg, start, end, &around);
 	taken_add(phys, -1);
 	edited(phys);
 	return KERN_SUCCESS;
@@ -734,14 +530,14 @@ vm_phys_free_contig(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
  */
 static int
 pieces_more(const struct phys_seg *seg, vm_paddr_t start, vm_paddr_t end,
-    const struct around *around)
+    const struct phys_around *around)
 {
 	int more = -1;
 
 	MPASS(seg->start <= start && end <= seg->end);
 
-	more += start != seg->start && !around->has_before;
-	more += end != seg->end && !around->has_after;
+	more += start != seg->start && !around->before;
+	more += end != seg->end && !around->after;
 	return more;
 }
 
@@ -749,7 +545,7 @@ int
 vm_phys_free_part(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 {
 	struct phys_seg *seg;
-	struct around around;
+	struct phys_around around;
 	int more, rv = give_check(phys, start, end, &seg, &around);
 
 	if (rv != KERN_SUCCESS)
@@ -759,7 +555,7 @@ vm_phys_free_part(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 	if (more >= 0 && phys_reserve(phys, 1 + (uint64_t)more) != KERN_SUCCESS)
 		return KERN_RESOURCE_SHORTAGE;
 
-	run_release(phys, seg, start, end, &around);
+	phys_run_release(phys, seg, start, end, &around);
 	taken_add(phys, more);
 	edited(phys);
 	return KERN_SUCCESS;
@@ -770,12 +566,12 @@ vm_phys_free_part(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 bool
 vm_phys_next_free(struct vm_phys *phys, vm_paddr_t pa, struct vm_phys_run *runp)
 {
-	struct run_ref run, best = {.start = UINT64_MAX};
+	struct phys_run run, best = {.start = UINT64_MAX};
 	struct phys_seg *seg;
 
 	for (int d = 0; d < VM_PHYS_DOMAINS; d++)
 		if (phys->domains[d] != NULL &&
-		    run_seek(phys->domains[d], pa, &run) &&
+		    phys_run_seek(phys->domains[d], pa, &run) &&
 		    run.start < best.start)
 			best = run;
 	if (best.start == UINT64_MAX)

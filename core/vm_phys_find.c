@@ -90,11 +90,14 @@ contig_fit_low(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
 	return true;
 }
 
-bool
-contig_fit(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
-    vm_paddr_t *pap)
+/* With constraints that may move it away from the end of the run. */
+static bool
+contig_fit_slow(const struct phys_query *query, vm_paddr_t start,
+    vm_paddr_t end, vm_paddr_t *pap)
 {
 	vm_paddr_t high, low;
+
+	MPASS(start < end);
 
 	if (!contig_fit_high(query, start, end, &high))
 		return false;
@@ -104,6 +107,25 @@ contig_fit(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
 	if (contig_fit_low(query, start, end, &low) && low == start)
 		*pap = low;
 	return true;
+}
+
+bool
+contig_fit(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
+    vm_paddr_t *pap)
+{
+	vm_paddr_t pa = end - query->size;
+
+	MPASS(start < end && query->size > 0);
+
+	/* Most often the end of the run will do as it is. */
+	if (end - start >= query->size && start >= query->low &&
+	    end <= query->high && (pa & (query->alignment - 1)) == 0 &&
+	    !crosses(query, pa)) {
+		*pap = pa;
+		return true;
+	}
+	return end - start >= query->size &&
+	       contig_fit_slow(query, start, end, pap);
 }
 
 /* One descent. */
@@ -159,8 +181,10 @@ static bool
 leaf_hunt(struct hunt *h, struct rt_leaf *leaf)
 {
 	const struct phys_query *query = h->query;
-	uint32_t mask = leaf_mask(h, leaf);
+	uint32_t mask;
 
+	leaf_prefetch(leaf);
+	mask = leaf_mask(h, leaf);
 	while (mask != 0) {
 		unsigned i = 31 - (unsigned)__builtin_clz(mask);
 
@@ -194,21 +218,21 @@ level_mask(const struct rt_inner *inner, unsigned level, int16_t want)
 	return mask;
 }
 
-/* The children that may have runs in [low, high). */
+/*
+ * The children that may have runs in [low, high): from the one that `low` is
+ * in, as runs of a child end where the next begins or below, to the last that
+ * begins below `high`.
+ */
 static unsigned
 window_mask(const struct rt_inner *inner, const struct phys_query *query)
 {
-	unsigned mask = 0;
+	unsigned from = rt_keys_upto(inner->first, RT_FAN, query->low);
+	unsigned upto = rt_keys_upto(inner->first, RT_FAN, query->high - 1);
 
-	for (unsigned i = 0; i < inner->n; i++) {
-		/* Runs of a child end where the next begins, or below. */
-		bool below =
-		    i + 1 < inner->n && inner->first[i + 1] <= query->low;
+	MPASS(from <= upto && upto <= inner->n);
 
-		mask |= (unsigned)(inner->first[i] < query->high && !below)
-			<< i;
-	}
-	return mask;
+	from -= from > 0;
+	return (unsigned)((UINT64_C(1) << upto) - (UINT64_C(1) << from));
 }
 
 static unsigned
@@ -218,7 +242,7 @@ node_mask(const struct hunt *h, struct rt_inner *inner)
 			    ? *inner_having(inner, h->cls)
 			    : level_mask(inner, h->level, h->want);
 
-	MPASS(mask >> inner->n == 0);
+	MPASS((uint64_t)mask >> inner->n == 0);
 
 	if (h->bounded && mask != 0)
 		mask &= window_mask(inner, h->query);

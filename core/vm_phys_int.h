@@ -18,10 +18,9 @@
  * A run tree: free runs in ascending order, in a B+-tree whose inner nodes
  * know of each child which run lengths it has.
  */
-#define RT_LEAF 32 /* runs in a leaf at most; half of it at least */
-#define RT_FAN  16 /* children of an inner node at most; half at least */
-#define RT_HEIGHT                                                              \
-	12 /* levels at most: 16 * 8^11 runs are more than there are */
+#define RT_LEAF   32 /* runs in a leaf at most; half of it at least */
+#define RT_FAN    32 /* children of an inner node at most; half at least */
+#define RT_HEIGHT 10 /* levels at most: 16^10 runs are more than there are */
 #define RT_LEVELS 10 /* alignments of 2^0 to 2^9 pages: 4 KiB to 2 MiB */
 #define RT_NCLASS 64 /* classes of lengths */
 
@@ -33,7 +32,7 @@
 
 /* Eight measures, handled at once where the machine can. */
 typedef int16_t rt_lanes __attribute__((vector_size(16)));
-typedef uint16_t rt_masks __attribute__((vector_size(16)));
+typedef uint32_t rt_masks __attribute__((vector_size(16)));
 #define RT_ROW 2 /* rt_lanes that hold RT_LEVELS measures; the rest are 0 */
 
 /* gcc leaves short loops alone at -O2. */
@@ -57,7 +56,7 @@ struct rt_leaf {
 	vm_paddr_t end[RT_LEAF];
 	rt_lanes length[RT_LEAF / 8]; /* pages, clamped to INT16_MAX */
 	rt_lanes offset[RT_LEAF / 8]; /* pages to the next multiple of 512 */
-	uint8_t cls[RT_LEAF];         /* [n, RT_LEAF): RT_NCLASS */
+	_Alignas(16) uint8_t cls[RT_LEAF]; /* [n, RT_LEAF): RT_NCLASS */
 	unsigned n;
 };
 
@@ -66,7 +65,7 @@ struct rt_inner {
 	_Alignas(64) vm_paddr_t first[RT_FAN];
 	void *child[RT_FAN]; /* rt_inner, or rt_leaf on the lowest level */
 	rt_lanes max[RT_FAN][RT_ROW];   /* as in rt_sum; [n, RT_FAN): 0 */
-	rt_masks having[RT_NCLASS / 8]; /* by class: bit i: child i has it */
+	rt_masks having[RT_NCLASS / 4]; /* by class: bit i: child i has it */
 	unsigned n;
 };
 
@@ -243,6 +242,55 @@ bool phys_search(const struct phys_tree *trees, unsigned ntrees,
     const struct phys_domain *only, const struct rt_store *store,
     const struct phys_query *query, const struct phys_tree **treep,
     struct rt_path *path, vm_paddr_t *pap);
+
+/* Free runs: core/vm_phys_run.c. */
+
+/* A free run, where it is kept. */
+struct phys_run {
+	struct phys_domain *domain;
+	unsigned zone;
+	vm_paddr_t start, end;
+	struct rt_path path;
+};
+
+static inline void
+phys_run_read(struct phys_run *run)
+{
+	run->start = run->path.leaf->start[run->path.pos];
+	run->end = run->path.leaf->end[run->path.pos];
+}
+
+/* The first run of the domain that ends above `pa`; false: there is none. */
+bool phys_run_seek(struct phys_domain *domain, vm_paddr_t pa,
+    struct phys_run *run);
+
+/*
+ * Cut [start, end) out of a run.  Needs nodes for one run more.
+ *
+ *	[run.start      start      end      run.end)
+ *	 stays          taken      stays
+ */
+void phys_run_carve(struct vm_phys *phys, struct phys_run *run,
+    vm_paddr_t start, vm_paddr_t end);
+
+/* What lies about a range that is to become free. */
+struct phys_around {
+	bool before, after; /* runs that touch it, in its segment */
+	bool found;         /* `at` is the one before or, if it does not touch,
+			     * the first above */
+	bool near;          /* the one after is the next in the leaf of `at` */
+	struct phys_run at;
+	struct phys_run next; /* the one after `at`, where that is before and
+			       * it is not near */
+};
+
+/* Look about [start, end) in `seg`.  false: part of it is free already. */
+bool phys_look_around(struct vm_phys *phys, const struct phys_seg *seg,
+    vm_paddr_t start, vm_paddr_t end, struct phys_around *around);
+
+/* Make [start, end) free.  Needs nodes for one run more, at most. */
+void phys_run_release(struct vm_phys *phys, const struct phys_seg *seg,
+    vm_paddr_t start, vm_paddr_t end, struct phys_around *around);
 
 /* Segments: core/vm_phys_seg.c. */
 

@@ -16,7 +16,7 @@
 #include "core/vm_phys_node_int.h"
 
 static_assert(RT_LEAF % 2 == 0 && RT_FAN % 2 == 0, "nodes split in half");
-static_assert(RT_FAN == 16, "one bit of `having` for each child");
+static_assert(RT_FAN == 32, "one bit of `having` for each child");
 
 /* ---- The store ---- */
 
@@ -213,9 +213,9 @@ inner_sum(const struct rt_inner *inner)
 
 	MPASS(inner->n > 0);
 
-	for (unsigned v = 0; v < RT_NCLASS / 8; v++)
-		sum.classes |= (uint64_t)lanes_mask(inner->having[v] != 0)
-			       << (8 * v);
+	for (unsigned c = 0; c < RT_NCLASS; c++)
+		sum.classes |= (uint64_t)(inner->having[c / 4][c % 4] != 0)
+			       << c;
 	RT_UNROLL
 	for (unsigned i = 0; i < RT_FAN; i++)
 		for (unsigned v = 0; v < RT_ROW; v++)
@@ -273,13 +273,134 @@ leaf_set_n(void *node, unsigned n)
 	leaf->n = n;
 }
 
+/*
+ * One place up or down, in a leaf.  A memmove() for each array, of a length
+ * that nobody can predict, costs more than the moving: so addresses go in
+ * pairs, and of the rest each element keeps what it has or takes that of its
+ * neighbour.
+ */
+
+typedef vm_paddr_t addr_pair __attribute__((vector_size(16), aligned(8)));
+typedef int8_t rt_bytes __attribute__((vector_size(16)));
+
+static void
+pair_move(vm_paddr_t *to, const vm_paddr_t *from)
+{
+	*(addr_pair *)to = *(const addr_pair *)from;
+}
+
+/* addrs[pos, n) to [pos + 1, n + 1). */
+static void
+addrs_up(vm_paddr_t *addrs, unsigned pos, unsigned n)
+{
+	vm_paddr_t first = addrs[pos];
+
+	MPASS(pos <= n && n < RT_LEAF);
+
+	for (unsigned i = n; i > pos + 1; i -= 2)
+		pair_move(&addrs[i - 1], &addrs[i - 2]);
+	addrs[MIN(pos + 1, n)] = first;
+}
+
+/* addrs[pos + 1, n) to [pos, n - 1). */
+static void
+addrs_down(vm_paddr_t *addrs, unsigned pos, unsigned n)
+{
+	vm_paddr_t last = addrs[n - 1];
+
+	MPASS(pos < n && n <= RT_LEAF);
+
+	for (unsigned i = pos; i + 2 < n; i += 2)
+		pair_move(&addrs[i], &addrs[i + 1]);
+	addrs[MAX(pos + 2, n) - 2] = last;
+}
+
+static const rt_lanes lane_numbers[RT_LEAF / 8] = {{0, 1, 2, 3, 4, 5, 6, 7},
+    {8, 9, 10, 11, 12, 13, 14, 15}, {16, 17, 18, 19, 20, 21, 22, 23},
+    {24, 25, 26, 27, 28, 29, 30, 31}};
+static const rt_bytes byte_numbers[RT_LEAF / 16] = {{0, 1, 2, 3, 4, 5, 6, 7, 8,
+							9, 10, 11, 12, 13, 14,
+							15},
+    {16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31}};
+
+/* What the elements take that move: sixteen bytes of the leaf from `at` on. */
+#define NEAR(leaf, at, near)                                                   \
+	memcpy(&(near), (const char *)(leaf) + (at), sizeof(near))
+
+/* Elements [pos, RT_LEAF - 1) of lanes at `at` to [pos + 1, RT_LEAF). */
+static void
+lanes_up(struct rt_leaf *leaf, rt_lanes *lanes, size_t at, unsigned pos)
+{
+	MPASS(pos < RT_LEAF);
+
+	for (unsigned v = RT_LEAF / 8; v-- > 0;) {
+		rt_lanes moves = lane_numbers[v] > (int16_t)pos, near;
+
+		NEAR(leaf, at + v * sizeof(near) - sizeof(int16_t), near);
+		lanes[v] = (near & moves) | (lanes[v] & ~moves);
+	}
+}
+
+/* Elements [pos + 1, n) to [pos, n - 1). */
+static void
+lanes_down(struct rt_leaf *leaf, rt_lanes *lanes, size_t at, unsigned pos,
+    unsigned n)
+{
+	MPASS(pos < n);
+
+	for (unsigned v = 0; v < RT_LEAF / 8; v++) {
+		rt_lanes moves = (lane_numbers[v] >= (int16_t)pos) &
+				 (lane_numbers[v] < (int16_t)(n - 1));
+		rt_lanes near;
+
+		NEAR(leaf, at + v * sizeof(near) + sizeof(int16_t), near);
+		lanes[v] = (near & moves) | (lanes[v] & ~moves);
+	}
+}
+
+static void
+classes_up(struct rt_leaf *leaf, unsigned pos)
+{
+	rt_bytes *cls = (rt_bytes *)leaf->cls;
+
+	MPASS(pos < RT_LEAF);
+
+	for (unsigned v = RT_LEAF / 16; v-- > 0;) {
+		rt_bytes moves = byte_numbers[v] > (int8_t)pos, near;
+
+		NEAR(leaf, offsetof(struct rt_leaf, cls) + 16 * v - 1, near);
+		cls[v] = (near & moves) | (cls[v] & ~moves);
+	}
+}
+
+static void
+classes_down(struct rt_leaf *leaf, unsigned pos, unsigned n)
+{
+	rt_bytes *cls = (rt_bytes *)leaf->cls;
+
+	MPASS(pos < n);
+
+	for (unsigned v = 0; v < RT_LEAF / 16; v++) {
+		rt_bytes moves = (byte_numbers[v] >= (int8_t)pos) &
+				 (byte_numbers[v] < (int8_t)(n - 1));
+		rt_bytes near;
+
+		NEAR(leaf, offsetof(struct rt_leaf, cls) + 16 * v + 1, near);
+		cls[v] = (near & moves) | (cls[v] & ~moves);
+	}
+}
+
 void
 leaf_insert(struct rt_leaf *leaf, unsigned pos, vm_paddr_t start,
     vm_paddr_t end, unsigned page_shift)
 {
 	MPASS(leaf->n < RT_LEAF && pos <= leaf->n);
 
-	leaf_move(leaf, pos + 1, leaf, pos, leaf->n - pos);
+	addrs_up(leaf->start, pos, leaf->n);
+	addrs_up(leaf->end, pos, leaf->n);
+	lanes_up(leaf, leaf->length, offsetof(struct rt_leaf, length), pos);
+	lanes_up(leaf, leaf->offset, offsetof(struct rt_leaf, offset), pos);
+	classes_up(leaf, pos);
 	leaf->start[pos] = start;
 	leaf->end[pos] = end;
 	rt_leaf_measure(leaf, pos, page_shift);
@@ -289,10 +410,18 @@ leaf_insert(struct rt_leaf *leaf, unsigned pos, vm_paddr_t start,
 void
 leaf_remove(struct rt_leaf *leaf, unsigned pos)
 {
-	MPASS(pos < leaf->n);
+	unsigned n = leaf->n;
 
-	leaf_move(leaf, pos, leaf, pos + 1, leaf->n - pos - 1);
-	leaf_set_n(leaf, leaf->n - 1);
+	MPASS(pos < n);
+
+	addrs_down(leaf->start, pos, n);
+	addrs_down(leaf->end, pos, n);
+	lanes_down(leaf, leaf->length, offsetof(struct rt_leaf, length), pos,
+	    n);
+	lanes_down(leaf, leaf->offset, offsetof(struct rt_leaf, offset), pos,
+	    n);
+	classes_down(leaf, pos, n);
+	leaf_set_n(leaf, n - 1);
 }
 
 struct rt_leaf *
@@ -315,14 +444,13 @@ static void
 having_move(rt_masks *to, unsigned ti, const rt_masks *from, unsigned fi,
     unsigned n)
 {
-	uint16_t some = (uint16_t)((1u << n) - 1);
-	uint16_t there = (uint16_t)((unsigned)some << ti);
+	uint32_t some = UINT32_MAX >> (RT_FAN - n);
+	uint32_t there = some << ti;
 
-	MPASS(n > 0 && n <= RT_FAN && ti < RT_FAN && fi < RT_FAN);
+	MPASS(n > 0 && ti + n <= RT_FAN && fi + n <= RT_FAN);
 
-	for (unsigned v = 0; v < RT_NCLASS / 8; v++)
-		to[v] =
-		    (to[v] & (uint16_t)~there) | ((from[v] >> fi & some) << ti);
+	for (unsigned v = 0; v < RT_NCLASS / 4; v++)
+		to[v] = (to[v] & ~there) | ((from[v] >> fi & some) << ti);
 }
 
 static void
@@ -343,8 +471,8 @@ inner_move(void *top, unsigned ti, void *fromp, unsigned fi, unsigned n)
 void
 slot_set(struct rt_inner *inner, unsigned at, const struct rt_child *child)
 {
-	static const rt_lanes bits = {1, 2, 4, 8, 16, 32, 64, 128};
-	uint16_t bit = (uint16_t)(1u << at);
+	static const rt_masks bits = {1, 2, 4, 8};
+	uint32_t bit = UINT32_C(1) << at;
 
 	MPASS(at < RT_FAN);
 
@@ -352,12 +480,11 @@ slot_set(struct rt_inner *inner, unsigned at, const struct rt_child *child)
 	inner->first[at] = child->first;
 	for (unsigned v = 0; v < RT_ROW; v++)
 		inner->max[at][v] = child->sum.max[v];
-	for (unsigned v = 0; v < RT_NCLASS / 8; v++) {
-		int16_t eight = (int16_t)(child->sum.classes >> (8 * v) & 0xff);
-		rt_masks has = (rt_masks)((bits & eight) != 0);
+	for (unsigned v = 0; v < RT_NCLASS / 4; v++) {
+		uint32_t four = (uint32_t)(child->sum.classes >> (4 * v) & 15);
+		rt_masks has = (rt_masks)((bits & four) != 0);
 
-		inner->having[v] =
-		    (inner->having[v] & (uint16_t)~bit) | (has & bit);
+		inner->having[v] = (inner->having[v] & ~bit) | (has & bit);
 	}
 }
 

@@ -64,6 +64,39 @@ lane(rt_lanes *lanes, unsigned i)
 	return (int16_t *)lanes + i;
 }
 
+/*
+ * How many of the keys are at most `pa`; unused keys are all ones.  The last
+ * key of each eight first, then the eight that it leads to.
+ */
+static inline unsigned
+rt_keys_upto(const vm_paddr_t *keys, unsigned nkeys, vm_paddr_t pa)
+{
+	unsigned eights = 0, n;
+
+	static_assert(RT_FAN % 8 == 0 && RT_LEAF % 8 == 0, "whole eights");
+
+	RT_UNROLL
+	for (unsigned i = 7; i + 8 < nkeys; i += 8)
+		eights += keys[i] <= pa;
+	n = 8 * eights;
+	RT_UNROLL
+	for (unsigned i = 0; i < 8; i++)
+		n += keys[8 * eights + i] <= pa;
+	return n;
+}
+
+/*
+ * Edits touch most of a leaf, and where there is much memory it is far away:
+ * let all of it come at once.
+ */
+static inline void
+leaf_prefetch(const struct rt_leaf *leaf)
+{
+	RT_UNROLL
+	for (size_t at = 0; at < sizeof(*leaf); at += 64)
+		__builtin_prefetch((const char *)leaf + at);
+}
+
 /* Which of eight bytes, all below 128, are `byte`: their high bits. */
 static inline uint64_t
 bytes_equal(const uint8_t *bytes, unsigned byte)
@@ -96,10 +129,10 @@ int16_t inner_longest(const struct rt_inner *inner, unsigned level);
 void leaf_measures(const struct rt_leaf *leaf, unsigned i,
     rt_lanes max[RT_ROW]);
 
-static inline uint16_t *
+static inline uint32_t *
 inner_having(struct rt_inner *inner, unsigned cls)
 {
-	return (uint16_t *)inner->having + cls;
+	return (uint32_t *)inner->having + cls;
 }
 
 /* Bring a node and the one behind it; the store must have what they take. */

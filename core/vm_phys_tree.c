@@ -16,25 +16,6 @@
 /* ---- Ways ---- */
 
 /*
- * How many of the keys are at most `pa`; unused keys are all ones.  The last
- * key of each eight first, then the eight that it leads to.
- */
-static inline unsigned
-keys_upto(const vm_paddr_t *keys, unsigned nkeys, vm_paddr_t pa)
-{
-	unsigned eights = 0, n;
-
-	RT_UNROLL
-	for (unsigned i = 7; i + 8 < nkeys; i += 8)
-		eights += keys[i] <= pa;
-	n = 8 * eights;
-	RT_UNROLL
-	for (unsigned i = 0; i < 8; i++)
-		n += keys[8 * eights + i] <= pa;
-	return n;
-}
-
-/*
  * To the last run that starts at or below `pa`, or to position 0 of the first
  * leaf where there is none.
  */
@@ -49,13 +30,14 @@ rt_descend(struct rt *rt, vm_paddr_t pa, struct rt_path *path)
 	for (unsigned depth = 0; depth + 1 < rt->height; depth++) {
 		struct rt_inner *inner = node;
 
-		n = keys_upto(inner->first, RT_FAN, pa);
+		n = rt_keys_upto(inner->first, RT_FAN, pa);
 		path->inner[depth] = inner;
 		path->at[depth] = (uint8_t)(n > 0 ? n - 1 : 0);
 		node = inner->child[path->at[depth]];
 	}
 	path->leaf = node;
-	n = keys_upto(path->leaf->start, RT_LEAF, pa);
+	leaf_prefetch(path->leaf);
+	n = rt_keys_upto(path->leaf->start, RT_LEAF, pa);
 	path->pos = n > 0 ? n - 1 : 0;
 }
 
@@ -116,10 +98,10 @@ class_came(struct rt *rt, const struct rt_path *path, unsigned cls)
 	MPASS(cls < RT_NCLASS);
 
 	for (unsigned depth = rt->height - 1; depth-- > 0;) {
-		uint16_t *having = inner_having(path->inner[depth], cls);
-		uint16_t was = *having;
+		uint32_t *having = inner_having(path->inner[depth], cls);
+		uint32_t was = *having;
 
-		*having = (uint16_t)(was | 1u << path->at[depth]);
+		*having = was | UINT32_C(1) << path->at[depth];
 		if (was != 0)
 			return;
 	}
@@ -133,9 +115,9 @@ class_went(struct rt *rt, const struct rt_path *path, unsigned cls)
 	MPASS(cls < RT_NCLASS);
 
 	for (unsigned depth = rt->height - 1; depth-- > 0;) {
-		uint16_t *having = inner_having(path->inner[depth], cls);
+		uint32_t *having = inner_having(path->inner[depth], cls);
 
-		*having = (uint16_t)(*having & ~(1u << path->at[depth]));
+		*having &= ~(UINT32_C(1) << path->at[depth]);
 		if (*having != 0)
 			return;
 	}
@@ -318,7 +300,7 @@ rt_insert(struct rt_store *store, struct rt *rt, vm_paddr_t start,
 		rt->height = 1;
 	}
 	rt_descend(rt, start, &path);
-	path.pos = keys_upto(path.leaf->start, RT_LEAF, start);
+	path.pos = rt_keys_upto(path.leaf->start, RT_LEAF, start);
 	rt_insert_at(store, rt, &path, start, end);
 }
 
