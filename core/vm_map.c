@@ -353,14 +353,6 @@ vm_map_locked(vm_map_t map)
 
 /* Lookup and iteration. */
 
-void
-vm_map_clamp(vm_map_t map, vm_offset_t *startp, vm_offset_t *endp)
-{
-	*startp = MAX(*startp, map->tree.min);
-	*endp = MIN(*endp, map->tree.max);
-	*startp = MIN(*startp, *endp);
-}
-
 bool
 vm_map_lookup_entry(vm_map_t map, vm_offset_t addr, vm_map_entry_t *entryp)
 {
@@ -435,13 +427,11 @@ vm_map_entry_info(vm_map_entry_t entry, struct vm_map_entry_info *infop)
 /* The mirror. */
 
 void
-vm_map_pmap_remove(vm_map_t map, vm_offset_t start, vm_offset_t end)
+vm_map_pmap_removed(vm_map_t map, vm_offset_t start, vm_offset_t end)
 {
 	const struct pmap_hooks *hooks = map->pmap->hooks;
 
-	MPASS(start < end);
-
-	if (hooks != NULL && hooks->remove != NULL)
+	if (hooks->remove != NULL)
 		hooks->remove(map->pmap, start, end);
 }
 

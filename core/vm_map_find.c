@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Finding space: findspace, find, find_min, find_aligned, fixed.
+ * Finding space and inserting: insert, findspace, find, find_min,
+ * find_aligned, fixed.
+ *
+ * Insertion decides first, without side effects, then sets aside what the
+ * commit can use, and then commits in code that cannot fail.
  *
  * FreeBSD finds a gap by size, aligns the address in it, and searches again
  * from there when it does not fit any more.  The answer of that loop is the
@@ -11,6 +15,411 @@
 
 #include "core/vm_map_int.h"
 
+/* Inserting. */
+
+/* The bits of the cow word that become bits of the entry. */
+static inline uint32_t
+eflags_from_cow(int cow)
+{
+	uint32_t boundary = (uint32_t)(cow & MAP_SPLIT_BOUNDARY_MASK) >>
+			    MAP_SPLIT_BOUNDARY_SHIFT;
+	uint32_t eflags = boundary << MAP_ENTRY_SPLIT_BOUNDARY_SHIFT;
+
+#define COW_BIT(from, to) (((cow & (from)) != 0) ? (uint32_t)(to) : 0)
+	eflags |=
+	    COW_BIT(MAP_COPY_ON_WRITE, MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY);
+	eflags |= COW_BIT(MAP_NOFAULT, MAP_ENTRY_NOFAULT);
+	eflags |= COW_BIT(MAP_DISABLE_SYNCER, MAP_ENTRY_NOSYNC);
+	eflags |= COW_BIT(MAP_CREATE_GUARD, MAP_ENTRY_GUARD);
+	eflags |= COW_BIT(MAP_DISABLE_COREDUMP, MAP_ENTRY_NOCOREDUMP);
+	eflags |= COW_BIT(MAP_WRITECOUNT, MAP_ENTRY_WRITECNT);
+	eflags |= COW_BIT(MAP_STACK_AREA, MAP_ENTRY_GROWS_DOWN);
+	eflags |= COW_BIT(MAP_CREATE_STACK_GAP, MAP_ENTRY_STACK_GAP);
+	eflags |= COW_BIT(MAP_VN_EXEC, MAP_ENTRY_VN_EXEC);
+#undef COW_BIT
+	return eflags;
+}
+
+/* I5: the split boundary, if any, fits the machine and the range. */
+static int
+boundary_check(vm_map_t map, const struct vm_map_new *ins)
+{
+	const struct arch_machine *machine = map->pmap->arch->machine;
+	int index =
+	    (ins->cow & MAP_SPLIT_BOUNDARY_MASK) >> MAP_SPLIT_BOUNDARY_SHIFT;
+	vm_size_t mask;
+
+	MPASS(index >= 0 && index < VM_MAXPAGESIZES);
+
+	if (index == 0)
+		return KERN_SUCCESS;
+	if (index >= machine->npagesizes)
+		return KERN_INVALID_ARGUMENT;
+	mask = machine->pagesizes[index] - 1; /* all ones: not supported */
+	if (((ins->start | ins->end) & mask) != 0)
+		return KERN_INVALID_ARGUMENT;
+	return KERN_SUCCESS;
+}
+
+/* What callers may not do. */
+static inline void
+insert_assert(vm_map_t map, const struct vm_map_new *ins)
+{
+	KASSERT((ins->prot & ~ins->max) == 0, "rights beyond the maximum");
+	KASSERT((ins->cow & MAP_NOFAULT) == 0 || ins->object == NULL ||
+		    (ins->cow & MAP_SPLIT_BOUNDARY_MASK) != 0,
+	    "an object that cannot be faulted");
+	KASSERT(((ins->start | ins->end | ins->offset) & (map->pagesize - 1)) ==
+		    0,
+	    "not page aligned");
+}
+
+/* I1 and I2: what is refused before the map is looked at. */
+static int
+insert_check_early(vm_map_t map, const struct vm_map_new *ins)
+{
+	insert_assert(map, ins);
+
+	if (ins->start == ins->end ||
+	    !vm_map_range_valid(map, ins->start, ins->end))
+		return KERN_INVALID_ADDRESS;
+	if ((map->flags & MAP_WXORX) != 0 &&
+	    (ins->prot & (VM_PROT_WRITE | VM_PROT_EXECUTE)) ==
+		(VM_PROT_WRITE | VM_PROT_EXECUTE))
+		return KERN_PROTECTION_FAILURE;
+	return KERN_SUCCESS;
+}
+
+/* I4 and I5: what is refused when the range is free. */
+static int
+insert_check_late(vm_map_t map, const struct vm_map_new *ins)
+{
+	if ((ins->cow & MAP_CREATE_GUARD) != 0 &&
+	    (ins->object != NULL || ins->max != VM_PROT_NONE))
+		return KERN_INVALID_ARGUMENT;
+	return boundary_check(map, ins);
+}
+
+int
+vm_map_insert_check(vm_map_t map, const struct vm_map_new *ins)
+{
+	int rv = insert_check_early(map, ins);
+
+	return rv != KERN_SUCCESS ? rv : insert_check_late(map, ins);
+}
+
+bool
+vm_map_is_free(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    struct vm_cursor *cur)
+{
+	MPASS(start <= end);
+
+	return vm_map_seek(map, start, cur) == NULL &&
+	       end <= vm_cursor_gap_end(cur);
+}
+
+/* A1: may swap be reserved for this, and must it be? */
+static bool
+insert_is_chargeable(const struct vm_map_new *ins)
+{
+	return (ins->cow &
+		   (MAP_ACC_NO_CHARGE | MAP_NOFAULT | MAP_CREATE_GUARD)) == 0;
+}
+
+static inline bool
+insert_charges(const struct vm_map_new *ins)
+{
+	if (!insert_is_chargeable(ins))
+		return false;
+	return (ins->cow & MAP_ACC_CHARGED) != 0 ||
+	       ((ins->prot & VM_PROT_WRITE) != 0 &&
+		   ((ins->cow & MAP_COPY_ON_WRITE) != 0 ||
+		       ins->object == NULL));
+}
+
+static inline int
+insert_charge(vm_map_t map, const struct vm_map_new *ins, bool *chargedp)
+{
+	vm_size_t bytes = ins->end - ins->start;
+	bool charged = insert_charges(ins);
+
+	vm_map_assert_wlocked(map);
+
+	if (charged && (ins->cow & MAP_ACC_CHARGED) != 0)
+		vm_account_charge(map->account, bytes);
+	else if (charged && !vm_map_swap_reserve(map, bytes))
+		return KERN_RESOURCE_SHORTAGE;
+	*chargedp = charged;
+	return KERN_SUCCESS;
+}
+
+bool
+vm_map_insert_charges(const struct vm_map_new *ins)
+{
+	return insert_charges(ins);
+}
+
+int
+vm_map_insert_charge(vm_map_t map, const struct vm_map_new *ins, bool *chargedp)
+{
+	return insert_charge(map, ins, chargedp);
+}
+
+static vm_inherit_t
+insert_inheritance(const struct vm_map_new *ins)
+{
+	return (ins->cow & MAP_INHERIT_SHARE) != 0 ? VM_INHERIT_SHARE
+						   : VM_INHERIT_DEFAULT;
+}
+
+/*
+ * M1, M4: may a new anonymous range go on with what `prev` shows?  BUG-14:
+ * gaps do not, FreeBSD extends a stale one.
+ */
+static inline bool
+coalesce_agrees(vm_map_t map, const struct vm_map_entry *prev,
+    const struct vm_map_new *ins, uint32_t eflags, bool charged)
+{
+	const int never = MAP_STACK_AREA | MAP_VN_EXEC | MAP_CREATE_STACK_GAP;
+	struct vm_account *cred = charged ? map->account : NULL;
+
+	/* What needs no look at the entry comes first. */
+	if (ins->object != NULL || (never & ins->cow) != 0 || prev == NULL ||
+	    prev->end != ins->start)
+		return false;
+	if ((prev->eflags & ~(uint32_t)MAP_ENTRY_USER_WIRED) != eflags)
+		return false;
+	if (prev->cred == charged)
+		return true;
+	return (eflags & MAP_ENTRY_NEEDS_COPY) == 0 &&
+	       prev->object.vm_object != NULL &&
+	       vm_object_cred(prev->object.vm_object) == cred;
+}
+
+static bool
+coalesce_extends(const struct vm_map_entry *prev, const struct vm_map_new *ins)
+{
+	return prev->inheritance == insert_inheritance(ins) &&
+	       prev->protection == ins->prot &&
+	       prev->max_protection == ins->max && prev->wired_count == 0;
+}
+
+/* Make the object of `prev` long enough for the new range too. */
+static bool
+coalesce_objects(vm_map_t map, struct vm_map_entry *prev,
+    const struct vm_map_new *ins, bool charged)
+{
+	bool needs_copy = (ins->cow & MAP_COPY_ON_WRITE) != 0;
+	struct vm_coalesce how = {
+	    .offset = prev->offset,
+	    .prev_size = entry_size(prev),
+	    .next_size = ins->end - ins->start,
+	    .charged = charged && !needs_copy,
+	};
+
+	MPASS(ins->object == NULL && prev->end == ins->start);
+
+	return vm_object_coalesce(prev->object.vm_object, &how,
+	    &map->dead_objects);
+}
+
+/* Extend the entry at the cursor over the new range behind it. */
+static void
+insert_extend(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *ins)
+{
+	struct vm_map_entry *prev = vm_cursor_entry(cur);
+
+	MPASS(prev->end == ins->start);
+
+	if (!entry_is_guard(prev))
+		map->size += ins->end - ins->start;
+	vm_tree_resize(&map->tree, cur, prev->start, ins->end);
+	map->updates++;
+}
+
+static inline struct vm_map_entry *
+entry_create(vm_map_t map, const struct vm_map_new *ins, uint32_t eflags,
+    bool charged)
+{
+	struct vm_map_entry *entry = uma_zalloc_reserved(&map->entries);
+
+	MPASS(ins->start < ins->end);
+
+	*entry = (struct vm_map_entry){
+	    .start = ins->start,
+	    .end = ins->end,
+	    .object.vm_object = ins->object,
+	    .offset = ins->offset,
+	    .eflags = eflags,
+	    .protection = ins->prot,
+	    .max_protection = ins->max,
+	    .inheritance = insert_inheritance(ins),
+	    .cred = charged,
+	};
+	return entry;
+}
+
+/* Try to merge the entry at the cursor with both its neighbours. */
+static void
+merge_both(vm_map_t map, struct vm_cursor *cur)
+{
+	MPASS(vm_cursor_entry(cur) != NULL);
+
+	(void)vm_map_try_merge(map, cur);
+	if (vm_cursor_gap_start(cur) == vm_cursor_gap_end(cur) &&
+	    vm_tree_next(&map->tree, cur))
+		(void)vm_map_try_merge(map, cur);
+}
+
+static inline void
+insert_link(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *ins,
+    uint32_t eflags, bool charged)
+{
+	struct vm_map_entry *entry = entry_create(map, ins, eflags, charged);
+
+	MPASS(vm_cursor_gap_start(cur) <= ins->start);
+
+	if ((eflags & MAP_ENTRY_GUARD) == 0)
+		map->size += ins->end - ins->start;
+	vm_tree_insert(&map->tree, cur, entry);
+	map->updates++;
+	/* What is like it would not merge either. */
+	if ((eflags & MAP_ENTRY_NOMERGE) == 0)
+		merge_both(map, cur);
+	if ((ins->cow & (MAP_PREFAULT | MAP_PREFAULT_PARTIAL)) != 0)
+		vm_map_pmap_enter(map, ins->start, ins->end, ins->prot);
+}
+
+/* Link an entry that goes on with what the object of `prev` has. */
+static void
+insert_continue(vm_map_t map, struct vm_cursor *cur,
+    const struct vm_map_new *ins, uint32_t eflags, bool charged)
+{
+	struct vm_map_entry *prev = vm_cursor_entry(cur);
+	struct vm_map_new cont = *ins;
+
+	MPASS(ins->object == NULL && prev->end == ins->start);
+
+	if (prev->object.vm_object != NULL) {
+		cont.object = prev->object.vm_object;
+		cont.offset = prev->offset + entry_size(prev);
+		vm_object_reference(cont.object);
+		/* The object already pays for the new range. */
+		if (vm_object_cred(cont.object) != NULL &&
+		    (prev->eflags & MAP_ENTRY_NEEDS_COPY) == 0)
+			charged = false;
+	}
+	insert_link(map, cur, &cont, eflags, charged);
+}
+
+/*
+ * Enter the new range behind the cursor.  Without `room` only the entry in
+ * front may grow; false: it cannot, and nothing has changed.
+ */
+static inline bool
+insert_enter(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *ins,
+    bool charged, bool room)
+{
+	struct vm_map_entry *prev = vm_cursor_entry(cur);
+	uint32_t eflags = eflags_from_cow(ins->cow);
+	bool agrees, extends;
+
+	vm_map_assert_wlocked(map);
+
+	if (ins->object != NULL)
+		vm_object_mapped(ins->object);
+	agrees = coalesce_agrees(map, prev, ins, eflags, charged);
+	extends = agrees && coalesce_extends(prev, ins);
+	if (!extends && !room)
+		return false;
+	if (!agrees || !coalesce_objects(map, prev, ins, charged)) {
+		if (room)
+			insert_link(map, cur, ins, eflags, charged);
+		return room;
+	}
+	if (!extends) {
+		insert_continue(map, cur, ins, eflags, charged);
+		return true;
+	}
+	insert_extend(map, cur, ins);
+	if (vm_cursor_gap_start(cur) == vm_cursor_gap_end(cur) &&
+	    vm_tree_next(&map->tree, cur))
+		(void)vm_map_try_merge(map, cur);
+	return true;
+}
+
+void
+vm_map_insert_commit(vm_map_t map, struct vm_cursor *cur,
+    const struct vm_map_new *ins, bool charged)
+{
+	bool entered;
+
+	vm_map_assert_wlocked(map);
+
+	entered = insert_enter(map, cur, ins, charged, true);
+	MPASS(entered);
+}
+
+static inline int
+insert_at(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *ins)
+{
+	uint64_t limit = map->limits.nentries;
+	bool room = limit == 0 || map->tree.count < limit;
+	bool charged;
+	int rv;
+
+	vm_map_assert_wlocked(map);
+
+	rv = vm_map_reserve_one(map);
+	if (rv == KERN_SUCCESS)
+		rv = insert_charge(map, ins, &charged);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	if (insert_enter(map, cur, ins, charged, room))
+		return KERN_SUCCESS;
+	if (charged)
+		vm_account_release(map->account, ins->end - ins->start);
+	return KERN_RESOURCE_SHORTAGE;
+}
+
+int
+vm_map_insert_at(vm_map_t map, struct vm_cursor *cur,
+    const struct vm_map_new *ins)
+{
+	return insert_at(map, cur, ins);
+}
+
+int
+vm_map_insert(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
+    vm_offset_t start, vm_offset_t end, vm_prot_t prot, vm_prot_t max, int cow)
+{
+	struct vm_map_new ins = {
+	    .object = object,
+	    .offset = offset,
+	    .start = start,
+	    .end = end,
+	    .prot = prot,
+	    .max = max,
+	    .cow = cow,
+	};
+	struct vm_cursor cur;
+	int rv;
+
+	vm_map_assert_wlocked(map);
+
+	rv = insert_check_early(map, &ins);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	if (!vm_map_is_free(map, start, end, &cur))
+		return KERN_NO_SPACE;
+	rv = insert_check_late(map, &ins);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	return vm_map_insert_at(map, &cur, &ins);
+}
+
+/* Finding. */
+
 /* BUG-4: FreeBSD adds slack to the length before it looks at it. */
 static bool
 length_fits(vm_map_t map, vm_size_t length)
@@ -19,7 +428,7 @@ length_fits(vm_map_t map, vm_size_t length)
 }
 
 /* The lowest fit at or above `start`.  The cursor is then in front of it. */
-static bool
+static inline bool
 fit(vm_map_t map, vm_offset_t start, vm_size_t length, vm_size_t align,
     vm_offset_t phase, struct vm_cursor *cur, vm_offset_t *addrp)
 {
@@ -397,6 +806,70 @@ find_exact(vm_map_t map, const struct vm_map_new *ins)
 	    ins->end, ins->prot, ins->max, ins->cow);
 }
 
+/* Any strategy, object and flags, whatever the flags of the map. */
+static __attribute__((noinline)) int
+find_general(vm_map_t map, const struct vm_map_new *ins, vm_offset_t *addrp,
+    vm_size_t length, vm_offset_t max_addr, int find_space)
+{
+	struct find find = {
+	    .ins = ins,
+	    .length = length,
+	    .max_addr = max_addr,
+	    .strategy = find_space,
+	};
+	int rv;
+
+	vm_map_assert_wlocked(map);
+
+	rv = find_place(map, &find);
+	if (rv == KERN_SUCCESS)
+		rv = find_create(map, &find);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	if (find.update && (map->anon_loc == 0 || map->anon_loc > find.addr))
+		map->anon_loc = find.addr;
+	*addrp = find.addr;
+	return KERN_SUCCESS;
+}
+
+/*
+ * Does this ask for nothing but an address from a hint on, perhaps aligned?
+ * Then one search decides, and nothing can be wrong with what is inserted.
+ */
+static inline bool
+find_is_plain(vm_map_t map, const struct vm_map_new *ins, int find_space)
+{
+	const int special = MAP_STACK_AREA | MAP_CREATE_GUARD | MAP_NO_HINT |
+			    MAP_SPLIT_BOUNDARY_MASK;
+
+	return map->flags == 0 && ins->object == NULL &&
+	       (ins->cow & special) == 0 && find_space != VMFS_SUPER_SPACE &&
+	       map->limits.cluster_anon <= (ins->start != 0 ? 1 : 0);
+}
+
+/* find_general() for what find_is_plain(). */
+static inline int
+find_plain(vm_map_t map, struct vm_map_new *ins, vm_offset_t *addrp,
+    vm_size_t length, vm_offset_t max_addr, int find_space)
+{
+	vm_size_t align = (vm_size_t)1 << (find_space >> 8);
+	struct vm_cursor cur;
+	int rv;
+
+	if (length == 0)
+		return KERN_INVALID_ADDRESS;
+	if (!fit(map, ins->start, length, align, 0, &cur, &ins->start))
+		return KERN_NO_SPACE;
+	ins->end = ins->start + length;
+	if (max_addr != 0 && ins->end > max_addr)
+		return KERN_NO_SPACE;
+	insert_assert(map, ins);
+	rv = insert_at(map, &cur, ins);
+	if (rv == KERN_SUCCESS)
+		*addrp = ins->start;
+	return rv;
+}
+
 int
 vm_map_find_locked(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
     vm_offset_t *addrp, vm_size_t length, vm_offset_t max_addr, int find_space,
@@ -411,8 +884,6 @@ vm_map_find_locked(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
 	    .max = max,
 	    .cow = cow,
 	};
-	struct find find;
-	int rv;
 
 	vm_map_assert_wlocked(map);
 	KASSERT((cow & MAP_STACK_AREA) == 0 || object == NULL,
@@ -427,19 +898,10 @@ vm_map_find_locked(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
 
 	if (find_space == VMFS_NO_SPACE)
 		return find_exact(map, &ins);
-	find.ins = &ins;
-	find.length = length;
-	find.max_addr = max_addr;
-	find.strategy = find_space;
-	rv = find_place(map, &find);
-	if (rv == KERN_SUCCESS)
-		rv = find_create(map, &find);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	if (find.update && (map->anon_loc == 0 || map->anon_loc > find.addr))
-		map->anon_loc = find.addr;
-	*addrp = find.addr;
-	return KERN_SUCCESS;
+	if (find_is_plain(map, &ins, find_space))
+		return find_plain(map, &ins, addrp, length, max_addr,
+		    find_space);
+	return find_general(map, &ins, addrp, length, max_addr, find_space);
 }
 
 int

@@ -140,7 +140,13 @@ vm_map_seek_next(vm_map_t map, vm_offset_t addr, struct vm_cursor *cur)
  * FreeBSD's clamp: cut [start, end) to the map.  What is not in it becomes
  * empty, and may then lie below the map.
  */
-void vm_map_clamp(vm_map_t map, vm_offset_t *startp, vm_offset_t *endp);
+static inline void
+vm_map_clamp(vm_map_t map, vm_offset_t *startp, vm_offset_t *endp)
+{
+	*startp = MAX(*startp, map->tree.min);
+	*endp = MIN(*endp, map->tree.max);
+	*startp = MIN(*startp, *endp);
+}
 
 void vm_map_set_limits_locked(vm_map_t map, const struct vm_map_limits *limits);
 
@@ -151,19 +157,42 @@ void vm_map_set_limits_locked(vm_map_t map, const struct vm_map_limits *limits);
 bool vm_map_swap_reserve(vm_map_t map, vm_size_t bytes);
 
 /* Tell the mirror of the map, if there is one. */
-void vm_map_pmap_remove(vm_map_t map, vm_offset_t start, vm_offset_t end);
+void vm_map_pmap_removed(vm_map_t map, vm_offset_t start, vm_offset_t end);
 void vm_map_pmap_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
     vm_prot_t prot);
 void vm_map_pmap_enter(vm_map_t map, vm_offset_t start, vm_offset_t end,
     vm_prot_t prot);
 
+static inline void
+vm_map_pmap_remove(vm_map_t map, vm_offset_t start, vm_offset_t end)
+{
+	MPASS(start < end);
+
+	if (map->pmap->hooks != NULL)
+		vm_map_pmap_removed(map, start, end);
+}
+
 /* vm_map_range.c */
+
+/* An entry with one of these never merges with the one in front of it. */
+#define MAP_ENTRY_NOMERGE                                                      \
+	(MAP_ENTRY_GROWS_DOWN | MAP_ENTRY_IN_TRANSITION |                      \
+	    MAP_ENTRY_IS_SUB_MAP | MAP_ENTRY_VN_EXEC | MAP_ENTRY_STACK_GAP)
 
 /*
  * Set aside what `n` new entries need.  `net` of them will stay: that many
  * must be within the limit.  KERN_RESOURCE_SHORTAGE.
  */
 int vm_map_reserve(vm_map_t map, unsigned n, unsigned net);
+
+/* The same for one entry that replaces none, whatever the limit. */
+static inline int
+vm_map_reserve_one(vm_map_t map)
+{
+	if (map->entries.uz_nfree > 0 && vm_tree_has_reserve(&map->tree))
+		return KERN_SUCCESS;
+	return vm_map_reserve(map, 1, 0);
+}
 
 /* The entry may only be cut at multiples of this; 1: anywhere. */
 vm_size_t vm_map_entry_grain(vm_map_t map, const struct vm_map_entry *entry);

@@ -283,10 +283,6 @@ vm_map_range_clip(vm_map_t map, struct vm_map_range *range, vm_object_t *sparep)
 
 /* Merging. */
 
-#define MAP_ENTRY_NOMERGE                                                      \
-	(MAP_ENTRY_GROWS_DOWN | MAP_ENTRY_IN_TRANSITION |                      \
-	    MAP_ENTRY_IS_SUB_MAP | MAP_ENTRY_VN_EXEC | MAP_ENTRY_STACK_GAP)
-
 bool
 vm_map_mergeable(const struct vm_map_entry *prev,
     const struct vm_map_entry *entry)

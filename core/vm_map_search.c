@@ -240,14 +240,15 @@ inner_fit_plain(const struct vm_tree *tree, const struct vm_leaf *leaf,
 	return fit_make(most);
 }
 
-static uint32_t
-max32_plain(const uint32_t *values, unsigned n)
+static struct vm_fit
+children_fit_plain(const struct vm_node *node)
 {
-	uint32_t most = 0;
+	uint32_t most[VM_TREE_ALIGNS] = {0};
 
-	for (unsigned i = 0; i < n; i++)
-		most = MAX(most, values[i]);
-	return most;
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		for (unsigned i = 0; i < node->count; i++)
+			most[a] = MAX(most[a], node->fit[a][i]);
+	return fit_make(most);
 }
 
 static void
@@ -282,7 +283,7 @@ leaf_close_plain(struct vm_leaf *leaf, unsigned slot)
 #define ISA_RANK_LEAF rank_leaf_plain
 #define ISA_FIRST     first_plain
 #define ISA_GAP       gap_plain
-#define ISA_MAX       max32_plain
+#define ISA_CHILDREN  children_fit_plain
 #define ISA_INNER     inner_fit_plain
 #define ISA_OPEN      leaf_open_plain
 #define ISA_CLOSE     leaf_close_plain
@@ -296,7 +297,7 @@ static const struct vm_tree_isa isa_plain = {
     .remove = remove_plain,
     .column_update = column_update_plain,
     .leaf_fit = leaf_fit_plain,
-    .node_fit = node_fit_plain,
+    .node_fit = children_fit_plain,
     .leaf_open = leaf_open_plain,
     .leaf_close = leaf_close_plain,
 };
@@ -333,6 +334,21 @@ inner_slots(const struct vm_leaf *leaf, unsigned except)
 	uint64_t all = low_bits(UINT64_MAX, leaf->count - 1);
 
 	return except < VM_LEAF_FANOUT ? all & ~((uint64_t)1 << except) : all;
+}
+
+/* Four partial maxima for each alignment to a column. */
+__attribute__((target("sse4.1"))) static inline struct vm_fit
+fit_join(__m128i a, __m128i b, __m128i c)
+{
+	__m128i ab =
+	    _mm_max_epu32(_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b));
+	__m128i ca =
+	    _mm_max_epu32(_mm_unpacklo_epi32(c, a), _mm_unpackhi_epi32(c, a));
+	__m128i all = _mm_max_epu32(_mm_unpacklo_epi64(ab, ca),
+	    _mm_unpackhi_epi64(ab, ca));
+
+	return (struct vm_fit){
+	    (vm_lanes)_mm_min_epu32(all, _mm_set1_epi32(VM_FIT_MAX))};
 }
 
 /* AVX-512: eight addresses, or sixteen page counts, a register. */
@@ -408,52 +424,72 @@ gap_avx512(const struct vm_leaf *leaf, unsigned from, unsigned n,
 	return first_bit(fits, from, n);
 }
 
+/* The largest of each four lanes that are four apart. */
+AVX512 static inline __m128i
+quarter_avx512(__m512i v)
+{
+	__m256i half = _mm256_max_epu32(_mm512_castsi512_si256(v),
+	    _mm512_extracti64x4_epi64(v, 1));
+
+	return _mm_max_epu32(_mm256_castsi256_si128(half),
+	    _mm256_extracti128_si256(half, 1));
+}
+
+AVX512 static inline struct vm_fit
+join_avx512(const __m512i most[VM_TREE_ALIGNS])
+{
+	return fit_join(quarter_avx512(most[0]), quarter_avx512(most[1]),
+	    quarter_avx512(most[2]));
+}
+
 AVX512 static inline struct vm_fit
 inner_fit_avx512(const struct vm_tree *tree, const struct vm_leaf *leaf,
     unsigned except)
 {
 	__m512i zero = _mm512_set1_epi32((int)leaf_phase(leaf, 0));
 	uint64_t slots = inner_slots(leaf, except);
-	__m512i most[VM_TREE_ALIGNS];
-	uint32_t pages[VM_TREE_ALIGNS];
+	__m512i most[VM_TREE_ALIGNS], mask[VM_TREE_ALIGNS];
 
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
 		most[a] = _mm512_setzero_si512();
+		mask[a] = _mm512_set1_epi32(tree->pad[a]);
+	}
 #pragma GCC unroll 4
 	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16) {
 		__mmask16 live = (__mmask16)(slots >> i);
 		__m512i end = _mm512_loadu_si512(leaf->end + i);
 		__m512i next = _mm512_loadu_si512(leaf->start + i + 1);
 		__m512i gap = _mm512_maskz_sub_epi32(live, next, end);
-		__m512i neg = _mm512_sub_epi32(zero, end);
+		__m512i neg = _mm512_sub_epi32(zero, end), pad;
 
 		most[0] = _mm512_max_epu32(most[0], gap);
 #pragma GCC unroll 2
 		for (unsigned a = 1; a < VM_TREE_ALIGNS; a++) {
-			__m512i pad = _mm512_and_si512(neg,
-			    _mm512_set1_epi32(tree->pad[a]));
-
+			pad = _mm512_and_si512(neg, mask[a]);
 			most[a] = _mm512_max_epu32(most[a],
 			    _mm512_sub_epi32(_mm512_max_epu32(gap, pad), pad));
 		}
 	}
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		pages[a] = _mm512_reduce_max_epu32(most[a]);
-	return fit_make(pages);
+	return join_avx512(most);
 }
 
-AVX512 static inline uint32_t
-max32_avx512(const uint32_t *values, unsigned n)
+AVX512 static inline struct vm_fit
+children_fit_avx512(const struct vm_node *node)
 {
-	__m512i most = _mm512_setzero_si512();
-	uint64_t live = low_bits(UINT64_MAX, n);
+	uint64_t live = low_bits(UINT64_MAX, node->count);
+	__m512i most[VM_TREE_ALIGNS];
 
-#pragma GCC unroll 4
-	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 16)
-		most = _mm512_max_epu32(most,
-		    _mm512_maskz_loadu_epi32((__mmask16)(live >> i),
-			values + i));
-	return _mm512_reduce_max_epu32(most);
+#pragma GCC unroll 3
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+		most[a] =
+		    _mm512_maskz_loadu_epi32((__mmask16)live, node->fit[a]);
+#pragma GCC unroll 3
+		for (unsigned i = 16; i < VM_NODE_FANOUT; i += 16)
+			most[a] = _mm512_max_epu32(most[a],
+			    _mm512_maskz_loadu_epi32((__mmask16)(live >> i),
+				node->fit[a] + i));
+	}
+	return join_avx512(most);
 }
 
 /* Lanes above `slot` take what was one below. */
@@ -536,7 +572,7 @@ leaf_close_avx512(struct vm_leaf *leaf, unsigned slot)
 #define ISA_RANK_LEAF rank_leaf_avx512
 #define ISA_FIRST     first_avx512
 #define ISA_GAP       gap_avx512
-#define ISA_MAX       max32_avx512
+#define ISA_CHILDREN  children_fit_avx512
 #define ISA_INNER     inner_fit_avx512
 #define ISA_OPEN      leaf_open_avx512
 #define ISA_CLOSE     leaf_close_avx512
@@ -550,7 +586,7 @@ static const struct vm_tree_isa isa_avx512 = {
     .remove = remove_avx512,
     .column_update = column_update_avx512,
     .leaf_fit = leaf_fit_avx512,
-    .node_fit = node_fit_avx512,
+    .node_fit = children_fit_avx512,
     .leaf_open = leaf_open_avx512,
     .leaf_close = leaf_close_avx512,
 };
@@ -643,15 +679,11 @@ gap_avx2(const struct vm_leaf *leaf, unsigned from, unsigned n,
 	return first_bit(fits, from, n);
 }
 
-AVX2 static inline uint32_t
-reduce_avx2(__m256i v)
+AVX2 static inline __m128i
+quarter_avx2(__m256i v)
 {
-	__m128i m = _mm_max_epu32(_mm256_castsi256_si128(v),
+	return _mm_max_epu32(_mm256_castsi256_si128(v),
 	    _mm256_extracti128_si256(v, 1));
-
-	m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0x4e));
-	m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0xb1));
-	return (uint32_t)_mm_cvtsi128_si32(m);
 }
 
 AVX2 static inline struct vm_fit
@@ -662,7 +694,6 @@ inner_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf,
 	__m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
 	uint64_t slots = inner_slots(leaf, except);
 	__m256i most[VM_TREE_ALIGNS];
-	uint32_t pages[VM_TREE_ALIGNS];
 
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
 		most[a] = _mm256_setzero_si256();
@@ -683,9 +714,8 @@ inner_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf,
 			    _mm256_sub_epi32(_mm256_max_epu32(gap, pad), pad));
 		}
 	}
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		pages[a] = reduce_avx2(most[a]);
-	return fit_make(pages);
+	return fit_join(quarter_avx2(most[0]), quarter_avx2(most[1]),
+	    quarter_avx2(most[2]));
 }
 
 #define ISA(name)     name##_avx2
@@ -694,7 +724,7 @@ inner_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf,
 #define ISA_RANK_LEAF rank_leaf_avx2
 #define ISA_FIRST     first_avx2
 #define ISA_GAP       gap_avx2
-#define ISA_MAX       max32_plain
+#define ISA_CHILDREN  children_fit_plain
 #define ISA_INNER     inner_fit_avx2
 #define ISA_OPEN      leaf_open_plain
 #define ISA_CLOSE     leaf_close_plain
@@ -708,7 +738,7 @@ static const struct vm_tree_isa isa_avx2 = {
     .remove = remove_avx2,
     .column_update = column_update_avx2,
     .leaf_fit = leaf_fit_avx2,
-    .node_fit = node_fit_avx2,
+    .node_fit = children_fit_plain,
     .leaf_open = leaf_open_plain,
     .leaf_close = leaf_close_plain,
 };

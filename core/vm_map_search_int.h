@@ -18,7 +18,7 @@
  *	               slot, holds the request; or n
  *	ISA_INNER      inner_fit(tree, leaf, except): the column of those gaps
  *	               of a leaf that end at an entry, and not behind `except`
- *	ISA_MAX        max(values, n): the largest of the first n values
+ *	ISA_CHILDREN   children_fit(node): the column of an index node
  *	ISA_OPEN       open(leaf, slot): move the slots from there on up by one
  *	ISA_CLOSE      close(leaf, slot): move those behind it down by one
  */
@@ -197,16 +197,6 @@ ISA(leaf_fit)(const struct vm_tree *tree, const struct vm_leaf *leaf)
 	return ISA(leaf_fit_except)(tree, leaf, VM_LEAF_FANOUT);
 }
 
-ISA_TARGET static struct vm_fit
-ISA(node_fit)(const struct vm_node *node)
-{
-	uint32_t pages[VM_TREE_ALIGNS];
-
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		pages[a] = ISA_MAX(node->fit[a], node->count);
-	return fit_make(pages);
-}
-
 /*
  * What the column of a node was made by may have shrunk; only then all its
  * children must be asked.
@@ -226,7 +216,7 @@ ISA(column_update)(struct vm_cursor *cur, unsigned level, unsigned height,
 		up = vm_column_get(cur->node[level], cur->at[level]);
 		if (vm_lanes_any(
 			(old.pages == up.pages) & (fit.pages < old.pages)))
-			fit = ISA(node_fit)(node);
+			fit = ISA_CHILDREN(node);
 		else
 			fit = vm_fit_max(fit, up);
 		if (!vm_lanes_any(fit.pages != up.pages))
@@ -312,6 +302,6 @@ ISA(remove)(struct vm_tree *tree, struct vm_cursor *cur)
 #undef ISA_FIRST
 #undef ISA_GAP
 #undef ISA_INNER
-#undef ISA_MAX
+#undef ISA_CHILDREN
 #undef ISA_OPEN
 #undef ISA_CLOSE

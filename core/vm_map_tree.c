@@ -190,25 +190,6 @@ vm_tree_prev(const struct vm_tree *tree, struct vm_cursor *cur)
 	return cursor_move_leaf(tree, cur, -1);
 }
 
-bool
-vm_tree_fit(const struct vm_tree *tree, const struct vm_gap_req *req,
-    struct vm_cursor *cur, vm_offset_t *addrp)
-{
-	unsigned column = 0;
-
-	MPASS(req->start >= tree->min && req->start < tree->max);
-	MPASS(req->length > 0);
-	MPASS(powerof2(req->align) && req->align >= tree->align[0]);
-	MPASS(req->phase < req->align);
-
-	/* The strictest column that the request implies. */
-	while (column + 1 < VM_TREE_ALIGNS &&
-	       tree->align[column + 1] <= req->align &&
-	       (req->phase & (tree->align[column + 1] - 1)) == 0)
-		column++;
-	return tree->isa->fit(tree, req, column, cur, addrp);
-}
-
 /* Growing. */
 
 /* Move slots [from, count) of `left` to the empty `right`. */
@@ -357,9 +338,8 @@ node_add(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 	}
 }
 
-/* Split the full leaf at the cursor; the cursor stays at its entry. */
-static void
-leaf_split(struct vm_tree *tree, struct vm_cursor *cur)
+void
+vm_tree_split_leaf(struct vm_tree *tree, struct vm_cursor *cur)
 {
 	struct vm_leaf *left = cur->leaf;
 	struct vm_leaf *right = uma_zalloc_reserved(&tree->leaves);
@@ -376,17 +356,6 @@ leaf_split(struct vm_tree *tree, struct vm_cursor *cur)
 		cur->slot -= keep;
 		cur->at[0]++;
 	}
-}
-
-void
-vm_tree_insert(struct vm_tree *tree, struct vm_cursor *cur,
-    struct vm_map_entry *entry)
-{
-	MPASS(entry->start < entry->end);
-
-	if (cur->leaf->count == VM_LEAF_FANOUT)
-		leaf_split(tree, cur);
-	tree->isa->insert(tree, cur, entry);
 }
 
 /* Shrinking. */
@@ -664,7 +633,7 @@ vm_tree_split(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t addr,
 	MPASS(addr < vm_cursor_gap_start(cur));
 
 	if (cur->leaf->count == VM_LEAF_FANOUT)
-		leaf_split(tree, cur);
+		vm_tree_split_leaf(tree, cur);
 	leaf = cur->leaf;
 	slot = cur->slot;
 	start = vm_leaf_start(leaf, slot);

@@ -138,6 +138,15 @@ void vm_tree_fini(struct vm_tree *tree);
 /* Set aside what `n` inserts can need.  KERN_RESOURCE_SHORTAGE. */
 int vm_tree_reserve(struct vm_tree *tree, unsigned n);
 
+/* Is there enough for one insert, and nobody who would fail it? */
+static inline bool
+vm_tree_has_reserve(const struct vm_tree *tree)
+{
+	return tree->leaves.uz_nfree > 0 &&
+	       tree->nodes.uz_nfree > tree->height &&
+	       tree->leaves.uz_arch->ops->inject == NULL;
+}
+
 /* The same for `n` inserts in ascending order at the end. */
 int vm_tree_reserve_append(struct vm_tree *tree, uint64_t n);
 
@@ -153,16 +162,41 @@ vm_tree_seek(const struct vm_tree *tree, vm_offset_t addr,
  * The lowest address that satisfies `req`; the cursor is then at the entry in
  * front of the gap, ready for vm_tree_insert().  false: there is none.
  */
-bool vm_tree_fit(const struct vm_tree *tree, const struct vm_gap_req *req,
-    struct vm_cursor *cur, vm_offset_t *addrp);
+static inline bool
+vm_tree_fit(const struct vm_tree *tree, const struct vm_gap_req *req,
+    struct vm_cursor *cur, vm_offset_t *addrp)
+{
+	unsigned column = 0;
+
+	MPASS(req->start >= tree->min && req->start < tree->max);
+	MPASS(req->length > 0);
+	MPASS((req->align & (req->align - 1)) == 0);
+	MPASS(req->align >= tree->align[0] && req->phase < req->align);
+
+	/* The strictest column that the request implies. */
+	while (column + 1 < VM_TREE_ALIGNS &&
+	       tree->align[column + 1] <= req->align &&
+	       (req->phase & (tree->align[column + 1] - 1)) == 0)
+		column++;
+	return tree->isa->fit(tree, req, column, cur, addrp);
+}
 
 /* Step; false at either end of the tree, the cursor then stays. */
 bool vm_tree_next(const struct vm_tree *tree, struct vm_cursor *cur);
 bool vm_tree_prev(const struct vm_tree *tree, struct vm_cursor *cur);
 
+/* Split the full leaf at the cursor; the cursor stays at its entry. */
+void vm_tree_split_leaf(struct vm_tree *tree, struct vm_cursor *cur);
+
 /* Put `entry` into the gap behind the cursor, and move the cursor to it. */
-void vm_tree_insert(struct vm_tree *tree, struct vm_cursor *cur,
-    struct vm_map_entry *entry);
+static inline void
+vm_tree_insert(struct vm_tree *tree, struct vm_cursor *cur,
+    struct vm_map_entry *entry)
+{
+	if (__builtin_expect(cur->leaf->count == VM_LEAF_FANOUT, 0))
+		vm_tree_split_leaf(tree, cur);
+	tree->isa->insert(tree, cur, entry);
+}
 
 /* Take out the entry at the cursor, and move the cursor in front of it. */
 void vm_tree_remove(struct vm_tree *tree, struct vm_cursor *cur);
@@ -260,7 +294,10 @@ vm_lanes_pick(vm_lanes mask, vm_lanes x, vm_lanes y)
 static inline bool
 vm_lanes_any(vm_lanes mask)
 {
-	return (mask[0] | mask[1] | mask[2]) != 0;
+	typedef uint64_t halves __attribute__((vector_size(16)));
+	halves both = (halves)mask;
+
+	return (both[0] | both[1]) != 0;
 }
 
 static inline struct vm_fit
