@@ -39,13 +39,18 @@ int32_t afl_custom_post_trim(void *data, uint8_t success);
 static uint64_t
 target_ops(void)
 {
+	static const struct {
+		const char *name;
+		uint64_t ops;
+	} targets[] = {{"fuzz_map", FUZZ_OPS_MAP},
+	    {"fuzz_contig", FUZZ_OPS_CONTIG}, {"fuzz_stack", FUZZ_OPS_STACK},
+	    {"fuzz_wire", FUZZ_OPS_WIRE}, {"fuzz_world", FUZZ_OPS_WORLD},
+	    {"fuzz_tree", FUZZ_OPS_TREE}};
 	const char *name = getenv("HOLDFAST_FUZZ_TARGET");
-	const char *ops = getenv("HOLDFAST_FUZZ_OPS");
 
-	if (ops != NULL)
-		return strtoull(ops, NULL, 0);
-	if (name != NULL && strcmp(name, "fuzz_contig") == 0)
-		return FUZZ_OPS_CONTIG;
+	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
+		if (name != NULL && strcmp(name, targets[i].name) == 0)
+			return targets[i].ops;
 	return FUZZ_OPS_MAP;
 }
 

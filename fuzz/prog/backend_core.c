@@ -313,26 +313,15 @@ do_destroy(core *b, const uint64_t *v, struct hf_result *res)
  * With handles, objects that the program made are told apart by a number there;
  * those that a map made for itself have none, as on the wire.
  */
-static void *
-number_handle(uint64_t number)
-{
-	return (void *)(uintptr_t)number;
-}
-
 static uint64_t
 object_number(const core *b, vm_object_t object)
 {
-	if (object == NULL || b->handles)
-		return object == NULL
-			   ? 0
-			   : (uint64_t)(uintptr_t)vm_object_handle(object);
-	return (uint64_t)(uintptr_t)object;
-}
+	const struct core_memory *memory;
 
-static void
-no_release(void *handle)
-{
-	(void)handle;
+	if (object == NULL || !b->handles)
+		return (uint64_t)(uintptr_t)object;
+	memory = vm_object_handle(object);
+	return memory != NULL ? memory->number : 0;
 }
 
 static void
@@ -357,10 +346,9 @@ do_object(core *b, const uint64_t *v, struct hf_result *res)
 		vm_object_color(object,
 		    v[HF_F_OFF] / b->arch->machine->page_size);
 	if (b->handles)
-		vm_object_set_handle(object, number_handle(++b->last_object),
-		    no_release);
+		core_object_memory(object, ++b->last_object);
 	else if (type != OBJT_SWAP)
-		core_object_memory(object);
+		core_object_memory(object, 0);
 	b->objs[v[HF_F_OBJ]] = object;
 	hf_result_set(res, KERN_SUCCESS);
 }

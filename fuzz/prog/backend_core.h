@@ -21,8 +21,12 @@ struct core_frame {
 	size_t next; /* free ones */
 };
 
-/* What is in the memory of an object that does not take frames. */
+/*
+ * What is in the memory of an object that does not take frames: a list whose
+ * first is no page, and which is the object's handle.
+ */
 struct core_memory {
+	uint64_t number; /* of the object, in the first; 0: none */
 	struct core_memory *next;
 	vm_pindex_t pindex;
 	uint64_t content;

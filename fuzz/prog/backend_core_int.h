@@ -43,5 +43,5 @@ core_handler core_find_min, core_fixed, core_protect, core_inherit,
 bool core_frames_init(struct core_backend *b);
 /* How many are still in use. */
 size_t core_frames_fini(struct core_backend *b);
-/* Give a superpage or buffer object memory to look into. */
-void core_object_memory(vm_object_t object);
+/* Give an object a handle: memory to look into, and a number. */
+void core_object_memory(vm_object_t object, uint64_t number);

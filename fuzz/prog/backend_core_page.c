@@ -107,12 +107,13 @@ memory_release(void *handle)
 }
 
 void
-core_object_memory(vm_object_t object)
+core_object_memory(vm_object_t object, uint64_t number)
 {
 	struct core_memory *head = calloc(1, sizeof(*head));
 
 	if (head == NULL)
 		abort();
+	head->number = number;
 	vm_object_set_handle(object, head, memory_release);
 }
 
@@ -122,7 +123,7 @@ frame_copy(void *arg, vm_object_t source, uint64_t frame, uint64_t *framep)
 	struct core_backend *b = arg;
 	uint64_t content, *memory;
 
-	if (vm_object_type(source) == OBJT_SWAP) {
+	if (vm_object_handle(source) == NULL) {
 		content = b->frames.frame[frame].content;
 	} else {
 		memory = memory_at(source, frame, false);
