@@ -33,7 +33,7 @@ reclaim_listen(struct reclaim *reclaim, struct session *session)
 		return;
 	listener->session = session;
 	listener->listens = true;
-	listener->asked = false;
+	listener->asked = listener->awaited = false;
 	TAILQ_INSERT_TAIL(&reclaim->listeners, listener, entry);
 }
 
@@ -41,11 +41,12 @@ reclaim_listen(struct reclaim *reclaim, struct session *session)
 static void
 reclaim_heard(struct reclaim *reclaim, struct reclaim_listener *listener)
 {
-	if (!listener->asked)
-		return;
 	listener->asked = false;
-	MPASS(reclaim->nasked > 0);
-	if (--reclaim->nasked > 0)
+	if (!listener->awaited)
+		return;
+	listener->awaited = false;
+	MPASS(reclaim->nawaited > 0);
+	if (--reclaim->nawaited > 0)
 		return;
 	(void)evtimer_del(reclaim->timer);
 	pool_wake(reclaim->pool);
@@ -78,10 +79,10 @@ reclaim_expired(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	log_info("reclaim_unanswered", "sessions=%zu", reclaim->nasked);
+	log_info("reclaim_unanswered", "sessions=%zu", reclaim->nawaited);
 	TAILQ_FOREACH (listener, &reclaim->listeners, entry)
-		listener->asked = false;
-	reclaim->nasked = 0;
+		listener->awaited = false;
+	reclaim->nawaited = 0;
 	pool_wake(reclaim->pool);
 }
 
@@ -101,12 +102,12 @@ reclaim_ask(struct reclaim *reclaim, const struct reclaim_try *attempt,
 		if (session == attempt->asker || session->doomed ||
 		    (only != NULL && session->tenant != only))
 			continue;
-		any = true;
+		any = any || !listener->asked || listener->awaited;
 		if (listener->asked)
-			continue; /* and has yet to answer */
-		listener->asked = true;
+			continue; /* and has yet to answer, or never will */
+		listener->asked = listener->awaited = true;
 		reclaim->nasks++;
-		if (reclaim->nasked++ == 0)
+		if (reclaim->nawaited++ == 0)
 			reclaim_arm(reclaim->timer,
 			    reclaim->options.deadline_ms);
 		session_send_reclaim(session, bytes,
@@ -173,7 +174,7 @@ reclaim_is_moving(struct pool *pool, struct reclaim_try *attempt,
 
 	attempt->dissolves = attempt->dissolves &&
 			     pool->stock.nframes > pool->stock.nframes_ready;
-	attempt->asks = attempt->asks && reclaim->nasked > 0;
+	attempt->asks = attempt->asks && reclaim->nawaited > 0;
 	attempt->grows = attempt->grows && reclaim->growing;
 	if (attempt->dissolves || attempt->asks || attempt->grows)
 		return true;

@@ -46,14 +46,15 @@ struct reclaim_listener {
 	TAILQ_ENTRY(reclaim_listener) entry;
 	struct session *session;
 	bool listens;
-	bool asked; /* and has not answered */
+	bool asked;   /* and has not answered: is not asked again */
+	bool awaited; /* somebody still waits for the answer */
 };
 
 struct reclaim {
 	struct reclaim_options options;
 	struct pool *pool;
 	TAILQ_HEAD(reclaim_listener_list, reclaim_listener) listeners;
-	size_t nasked;       /* of them, that have not answered */
+	size_t nawaited;     /* of them */
 	struct event *timer; /* ends the asking */
 	struct event *again; /* for those who wait patiently */
 	unsigned epoch;      /* counts those times */

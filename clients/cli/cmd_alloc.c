@@ -15,6 +15,7 @@ struct arguments {
 	struct holdfast_contig_req req;
 	char **exec; /* NULL: hold */
 	bool once;   /* neither hold nor exec */
+	bool wait;   /* until there is memory, or until interrupted */
 };
 
 static int
@@ -27,6 +28,19 @@ parse_node(const char *text)
 	return (int)node;
 }
 
+static uint64_t
+parse_seconds(const char *text)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end != '\0' || !(seconds >= 0.001) ||
+	    seconds > 604800)
+		cli_usage(&cli_alloc,
+		    "--wait takes seconds, up to a week, not %s", text);
+	return (uint64_t)(seconds * 1000);
+}
+
 static void
 parse(struct cli *cli, int argc, char **argv, struct arguments *args)
 {
@@ -37,6 +51,7 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args)
 	    {"boundary", required_argument, NULL, 'B'},
 	    {"zero", no_argument, NULL, 'Z'},
 	    {"nowait", no_argument, NULL, 'N'},
+	    {"wait", optional_argument, NULL, 'W'},
 	    {"type", required_argument, NULL, 'T'},
 	    {"node", required_argument, NULL, 'D'},
 	    {"once", no_argument, NULL, 'O'}, {"exec", no_argument, NULL, 'X'},
@@ -67,6 +82,12 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args)
 		case 'N':
 			req->flags |= HF_M_NOWAIT;
 			break;
+		case 'W':
+			req->flags |= HF_M_WAITOK;
+			args->wait = true;
+			if (optarg != NULL)
+				req->deadline_ms = parse_seconds(optarg);
+			break;
 		case 'T':
 			req->type = optarg;
 			break;
@@ -89,6 +110,8 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args)
 		}
 	if (!have_size)
 		cli_usage(verb, "how much?");
+	if (args->wait && (req->flags & HF_M_NOWAIT) != 0)
+		cli_usage(verb, "--wait and --nowait exclude each other");
 	if (args->exec != NULL && *args->exec == NULL)
 		cli_usage(verb, "--exec wants a command");
 }
@@ -204,7 +227,56 @@ run_command(const struct holdfast_buf *buf, char **command)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* ---- Waiting ------------------------------------------------------------ */
+
+static struct holdfast *waiting_on;
+
+/* Too early for there to be anything to cancel: again in a second. */
+static void
+interrupted(int sig)
+{
+	int saved = errno;
+
+	(void)sig;
+	if (holdfast_contig_cancel(waiting_on) < 0)
+		(void)alarm(1);
+	errno = saved;
+}
+
+/* As holdfast_contigmalloc(), but that signals cancel it. */
+static int
+alloc_waiting(struct holdfast *h, const struct holdfast_contig_req *req,
+    struct holdfast_buf **bufp)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGALRM};
+	struct sigaction action = {.sa_handler = interrupted}, old[4];
+	sigset_t set, before;
+	int r;
+
+	waiting_on = h;
+	(void)sigemptyset(&set);
+	for (int i = 0; i < 4; i++) {
+		(void)sigaddset(&set, signals[i]);
+		(void)sigaction(signals[i], &action, &old[i]);
+	}
+	(void)sigprocmask(SIG_UNBLOCK, &set, &before);
+	r = holdfast_contigmalloc(h, req, bufp);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	(void)alarm(0);
+	for (int i = 0; i < 4; i++)
+		(void)sigaction(signals[i], &old[i], NULL);
+	return r;
+}
+
 /* ---- The verb ---------------------------------------------------------- */
+
+static int
+alloc(struct holdfast *h, const struct arguments *args,
+    struct holdfast_buf **bufp)
+{
+	return args->wait ? alloc_waiting(h, &args->req, bufp)
+			  : holdfast_contigmalloc(h, &args->req, bufp);
+}
 
 static int
 use_buf(struct cli *cli, struct holdfast *h, const struct arguments *args,
@@ -236,10 +308,10 @@ run(struct cli *cli, int argc, char **argv)
 	if (args.exec == NULL && !args.once)
 		cli_prepare_hold();
 	h = cli_connect(cli);
-	r = holdfast_contigmalloc(h, &args.req, &buf);
+	r = alloc(h, &args, &buf);
 	if (r == -ENODEV) { /* simulated: addresses to show, no memory */
 		args.req.no_map = true;
-		r = holdfast_contigmalloc(h, &args.req, &buf);
+		r = alloc(h, &args, &buf);
 	}
 	if (r == HF_OK) {
 		rv = use_buf(cli, h, &args, buf);
@@ -261,7 +333,8 @@ const struct cli_verb cli_alloc = {
 	"\n"
 	"SYNOPSIS\n"
 	"    holdfast alloc SIZE [--low ADDR] [--high ADDR] [--align N]\n"
-	"        [--boundary N] [--zero] [--nowait] [--type NAME] [--node N]\n"
+	"        [--boundary N] [--zero] [--nowait | --wait[=SECONDS]]\n"
+	"        [--type NAME] [--node N]\n"
 	"        [--once | --exec COMMAND [ARGUMENT...]]\n"
 	"        [--socket PATH] [--json]\n"
 	"\n"
@@ -275,6 +348,9 @@ const struct cli_verb cli_alloc = {
 	"    --boundary N    power of two not to be crossed, at least SIZE\n"
 	"    --zero          M_ZERO: every byte reads 0\n"
 	"    --nowait        M_NOWAIT: refuse rather than wait\n"
+	"    --wait[=SECONDS]  M_WAITOK: wait until there is memory, so long "
+	"at\n"
+	"                    most; Ctrl-C cancels the request\n"
 	"    --type NAME     malloc type for the statistics\n"
 	"    --node N        NUMA node; otherwise any\n"
 	"    --once          print and give back at once\n"

@@ -26,6 +26,11 @@ pool_to_json(const struct holdfast_pool_status *p)
 	cli_set_u64(o, "sessions", p->sessions);
 	cli_set_u64(o, "tenants", p->tenants);
 	cli_set_u64(o, "uptime_ms", p->uptime_ms);
+	cli_set_u64(o, "frames_ready", p->frames_ready);
+	cli_set_u64(o, "stock_hits", p->stock_hits);
+	cli_set_u64(o, "stock_misses", p->stock_misses);
+	cli_set_u64(o, "waiting", p->waiting);
+	cli_set_u64(o, "reclaim_asks", p->reclaim_asks);
 	return o;
 }
 
@@ -92,6 +97,16 @@ print_pool(const struct holdfast_pool_status *p)
 	    (unsigned long long)p->frames_missing);
 	printf("          %s free, the largest run %s\n",
 	    cli_size_text(p->free_bytes), cli_size_text(p->largest_run));
+	printf("stock     %llu of the free frames in ready-made spans; %llu "
+	       "requests found one, %llu did not\n",
+	    (unsigned long long)p->frames_ready,
+	    (unsigned long long)p->stock_hits,
+	    (unsigned long long)p->stock_misses);
+	if (p->waiting != 0 || p->reclaim_asks != 0)
+		printf("waiting   %llu requests; clients were asked for memory "
+		       "%llu times\n",
+		    (unsigned long long)p->waiting,
+		    (unsigned long long)p->reclaim_asks);
 	printf("pin       %s\n", cli_pin_text(p->pin));
 	printf("addresses %s\n", p->addresses_known ? "known" : "not known");
 	if (*p->degraded != '\0')

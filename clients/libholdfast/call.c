@@ -177,6 +177,22 @@ accept_reply(struct holdfast *h, const struct hf_exchange *exchange,
 	return r < 0 ? hf_broken(h, r) : 0;
 }
 
+/*
+ * The number of every ContigCancel: its answer says nothing that the answer to
+ * what it cancelled does not say.
+ */
+#define CANCEL_ID (UINT64_C(1) << 63)
+
+static bool
+is_answer_to_cancel(struct holdfast *h, const Holdfast__V1__Reply *reply)
+{
+	if (reply->id != CANCEL_ID || reply->nfds != 0 ||
+	    atomic_load(&h->cancels) == 0)
+		return false;
+	atomic_fetch_sub(&h->cancels, 1);
+	return true;
+}
+
 static int
 accept_packet(struct holdfast *h, const struct hf_exchange *exchange,
     struct pending *pending, const Holdfast__V1__ServerPacket *packet,
@@ -190,13 +206,22 @@ accept_packet(struct holdfast *h, const struct hf_exchange *exchange,
 		if (r < 0)
 			return r;
 	}
-	if (packet->n_replies == 0 && packet->n_events == 0)
+	if (packet->reclaim != NULL) {
+		int r = hf_reclaim_event(h, packet->reclaim);
+
+		if (r < 0)
+			return r;
+	}
+	if (packet->n_replies == 0 && packet->n_events == 0 &&
+	    packet->reclaim == NULL)
 		return hf_mistrust(h, "the daemon sent an empty packet");
 	for (size_t i = 0; i < packet->n_replies; i++) {
 		const Holdfast__V1__Reply *reply = packet->replies[i];
 		struct hf_fds own;
 		int r;
 
+		if (is_answer_to_cancel(h, reply))
+			continue;
 		if (!split_fds(fds, &at, reply->nfds, &own))
 			return hf_mistrust(h, "the daemon announced more "
 					      "descriptors than it sent");
@@ -251,6 +276,62 @@ hf_take_events(struct holdfast *h)
 	       receive_replies(h, &none, &pending) == 0;
 }
 
+static int
+send_cancel(struct holdfast *h, uint64_t id)
+{
+	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__ContigCancel op = HOLDFAST__V1__CONTIG_CANCEL__INIT;
+	uint8_t packet[128];
+	struct wire_out out;
+	int r;
+
+	op.request = id;
+	request.id = CANCEL_ID;
+	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_CANCEL;
+	request.contig_cancel = &op;
+	wire_out_init(&out, packet, sizeof(packet));
+	r = wire_append_request(&out, &request);
+	if (r < 0)
+		return r;
+	atomic_fetch_add(&h->cancels, 1);
+	r = hf_conn_send_now(h->conn.fd, out.buf, out.len);
+	if (r < 0)
+		atomic_fetch_sub(&h->cancels, 1);
+	return r;
+}
+
+int
+holdfast_contig_cancel(struct holdfast *h)
+{
+	uint64_t id;
+
+	if (h == NULL)
+		return -EINVAL;
+	/* In this order: the call sets the number and then looks. */
+	atomic_store(&h->cancel, true);
+	id = atomic_load(&h->waiting);
+	return id == 0 ? -ENOENT : send_cancel(h, id);
+}
+
+static int
+exchange_begin(struct holdfast *h, const struct hf_exchange *exchange)
+{
+	if (!exchange->waits)
+		return hf_conn_begin(&h->conn);
+	atomic_store(&h->cancel, false);
+	return hf_conn_begin_for(&h->conn, exchange->wait_ms);
+}
+
+/* It was sent: from here on it can be cancelled, and perhaps was. */
+static int
+exchange_sent(struct holdfast *h, const struct hf_exchange *exchange)
+{
+	if (!exchange->waits)
+		return 0;
+	atomic_store(&h->waiting, h->next_id);
+	return atomic_load(&h->cancel) ? send_cancel(h, h->next_id) : 0;
+}
+
 int
 hf_exchange(struct holdfast *h, const struct hf_exchange *exchange)
 {
@@ -258,20 +339,21 @@ hf_exchange(struct holdfast *h, const struct hf_exchange *exchange)
 	int r;
 
 	h->error[0] = '\0';
-	r = hf_conn_begin(&h->conn);
+	r = exchange_begin(h, exchange);
 	if (r == 0)
 		r = send_requests(h, exchange);
 	if (r == -EMSGSIZE)
 		return r; /* nothing was sent */
-	if (r < 0)
-		return hf_broken(h, r);
+	if (r == 0)
+		r = exchange_sent(h, exchange);
 	h->next_id += exchange->n;
-	while (pending.nleft > 0) {
+	if (r < 0)
+		r = hf_broken(h, r);
+	while (r == 0 && pending.nleft > 0)
 		r = receive_replies(h, exchange, &pending);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	if (exchange->waits)
+		atomic_store(&h->waiting, 0);
+	return r;
 }
 
 struct single {
@@ -297,22 +379,17 @@ accept_single(struct holdfast *h, void *arg, size_t nth, int status,
 	return 0;
 }
 
-int
-hf_call(struct holdfast *h, Holdfast__V1__Request *request,
-    Holdfast__V1__Reply__ResultCase expect, size_t nfds_max,
+static int
+call_one(struct holdfast *h, const struct hf_exchange *how,
     const Holdfast__V1__Reply **replyp, struct hf_fds *fds)
 {
 	struct single single = {.fds = fds};
-	struct hf_exchange exchange = {
-	    .requests = request,
-	    .n = 1,
-	    .expect = expect,
-	    .nfds_max = nfds_max,
-	    .accept = accept_single,
-	    .arg = &single,
-	};
+	struct hf_exchange exchange = *how;
 	int r = hf_usable(h);
 
+	exchange.n = 1;
+	exchange.accept = accept_single;
+	exchange.arg = &single;
 	if (fds != NULL)
 		fds->n = 0;
 	if (r == 0)
@@ -325,6 +402,36 @@ hf_call(struct holdfast *h, Holdfast__V1__Request *request,
 	if (replyp != NULL)
 		*replyp = single.reply;
 	return single.status;
+}
+
+int
+hf_call(struct holdfast *h, Holdfast__V1__Request *request,
+    Holdfast__V1__Reply__ResultCase expect, size_t nfds_max,
+    const Holdfast__V1__Reply **replyp, struct hf_fds *fds)
+{
+	struct hf_exchange exchange = {
+	    .requests = request,
+	    .expect = expect,
+	    .nfds_max = nfds_max,
+	};
+
+	return call_one(h, &exchange, replyp, fds);
+}
+
+int
+hf_call_waiting(struct holdfast *h, Holdfast__V1__Request *request,
+    Holdfast__V1__Reply__ResultCase expect, size_t nfds_max, int64_t wait_ms,
+    const Holdfast__V1__Reply **replyp, struct hf_fds *fds)
+{
+	struct hf_exchange exchange = {
+	    .requests = request,
+	    .expect = expect,
+	    .nfds_max = nfds_max,
+	    .waits = true,
+	    .wait_ms = wait_ms,
+	};
+
+	return call_one(h, &exchange, replyp, fds);
 }
 
 int

@@ -11,6 +11,8 @@
 
 #include "clients/libholdfast/span_int.h"
 
+#define DEADLINE_MAX (UINT64_C(1) << 40) /* ms; the daemon takes less */
+
 struct hf_buf {
 	struct holdfast_buf public; /* first: what the caller has */
 	struct hf_span *span;
@@ -200,6 +202,7 @@ call_alloc(struct holdfast *h, const struct holdfast_contig_req *req,
 {
 	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
 	Holdfast__V1__ContigAlloc op = HOLDFAST__V1__CONTIG_ALLOC__INIT;
+	int64_t wait_ms = -1;
 
 	op.size = req->size;
 	op.low = req->low;
@@ -212,8 +215,16 @@ call_alloc(struct holdfast *h, const struct holdfast_contig_req *req,
 		op.type = (char *)(uintptr_t)req->type; /* only read */
 	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;
 	request.contig_alloc = &op;
-	return hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_CONTIG_ALLOC, 1,
-	    replyp, fds);
+	op.deadline_ms = req->deadline_ms; /* refused without M_WAITOK */
+	if ((req->flags & HF_M_WAITOK) == 0)
+		return hf_call(h, &request,
+		    HOLDFAST__V1__REPLY__RESULT_CONTIG_ALLOC, 1, replyp, fds);
+	/* The daemon keeps the deadline; a timeout finds out that it died. */
+	if (req->deadline_ms != 0 && h->conn.timeout_ms >= 0 &&
+	    req->deadline_ms <= DEADLINE_MAX)
+		wait_ms = (int64_t)req->deadline_ms + h->conn.timeout_ms;
+	return hf_call_waiting(h, &request,
+	    HOLDFAST__V1__REPLY__RESULT_CONTIG_ALLOC, 1, wait_ms, replyp, fds);
 }
 
 int

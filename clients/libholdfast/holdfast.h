@@ -142,16 +142,17 @@ int holdfast_ping(struct holdfast *h);
 /* ---- Physically contiguous buffers (contigmalloc(9)) ------------------- */
 
 struct holdfast_contig_req {
-	uint64_t size;      /* bytes, > 0; rounded up to pages */
-	uint64_t low;       /* first acceptable physical byte */
-	uint64_t high;      /* one past the last acceptable; 0: no limit */
-	uint64_t alignment; /* power of two; 0: a page */
-	uint64_t boundary;  /* power of two not to cross, >= size; 0: none */
-	uint32_t flags;     /* HF_M_* */
-	int domain;         /* NUMA node, where domain_set */
-	bool domain_set;    /* only `domain` will do; otherwise any */
-	const char *type;   /* malloc type for statistics; NULL: "contig" */
-	bool no_map;        /* do not map it here: addr will be NULL */
+	uint64_t size;        /* bytes, > 0; rounded up to pages */
+	uint64_t low;         /* first acceptable physical byte */
+	uint64_t high;        /* one past the last acceptable; 0: no limit */
+	uint64_t alignment;   /* power of two; 0: a page */
+	uint64_t boundary;    /* power of two not to cross, >= size; 0: none */
+	uint32_t flags;       /* HF_M_* */
+	int domain;           /* NUMA node, where domain_set */
+	bool domain_set;      /* only `domain` will do; otherwise any */
+	const char *type;     /* malloc type for statistics; NULL: "contig" */
+	bool no_map;          /* do not map it here: addr will be NULL */
+	uint64_t deadline_ms; /* with HF_M_WAITOK: from now; 0: none */
 };
 
 /*
@@ -177,13 +178,30 @@ struct holdfast_buf {
 
 /*
  * Allocate.  The answer is checked against the request.
+ *
+ * Where there is nothing for it now: with HF_M_NOWAIT it is refused; without
+ * flags it waits for memory that is on its way back, and for what others give
+ * back when the daemon asks them.  With HF_M_WAITOK it waits as contigmalloc(9)
+ * does: in turn, until there is memory, the deadline passes or it is cancelled;
+ * the handle's timeout_ms does not count meanwhile.
+ *
  * HF_INVALID_ARGUMENT: the sentence names the argument.  HF_NO_SPACE: no free
  * run satisfies the request.  HF_RESOURCE_SHORTAGE, HF_QUOTA, HF_NO_POOL,
- * HF_SHUTTING_DOWN.  -ENOMEM: it cannot be mapped here.  -ENODEV: the daemon
- * has invented addresses and no memory; ask with no_map.
+ * HF_SHUTTING_DOWN, HF_TIMED_OUT, HF_CANCELLED.  -ENOMEM: it cannot be mapped
+ * here.  -ENODEV: the daemon has invented addresses and no memory; ask with
+ * no_map.
  */
 int holdfast_contigmalloc(struct holdfast *h,
     const struct holdfast_contig_req *req, struct holdfast_buf **bufp);
+/*
+ * End a holdfast_contigmalloc() with HF_M_WAITOK that another thread is in, or
+ * that a signal interrupted: it returns HF_CANCELLED, unless its memory came
+ * first.  The only call that may be made while another is under way; safe in a
+ * signal handler.
+ * -ENOENT: no such call has begun to wait; one that is just being sent is
+ * cancelled all the same.  -EAGAIN: the daemon does not read: try again.
+ */
+int holdfast_contig_cancel(struct holdfast *h);
 /*
  * Unmap and give back.  NULL is fine.  The struct is gone whatever returns.
  * In a child that inherited the buffer: -EPERM, and nothing happens.
@@ -197,12 +215,34 @@ int holdfast_contigfree(struct holdfast *h, struct holdfast_buf *buf);
  */
 int holdfast_vtophys(struct holdfast *h, const void *p, uint64_t *pap);
 
+/* ---- Memory that others want ------------------------------------------- */
+
+/*
+ * The daemon asks for up to `bytes` back because somebody needs them: free
+ * what is idle (holdfast_contigfree(), on this handle too).  Called from
+ * holdfast_dispatch() only; when it returns the daemon is told that this was
+ * all.
+ */
+typedef void holdfast_reclaim_fn(struct holdfast *h, uint64_t bytes, void *arg);
+
+/*
+ * Offer to give memory back when asked; `fn` NULL: no more.  From then on poll
+ * holdfast_fd(), or call holdfast_dispatch() now and then: a daemon that gets
+ * no answer within its deadline does without.  A span cache does this by
+ * itself (<holdfast_cache.h>).
+ */
+int holdfast_on_reclaim(struct holdfast *h, holdfast_reclaim_fn *fn, void *arg);
+
 /* ---- Status ----------------------------------------------------------- */
 
 struct holdfast_pool_status {
 	uint64_t frame_size, frames_total, frames_standby, frames_in_use;
 	uint64_t frames_limbo, frames_missing, free_bytes, largest_run;
 	uint64_t spans, sessions, tenants, uptime_ms;
+	uint64_t frames_ready; /* of frames_standby, in ready-made spans */
+	uint64_t stock_hits, stock_misses; /* requests that found one, or not */
+	uint64_t waiting;                  /* requests, for frames */
+	uint64_t reclaim_asks; /* times a client was asked for memory */
 	enum holdfast_pin pin;
 	bool addresses_known, simulated;
 	char degraded[256];

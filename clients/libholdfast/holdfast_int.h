@@ -11,6 +11,8 @@
  * Design: docs/design/libholdfast.md.
  */
 
+#include <stdatomic.h>
+
 #include "clients/libholdfast/holdfast.h"
 #include "clients/libholdfast/index.h"
 #include "clients/libholdfast/transport.h"
@@ -35,6 +37,16 @@ struct holdfast {
 	struct holdfast_map *maps;
 	unsigned events_stray; /* of maps that we let go while armed */
 	bool changed; /* an event waits in one of them to be carried out */
+	/* A call that may be cancelled, from other threads and handlers. */
+	_Atomic uint64_t waiting; /* the request's number; 0: none */
+	atomic_uint cancels;      /* whose answers are on their way */
+	atomic_bool cancel;       /* asked for */
+	/* Memory that the daemon wants back. */
+	holdfast_reclaim_fn *on_reclaim;
+	void *reclaim_arg;
+	bool listens; /* the daemon knows that we can give back */
+	bool reclaim; /* asked, and not answered */
+	uint64_t reclaim_bytes;
 	char error[HOLDFAST_MESSAGE_MAX + 1];
 };
 
@@ -68,6 +80,10 @@ struct hf_exchange {
 	int (*accept)(struct holdfast *h, void *arg, size_t nth, int status,
 	    const Holdfast__V1__Reply *reply, struct hf_fds *fds);
 	void *arg;
+	/* Where set: it may be cancelled, and may take so long; < 0: for
+	 * ever. */
+	bool waits;
+	int64_t wait_ms;
 };
 int hf_exchange(struct holdfast *h, const struct hf_exchange *exchange);
 
@@ -78,6 +94,10 @@ int hf_exchange(struct holdfast *h, const struct hf_exchange *exchange);
 int hf_call(struct holdfast *h, Holdfast__V1__Request *request,
     Holdfast__V1__Reply__ResultCase expect, size_t nfds_max,
     const Holdfast__V1__Reply **replyp, struct hf_fds *fds);
+/* hf_call() of a request that waits (struct hf_exchange). */
+int hf_call_waiting(struct holdfast *h, Holdfast__V1__Request *request,
+    Holdfast__V1__Reply__ResultCase expect, size_t nfds_max, int64_t wait_ms,
+    const Holdfast__V1__Reply **replyp, struct hf_fds *fds);
 /* The same for a request whose success says nothing else. */
 int hf_call_bare(struct holdfast *h, Holdfast__V1__Request *request);
 
@@ -87,6 +107,16 @@ int hf_call_bare(struct holdfast *h, Holdfast__V1__Request *request);
 int hf_map_event(struct holdfast *h, const Holdfast__V1__Event *event);
 /* Take one packet of events, if one is there.  false: none, or broken. */
 bool hf_take_events(struct holdfast *h);
+
+/* The daemon wants memory back.  -EPROTO: from us, who did not offer. */
+int hf_reclaim_event(struct holdfast *h,
+    const Holdfast__V1__ReclaimRequest *request);
+/* Offer to give memory back, or no more. */
+int hf_reclaim_listen(struct holdfast *h, bool listen);
+/* Say that we gave back what we could. */
+int hf_reclaim_done(struct holdfast *h);
+/* Call the callback, if the daemon has asked. */
+int hf_reclaim_dispatch(struct holdfast *h);
 
 /* Copy what the daemon sent into `size` bytes: cut, and printable. */
 void hf_copy_text(char *to, size_t size, const char *from);

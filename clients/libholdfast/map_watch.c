@@ -79,7 +79,7 @@ holdfast_map_watch(struct holdfast_map *map)
 bool
 holdfast_pending(const struct holdfast *h)
 {
-	return h->changed;
+	return h->changed || h->reclaim;
 }
 
 static int
@@ -117,6 +117,9 @@ holdfast_dispatch(struct holdfast *h)
 		continue;
 	if (h->broken != 0)
 		return h->broken;
+	r = hf_reclaim_dispatch(h);
+	if (r < 0)
+		return r;
 	h->changed = false;
 	for (struct holdfast_map *map = h->maps; map != NULL; map = map->next) {
 		r = carry_out_changes(map);

@@ -77,15 +77,31 @@ int
 hf_conn_begin(struct hf_conn *conn)
 {
 	conn->waited = false;
-	if (conn->timeout_ms < 0) {
-		conn->deadline = INT64_MAX;
-		return 0;
-	}
-	conn->deadline = now_ms() + conn->timeout_ms;
+	conn->deadline =
+	    conn->timeout_ms < 0 ? INT64_MAX : now_ms() + conn->timeout_ms;
 	if (!conn->shortened)
 		return 0;
 	conn->shortened = false;
 	return set_timeouts(conn->fd, conn->timeout_ms);
+}
+
+int
+hf_conn_begin_for(struct hf_conn *conn, int64_t ms)
+{
+	conn->waited = false;
+	conn->deadline = ms < 0 ? INT64_MAX : now_ms() + ms;
+	conn->shortened = true; /* the next call sets them again */
+	return set_timeouts(conn->fd, ms);
+}
+
+int
+hf_conn_send_now(int fd, const void *data, size_t size)
+{
+	ssize_t n = send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n >= 0)
+		return 0;
+	return errno == ECONNRESET ? -EPIPE : -errno;
 }
 
 static int

@@ -44,6 +44,13 @@ void hf_conn_close(struct hf_conn *conn);
 
 /* Start the clock of one call. */
 int hf_conn_begin(struct hf_conn *conn);
+/* The same for a call that may take `ms`; < 0: for ever. */
+int hf_conn_begin_for(struct hf_conn *conn, int64_t ms);
+/*
+ * Send one packet if there is room for it now.  Any thread, and from a signal
+ * handler.  0, -EAGAIN, -EPIPE.
+ */
+int hf_conn_send_now(int fd, const void *data, size_t size);
 
 /* Is there something to receive, be it the end? */
 bool hf_conn_is_readable(const struct hf_conn *conn);
