@@ -227,6 +227,12 @@ int vm_map_submap(vm_map_t map, vm_offset_t start, vm_offset_t end,
  */
 void vm_map_back(vm_map_t map, vm_map_entry_t entry, vm_object_t object);
 
+/*
+ * An entry that needs a copy of memory with a handle, which nobody else refers
+ * to any more, needs none: it may write there.  Write-locked by the caller.
+ */
+void vm_map_own(vm_map_t map, vm_map_entry_t entry);
+
 /* Merge the entry with its neighbours where they agree.  Write-locked. */
 void vm_map_simplify_entry(vm_map_t map, vm_map_entry_t entry);
 

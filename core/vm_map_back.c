@@ -28,6 +28,27 @@ vm_map_back(vm_map_t map, vm_map_entry_t entry, vm_object_t object)
 	map->updates++;
 }
 
+void
+vm_map_own(vm_map_t map, vm_map_entry_t entry)
+{
+	vm_object_t object;
+
+	vm_map_assert_wlocked(map);
+
+	if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0 ||
+	    (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0)
+		return;
+	object = entry->object.vm_object;
+	if (object == NULL || object->release == NULL ||
+	    vm_object_refs(object) != 1)
+		return;
+	if (entry->cred)
+		vm_account_release(map->account, entry_size(entry));
+	entry->cred = false;
+	entry->eflags &= ~(uint32_t)(MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY);
+	map->updates++;
+}
+
 /* How many of the pages from `page` on have frames that follow its own. */
 static vm_pindex_t
 run_length(const struct vm_pages *pages, const struct vm_page *page,

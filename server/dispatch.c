@@ -65,6 +65,9 @@ static const struct operation operations[] = {
     [OP(MAP_FLAGS)] = {handle_map_flags, "MapFlags", false, false},
     [OP(MAP_STAT)] = {handle_map_stat, "MapStat", false, false},
     [OP(MAP_CHMOD)] = {handle_map_chmod, "MapChmod", false, false},
+    [OP(MAP_FORK)] = {handle_map_fork, "MapFork", false, false},
+    [OP(MAP_FAULT)] = {handle_map_fault, "MapFault", false, true},
+    [OP(MAP_ACK)] = {handle_map_ack, "MapAck", false, false},
 };
 /* clang-format on */
 
@@ -191,6 +194,7 @@ call_keep(struct call *call, void (*cancel)(struct call *call))
 	    .request_id = call->request_id,
 	    .cancel = cancel,
 	};
+	kept->opened.owned = true;
 	holdfast__v1__reply__init(&kept->reply);
 	TAILQ_INSERT_TAIL(&call->session->calls, kept, entry);
 	return kept;

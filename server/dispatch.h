@@ -69,6 +69,19 @@ struct vm_map_entry_info;
 void entry_on_wire(const struct call *call, const struct map *map,
     const struct vm_map_entry_info *info, Holdfast__V1__Entry *result);
 
+/*
+ * Number an attachment to `map`, which is dropped on a refusal, and answer with
+ * it.  `mirrors`: barriers wait for the session.
+ */
+void call_attached(struct call *call, struct map *map, unsigned access,
+    bool mirrors);
+/*
+ * The position in the reply of `fd`, or of one that only reads the same file,
+ * where the session may do no more with its map of that number.  -ENOSPC: the
+ * reply is full.  -errno.
+ */
+int call_add_fd(struct call *call, uint64_t map, int fd);
+
 /* The session's object of that number, or NULL with the refusal. */
 void *call_object(struct call *call, enum id_kind kind, uint64_t id,
     const char *arg);
@@ -134,6 +147,10 @@ enum call_outcome handle_map_check_boundary(struct call *call);
 enum call_outcome handle_map_lookup_entry(struct call *call);
 enum call_outcome handle_map_stat(struct call *call);
 enum call_outcome handle_map_chmod(struct call *call);
+/* handle_map_fork.c */
+enum call_outcome handle_map_fork(struct call *call);
+enum call_outcome handle_map_fault(struct call *call);
+enum call_outcome handle_map_ack(struct call *call);
 
 enum call_outcome handle_map_check(struct call *call);
 enum call_outcome handle_map_list(struct call *call);

@@ -138,9 +138,8 @@ handle_object_destroy(struct call *call)
 
 /* ---- Life of maps ------------------------------------------------ */
 
-/* Number an attachment, which is dropped on failure. */
-static void
-map_attached(struct call *call, struct map *map, unsigned access)
+void
+call_attached(struct call *call, struct map *map, unsigned access, bool mirrors)
 {
 	static Holdfast__V1__MapResult empty = HOLDFAST__V1__MAP_RESULT__INIT;
 	Holdfast__V1__MapResult *result = call_alloc(call, sizeof(*result));
@@ -154,6 +153,11 @@ map_attached(struct call *call, struct map *map, unsigned access)
 	r = idtable_add(&call->session->ids,
 	    (access & MAP_MAY_CHANGE) != 0 ? ID_MAP : ID_MAP_READ, map,
 	    &result->map);
+	if (r == 0 && mirrors) {
+		r = watch_mirror(map, call->session, result->map);
+		if (r < 0)
+			idtable_remove(&call->session->ids, result->map);
+	}
 	if (r < 0) {
 		map_detach(map);
 		(void)answer_refuse_errno(&call->answer, r, "map");
@@ -164,6 +168,7 @@ map_attached(struct call *call, struct map *map, unsigned access)
 	result->page_size = map->arch->machine->page_size;
 	result->timestamp = vm_map_timestamp(map->vm);
 	result->access = access;
+	result->mirrored = map->file != NULL;
 	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_MAP;
 	call->reply.map = result;
 }
@@ -189,6 +194,8 @@ handle_map_create(struct call *call)
 	    .max = create->max,
 	    .machine = create->machine,
 	    .page_size = create->page_size,
+	    .mirrored = create->mirrored,
+	    .workers = call->session->server->workers,
 	};
 	_cleanup_(peer_fini) struct peer peer = {0};
 	struct map *map;
@@ -200,7 +207,7 @@ handle_map_create(struct call *call)
 		return CALL_DONE;
 	if (map_mode_init(map, &peer, create->mode, create->group,
 		&call->answer) == KERN_SUCCESS)
-		map_attached(call, map, MAP_MAY_ALL);
+		call_attached(call, map, MAP_MAY_ALL, create->mirrors);
 	else
 		map_detach(map);
 	return CALL_DONE;
@@ -225,22 +232,56 @@ call_owner(struct call *call, uint64_t owner)
 	return NULL;
 }
 
+/* What another session of the same user has, with its rights. */
+static enum call_outcome
+attach_as(struct call *call, const Holdfast__V1__MapAttach *attach)
+{
+	struct session *session;
+	struct map *map = NULL;
+	unsigned access = MAP_MAY_ALL;
+
+	TAILQ_FOREACH (session, &call->session->server->sessions, entry) {
+		if (session->serial == attach->session)
+			break;
+	}
+	if (session != NULL && session->tenant == call->session->tenant) {
+		map = idtable_get(&session->ids, ID_MAP, attach->map);
+		if (map == NULL) {
+			access = MAP_MAY_READ;
+			map = idtable_get(&session->ids, ID_MAP_READ,
+			    attach->map);
+		}
+	}
+	if (map == NULL || map->vm == NULL) {
+		(void)answer_refuse(&call->answer, REFUSED_UNKNOWN_ID,
+		    "session and map must be those of a map that another "
+		    "session of this user has");
+		return CALL_DONE;
+	}
+	map->attached++;
+	call_attached(call, map, access, attach->mirrors);
+	return CALL_DONE;
+}
+
 enum call_outcome
 handle_map_attach(struct call *call)
 {
 	const Holdfast__V1__MapAttach *attach = call->request->map_attach;
 	_cleanup_(peer_fini) struct peer peer = {0};
-	struct tenant *owner = call_owner(call, attach->owner);
+	struct tenant *owner;
 	struct map *map;
 	unsigned access;
 
+	if (attach->session != 0)
+		return attach_as(call, attach);
+	owner = call_owner(call, attach->owner);
 	if (owner == NULL || !call_peer(call, &peer) ||
 	    map_attach(owner, attach->name, &map, &call->answer) !=
 		KERN_SUCCESS)
 		return CALL_DONE;
 	access = map_access(map, &peer);
 	if ((access & MAP_MAY_READ) != 0) {
-		map_attached(call, map, access);
+		call_attached(call, map, access, attach->mirrors);
 		return CALL_DONE;
 	}
 	(void)answer_refuse(&call->answer, REFUSED_DENIED,
@@ -726,12 +767,8 @@ handle_map_lookup(struct call *call)
 
 enum entry_outcome { ENTRY_ADDED, ENTRY_NO_ROOM, ENTRY_REFUSED };
 
-/*
- * The position in the reply of `fd`, or of one that only reads the same file,
- * where the session may do no more.  -ENOSPC: full.  -errno.
- */
-static int
-entry_fd_index(struct call *call, uint64_t map, int fd)
+int
+call_add_fd(struct call *call, uint64_t map, int fd)
 {
 	char path[sizeof("/proc/self/fd/") + 10];
 	int index, fd_read;
@@ -750,20 +787,56 @@ entry_fd_index(struct call *call, uint64_t map, int fd)
 	return fdlist_index(&call->fds, fd_read);
 }
 
-/* What backs the entry, as the next descriptor of the reply or an earlier. */
+static void
+entry_counts_on_wire(const struct map *map,
+    const struct vm_map_entry_info *info, pb_entry *entry)
+{
+	struct map_counts counts;
+
+	map_count(map, info, &counts);
+	entry->resident = counts.resident;
+	entry->resident_private = counts.resident_private;
+	entry->refs = counts.refs;
+	entry->shadows = counts.shadows;
+}
+
+/* What backs the entry from `at` on: all of it, or a piece. */
+static int
+entry_back(struct call *call, struct map *map,
+    const struct vm_map_entry_info *info, vm_offset_t at, pb_entry *entry,
+    int *fdp, uint64_t *offsetp)
+{
+	struct map_piece piece;
+	int rv;
+
+	if (map->file == NULL)
+		return map_entry_fd(map, info, fdp, offsetp, &call->answer);
+	rv = map_piece_at(map, info, at, &piece, &call->answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	entry->start = piece.start;
+	entry->end = piece.end;
+	entry->offset += at - info->start;
+	entry->prot = piece.prot;
+	*fdp = piece.fd;
+	*offsetp = piece.offset;
+	return rv;
+}
+
+/* What backs it, as the next descriptor of the reply or an earlier. */
 static enum entry_outcome
 entry_add_fd(struct call *call, struct map *map,
-    const struct vm_map_entry_info *info, pb_entry *entry)
+    const struct vm_map_entry_info *info, vm_offset_t at, pb_entry *entry)
 {
 	uint64_t offset;
 	int fd, index;
 
-	if (map_entry_fd(map, info, &fd, &offset, &call->answer) !=
+	if (entry_back(call, map, info, at, entry, &fd, &offset) !=
 	    KERN_SUCCESS)
 		return ENTRY_REFUSED;
 	if (fd < 0)
 		return ENTRY_ADDED;
-	index = entry_fd_index(call, call->request->map_entries->map, fd);
+	index = call_add_fd(call, call->request->map_entries->map, fd);
 	if (index == -ENOSPC)
 		return ENTRY_NO_ROOM;
 	if (index < 0) {
@@ -775,13 +848,46 @@ entry_add_fd(struct call *call, struct map *map,
 	return ENTRY_ADDED;
 }
 
+/* Add one entry, or its pieces in [from, end).  false: that was all. */
+static bool
+entries_add(struct call *call, struct map *map,
+    const struct vm_map_entry_info *info, vm_offset_t from, vm_offset_t end,
+    Holdfast__V1__MapEntriesResult *result, pb_entry *entries)
+{
+	const Holdfast__V1__MapEntries *want = call->request->map_entries;
+	bool pieces = want->want_fds && map->file != NULL;
+	vm_offset_t at = info->start;
+
+	if (pieces && at < from)
+		at = from & -map->arch->machine->page_size;
+	for (; at < info->end && at < end;) {
+		pb_entry *next = &entries[result->n_entries];
+		enum entry_outcome outcome = ENTRY_ADDED;
+
+		if (result->n_entries == HOLDFAST_ENTRIES_MAX) {
+			result->next = at;
+			return false;
+		}
+		entry_on_wire(call, map, info, next);
+		if (want->want_counts)
+			entry_counts_on_wire(map, info, next);
+		if (want->want_fds)
+			outcome = entry_add_fd(call, map, info, at, next);
+		if (outcome == ENTRY_NO_ROOM)
+			result->next = at;
+		if (outcome != ENTRY_ADDED)
+			return false;
+		result->entries[result->n_entries++] = next;
+		at = next->end;
+	}
+	return true;
+}
+
 /* The entries from `from` on, until the reply is full.  Read-locked. */
 static void
 entries_fill(struct call *call, struct map *map, vm_offset_t from,
     vm_offset_t end, Holdfast__V1__MapEntriesResult *result, pb_entry *entries)
 {
-	bool want_fds = call->request->map_entries->want_fds;
-	enum entry_outcome outcome = ENTRY_ADDED;
 	struct vm_map_entry_info info;
 	vm_map_entry_t entry;
 
@@ -789,23 +895,10 @@ entries_fill(struct call *call, struct map *map, vm_offset_t from,
 		entry = entry == NULL ? vm_map_entry_first(map->vm)
 				      : vm_map_entry_succ(map->vm, entry);
 	for (; entry != NULL; entry = vm_map_entry_succ(map->vm, entry)) {
-		pb_entry *next = &entries[result->n_entries];
-
 		vm_map_entry_info(entry, &info);
-		if (info.start >= end)
+		if (info.start >= end ||
+		    !entries_add(call, map, &info, from, end, result, entries))
 			return;
-		if (result->n_entries == HOLDFAST_ENTRIES_MAX) {
-			result->next = info.start;
-			return;
-		}
-		entry_on_wire(call, map, &info, next);
-		if (want_fds)
-			outcome = entry_add_fd(call, map, &info, next);
-		if (outcome == ENTRY_NO_ROOM)
-			result->next = info.start;
-		if (outcome != ENTRY_ADDED)
-			return;
-		result->entries[result->n_entries++] = next;
 	}
 }
 

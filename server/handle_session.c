@@ -52,6 +52,7 @@ handle_hello(struct call *call)
 	result->machine = (char *)server->arch->machine->name;
 	result->packet_max = HOLDFAST_PACKET_MAX;
 	result->batch_max = HOLDFAST_BATCH_MAX;
+	result->session = session->serial;
 	(void)snprintf(session->name, sizeof(session->name), "%s", hello->name);
 	session->negotiated = true;
 	if (!transport_is_blocked(&session->transport))

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/kassert.h"
+#include "core/vm_fault.h"
 #include "server/cleanup.h"
 #include "server/log.h"
 #include "server/map.h"
@@ -34,7 +35,11 @@ map_destroy(struct map *map)
 	}
 	if (map->vm != NULL)
 		watch_changed(map, map->min, map->max);
+	watch_end_barriers(map);
+	if (map->file != NULL)
+		map_file_leave_soon(map->file);
 	vm_map_destroy(take_ptr(map->vm));
+	map_file_leave(take_ptr(map->file));
 	map_drop_submaps(map);
 	quota_discharge(&map->entries);
 	quota_discharge(&map->bytes);
@@ -119,6 +124,28 @@ map_check_params(struct tenant *tenant, const struct arch *arch,
 	return KERN_SUCCESS;
 }
 
+/* The file of one that is mirrored. */
+static int
+map_init_file(struct map *map, const struct map_params *params,
+    struct answer *answer)
+{
+	int r;
+
+	if (!params->mirrored)
+		return KERN_SUCCESS;
+	if (!map->host)
+		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
+		    "machine must be the daemon's own for a map that is "
+		    "mirrored");
+	r = map_file_new(&map->file, map->arch, map->tenant, params->workers);
+	if (r == -EDQUOT)
+		return answer_refuse_quota(answer, &map->tenant->quota,
+		    QUOTA_FDS, 1);
+	if (r < 0)
+		return answer_refuse_errno(answer, r, "file of base pages");
+	return KERN_SUCCESS;
+}
+
 /* The range, the vm_map, and the account. */
 static int
 map_init(struct map *map, const struct map_params *params,
@@ -140,10 +167,43 @@ map_init(struct map *map, const struct map_params *params,
 		return answer_refuse_quota(answer, quota, QUOTA_MAPS, 1);
 	if (quota_charge(&map->entries, quota, QUOTA_ENTRIES, 0) < 0)
 		return answer_refuse_quota(answer, quota, QUOTA_ENTRIES, 0);
+	rv = map_init_file(map, params, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
 	map->vm = vm_map_create(&map->pmap, map->min, map->max);
 	if (map->vm == NULL)
 		return answer_refuse_errno(answer, -ENOMEM, "map");
-	return KERN_SUCCESS;
+	if (map->file != NULL)
+		vm_map_set_pager(map->vm, map->file->pager);
+	return rv;
+}
+
+/* An empty shell with one attachment.  NULL: no memory. */
+static struct map *
+map_new(struct tenant *tenant, const struct arch *arch)
+{
+	struct map *map = calloc(1, sizeof(*map));
+
+	if (map == NULL)
+		return NULL;
+	TAILQ_INIT(&map->watches);
+	TAILQ_INIT(&map->barriers);
+	TAILQ_INIT(&map->slow);
+	map->tenant = tenant;
+	map->base_fd = -1;
+	map->arch = arch;
+	map->pmap.arch = arch;
+	map->attached = 1;
+	return map;
+}
+
+static void
+map_set_name(struct map *map, const char *name)
+{
+	if (name[0] == '\0')
+		return;
+	(void)snprintf(map->name, sizeof(map->name), "%s", name);
+	TAILQ_INSERT_TAIL(&map->tenant->maps, map, entry);
 }
 
 int
@@ -158,28 +218,93 @@ map_create(struct tenant *tenant, const struct arch *arch,
 	rv = map_check_params(tenant, arch, params, &machine, answer);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	map = calloc(1, sizeof(*map));
+	map = map_new(tenant, machines_find(machines, machine));
 	if (map == NULL)
 		return answer_refuse_errno(answer, -ENOMEM, "map");
-	TAILQ_INIT(&map->watches);
-	map->tenant = tenant;
-	map->base_fd = -1;
-	map->arch = machines_find(machines, machine);
-	map->pmap.arch = map->arch;
 	map->host = strcmp(machine->name, arch->machine->name) == 0 &&
 		    machine->page_size == arch->machine->page_size;
-	map->attached = 1;
 	rv = map_init(map, params, answer);
 	if (rv != KERN_SUCCESS) {
 		map_free(map);
 		return rv;
 	}
-	if (params->name[0] != '\0') {
-		(void)snprintf(map->name, sizeof(map->name), "%s",
-		    params->name);
-		TAILQ_INSERT_TAIL(&tenant->maps, map, entry);
-	}
+	map_set_name(map, params->name);
 	*mapp = map;
+	return rv;
+}
+
+/* ---- Fork -------------------------------------------------------- */
+
+/* What the child counts against, once it is there. */
+static int
+child_charge(struct map *child, uint64_t nentries, struct answer *answer)
+{
+	struct quota *quota = &child->tenant->quota;
+
+	if (quota_charge(&child->charge, quota, QUOTA_MAPS, 1) < 0)
+		return answer_refuse_quota(answer, quota, QUOTA_MAPS, 1);
+	if (quota_charge(&child->entries, quota, QUOTA_ENTRIES, nentries) < 0)
+		return answer_refuse_quota(answer, quota, QUOTA_ENTRIES,
+		    nentries);
+	return KERN_SUCCESS;
+}
+
+static int
+child_fork(struct map *child, struct map *parent, struct answer *answer)
+{
+	struct answer unsaid;
+	int rv;
+
+	rv = child_charge(child, vm_map_nentries(parent->vm), answer);
+	if (rv == KERN_SUCCESS)
+		rv = map_fork_check(parent, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	map_file_join(parent->file);
+	child->file = parent->file;
+	rv = vmspace_fork(parent->vm, &child->pmap, &child->vm);
+	if (rv == KERN_INVALID_ARGUMENT)
+		return answer_refuse(answer, rv,
+		    "map must not have a window to a submap");
+	if (rv != KERN_SUCCESS)
+		return answer_refuse_kern(answer, rv, "vmspace_fork");
+	map_fork_shared(parent);
+	/* Without an object it is filled page by page, by faults. */
+	(void)map_back_anonymous(child, child->min, child->max, &unsaid);
+	return rv;
+}
+
+int
+map_fork(struct map *parent, const char *name, struct map **childp,
+    struct answer *answer)
+{
+	struct map_params params = {.name = name, .machine = ""};
+	const struct arch_machine *machine = NULL;
+	struct map *child;
+	int rv;
+
+	MPASS(parent->file != NULL);
+	rv = map_check_params(parent->tenant, parent->arch, &params, &machine,
+	    answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	child = map_new(parent->tenant, parent->arch);
+	if (child == NULL)
+		return answer_refuse_errno(answer, -ENOMEM, "map");
+	child->host = true;
+	child->min = parent->min;
+	child->max = parent->max;
+	child->group = parent->group;
+	child->mode = parent->mode;
+	rv = child_fork(child, parent, answer);
+	map_settle(parent);
+	if (rv != KERN_SUCCESS) {
+		map_free(child);
+		return rv;
+	}
+	map_settle(child);
+	map_set_name(child, name);
+	*childp = child;
 	return rv;
 }
 
@@ -229,6 +354,7 @@ map_settle(struct map *map)
 	if (r == 0 && map->bytes.quota != NULL)
 		r = quota_recharge(&map->bytes, vm_map_size(map->vm));
 	KASSERT(r == 0, "map_afford() made sure of it");
+	map_file_flush(map->file);
 }
 
 /* ---- Entering ---------------------------------------------------- */
@@ -371,10 +497,62 @@ map_enter_core(struct map *map, const struct map_enter *enter,
 	}
 }
 
-int
-map_enter(struct map *map, const struct map_enter *enter, vm_offset_t *addrp,
+/*
+ * What an anonymous entry of a mirrored map is to show, if there is ever
+ * anything to see.  Nothing is behind it, so there is nothing to copy from.
+ */
+static int
+map_enter_anonymous(struct map *map, struct map_enter *enter,
     struct answer *answer)
 {
+	struct vm_insert_args *args = &enter->args;
+	struct object *object;
+	int rv;
+
+	if (map->file == NULL || args->object != NULL ||
+	    args->max == VM_PROT_NONE ||
+	    (args->cow & (MAP_CREATE_GUARD | MAP_CREATE_STACK_GAP)) != 0)
+		return KERN_SUCCESS;
+	rv = object_create_anon(map->tenant, &map->pmap, map->file,
+	    args->length, &object, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	args->object = object->vm;
+	args->offset = 0;
+	args->cow &= ~MAP_COPY_ON_WRITE;
+	return rv;
+}
+
+/* Enter what has been checked; the reference to its object is used up. */
+static int
+map_enter_commit(struct map *map, const struct map_enter *enter,
+    vm_offset_t *addrp, struct answer *answer)
+{
+	const struct vm_insert_args *args = &enter->args;
+	struct map_trims trims = {0};
+	int r, rv;
+
+	if (enter->how == ENTER_FIXED) {
+		r = map_trims_collect(map, args->start,
+		    args->start + args->length, &trims);
+		if (r < 0) {
+			vm_object_deallocate(args->object);
+			return answer_refuse_errno(answer, r, "entry");
+		}
+	}
+	rv = map_enter_core(map, enter, addrp);
+	map_trims_end(&trims, rv == KERN_SUCCESS);
+	if (rv == KERN_SUCCESS)
+		return rv;
+	vm_object_deallocate(args->object);
+	return map_refuse_insert(rv, enter, answer);
+}
+
+int
+map_enter(struct map *map, const struct map_enter *wanted, vm_offset_t *addrp,
+    struct answer *answer)
+{
+	struct map_enter copy = *wanted, *enter = &copy;
 	const struct vm_insert_args *args = &enter->args;
 	struct object *object = enter->object;
 	vm_offset_t addr = args->start;
@@ -384,11 +562,11 @@ map_enter(struct map *map, const struct map_enter *enter, vm_offset_t *addrp,
 	if (rv != KERN_SUCCESS)
 		return rv;
 	vm_object_reference(args->object);
-	rv = map_enter_core(map, enter, &addr);
-	if (rv != KERN_SUCCESS) {
-		vm_object_deallocate(args->object);
-		return map_refuse_insert(rv, enter, answer);
-	}
+	rv = map_enter_anonymous(map, enter, answer);
+	if (rv == KERN_SUCCESS)
+		rv = map_enter_commit(map, enter, &addr, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
 	if (object != NULL && object->type == OBJT_SUPER &&
 	    addr % object->pool->frame_size != 0) {
 		/* VMFS_OPTIMAL_SPACE fell back to any address. */
@@ -542,9 +720,14 @@ int
 map_delete(struct map *map, vm_offset_t start, vm_offset_t end,
     struct answer *answer)
 {
-	int rv;
+	struct map_trims trims = {0};
+	int r, rv;
 
+	r = map_trims_collect(map, start, end, &trims);
+	if (r < 0)
+		return answer_refuse_errno(answer, r, "delete");
 	rv = vm_map_remove(map->vm, start, end);
+	map_trims_end(&trims, rv == KERN_SUCCESS);
 	if (rv != KERN_SUCCESS)
 		return answer_refuse_kern(answer, rv, "vm_map_remove");
 	map_settle(map);

@@ -13,6 +13,7 @@
 
 #include "core/vm_map.h"
 #include "proto/limits.h"
+#include "server/extent.h"
 #include "server/machines.h"
 #include "server/object.h"
 #include "server/watch.h"
@@ -36,9 +37,14 @@ struct map {
 	gid_t group;
 	unsigned mode; /* nine bits; see server/map_mode.h */
 	vm_offset_t min, max;
-	unsigned attached; /* ids that name it, plus calls under way */
-	unsigned punching; /* workers that use base_fd */
-	int base_fd;       /* of anonymous entries, or -1 */
+	unsigned attached;     /* ids that name it, plus calls under way */
+	unsigned punching;     /* workers that use base_fd */
+	int base_fd;           /* of anonymous entries, or -1 */
+	struct map_file *file; /* of a mirrored map, or NULL */
+	struct barrier_list barriers; /* changes that wait for processes */
+	uint64_t last_ack;            /* number of the last barrier */
+	TAILQ_HEAD(, slow) slow; /* faults and forks that wait their turn */
+	unsigned copying;        /* superpages, for one of them */
 	struct map **subs; /* shown through windows; one attachment each */
 	size_t nsubs;
 	unsigned nparents; /* maps whose windows show it */
@@ -50,6 +56,8 @@ struct map_params {
 	vm_offset_t min, max;
 	const char *machine; /* "": the host's */
 	vm_size_t page_size; /* 0: the machine's smallest */
+	bool mirrored;       /* anonymous entries get objects */
+	struct workers *workers;
 };
 
 /* Create with one attachment. */
@@ -63,6 +71,13 @@ int map_attach(struct tenant *tenant, const char *name, struct map **mapp,
 void map_detach(struct map *map);
 /* Remove entries and name now; ids of it stay until they are detached. */
 void map_destroy(struct map *map);
+
+/*
+ * Fork: `parent` is of this tenant and mirrored.  One attachment is the
+ * caller's.  What the parent shows stays writable until the caller sees to it.
+ */
+int map_fork(struct map *parent, const char *name, struct map **childp,
+    struct answer *answer);
 
 /* One of the calls of vm_map(9) that enter something. */
 struct map_enter {
@@ -143,3 +158,75 @@ int map_submap(struct map *map, vm_offset_t start, vm_offset_t end,
     struct map *submap, struct answer *answer);
 /* Let go of every submap; no entry shows one any more. */
 void map_drop_submaps(struct map *map);
+
+/* ---- map_piece.c: where the bytes of a mirrored map are ---------- */
+
+/* A stretch of an entry whose bytes lie together in one file. */
+struct map_piece {
+	vm_offset_t start, end;
+	int fd;          /* borrowed; -1: nothing is there yet */
+	uint64_t offset; /* of start in the file, bytes */
+	vm_prot_t prot;  /* to map it with */
+};
+
+/* The piece from `addr`, a page of the entry, on. */
+int map_piece_at(struct map *map, const struct vm_map_entry_info *info,
+    vm_offset_t addr, struct map_piece *piecep, struct answer *answer);
+
+/* Pages and references of an entry, as procstat -v counts them. */
+struct map_counts {
+	uint64_t resident, resident_private;
+	unsigned refs, shadows;
+};
+void map_count(const struct map *map, const struct vm_map_entry_info *info,
+    struct map_counts *countsp);
+
+/*
+ * Give every anonymous entry in [start, end) that has no object one of its
+ * own.  A refusal leaves some of them without.
+ */
+int map_back_anonymous(struct map *map, vm_offset_t start, vm_offset_t end,
+    struct answer *answer);
+
+/*
+ * What becomes unreachable when [start, end) is deleted, of objects that stay:
+ * collected before, given back to the kernel after.  -ENOMEM.
+ */
+struct map_trim {
+	vm_object_t object; /* one reference */
+	uint64_t offset, size;
+};
+struct map_trims {
+	struct map_trim *trims;
+	size_t n;
+};
+int map_trims_collect(struct map *map, vm_offset_t start, vm_offset_t end,
+    struct map_trims *trims);
+/* `commit`: it has been deleted.  Empty afterwards; empty is fine. */
+void map_trims_end(struct map_trims *trims, bool commit);
+
+/* ---- map_fork.c -------------------------------------------------- */
+
+/* What keeps a map from being forked, named. */
+int map_fork_check(struct map *parent, struct answer *answer);
+/* There is no child after all: nothing need be copied. */
+void map_fork_failed(struct map *parent);
+/* Its objects are shown more than once from now on. */
+void map_fork_shared(struct map *parent);
+
+/* ---- map_fault.c ------------------------------------------------- */
+
+struct map_faulted {
+	struct map_piece piece;
+	struct vm_map_entry_info info;
+	unsigned kind; /* enum vm_fault_kind */
+	bool moved;    /* others may still show another page there */
+};
+
+/*
+ * Resolve an access.  Codes of vm_fault(), REFUSED_QUOTA.  KERN_RESTART,
+ * without an answer: it would write to superpages that are shared by copy on
+ * write; see map_fault_super.c.
+ */
+int map_fault(struct map *map, vm_offset_t addr, vm_prot_t access,
+    struct map_faulted *faultedp, struct answer *answer);

@@ -156,6 +156,13 @@ map_stack(struct map *map, vm_offset_t addrbos, vm_size_t max_ssize,
 	if (rv != KERN_SUCCESS)
 		return rv;
 	rv = vm_map_stack(map->vm, addrbos, max_ssize, prot, max, cow);
+	if (rv == KERN_SUCCESS &&
+	    map_back_anonymous(map, addrbos, addrbos + max_ssize, answer) !=
+		KERN_SUCCESS) {
+		(void)vm_map_remove(map->vm, addrbos, addrbos + max_ssize);
+		map_settle(map);
+		return answer->code;
+	}
 	return map_edited(map, rv, addrbos, addrbos + max_ssize, "vm_map_stack",
 	    answer);
 }
@@ -182,6 +189,10 @@ map_growstack(struct map *map, vm_offset_t addr, struct answer *answer)
 	rv = vm_map_growstack(map->vm, addr);
 	map_settle(map);
 	if (rv == KERN_SUCCESS) {
+		struct answer unsaid;
+
+		/* Without an object it is filled page by page, by faults. */
+		(void)map_back_anonymous(map, info.start, info.end, &unsaid);
 		if (info.start < info.end)
 			watch_changed(map, info.start, info.end);
 		return rv;

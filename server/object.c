@@ -18,6 +18,7 @@ object_free(struct object *object)
 	if (object->span != NULL)
 		span_unuse(take_ptr(object->span));
 	fd_closep(&object->base_fd);
+	extent_free(&object->extent);
 	quota_discharge(&object->charge);
 	quota_discharge(&object->request);
 	quota_discharge(&object->fd);
@@ -206,6 +207,37 @@ object_create(struct pool *pool, struct tenant *tenant, struct pmap *pmap,
 	return rv;
 }
 
+int
+object_create_anon(struct tenant *tenant, struct pmap *pmap,
+    struct map_file *file, vm_size_t size, struct object **objectp,
+    struct answer *answer)
+{
+	struct object *object = calloc(1, sizeof(*object));
+	int r, rv;
+
+	if (object == NULL)
+		return answer_refuse_errno(answer, -ENOMEM, "object");
+	object->type = OBJT_SWAP;
+	object->size = size;
+	object->tenant = tenant;
+	object->pmap = pmap;
+	object->base_fd = -1;
+	r = extent_new(&object->extent, file, size);
+	if (r == -EDQUOT)
+		rv = answer_refuse_quota(answer, &tenant->quota,
+		    QUOTA_BASE_BYTES, size);
+	else if (r < 0)
+		rv = answer_refuse_errno(answer, r, "extent");
+	else
+		rv = object_complete(object, answer);
+	if (rv != KERN_SUCCESS) {
+		object_free(object);
+		return rv;
+	}
+	*objectp = object;
+	return rv;
+}
+
 void
 object_drop(struct object *object)
 {
@@ -237,6 +269,10 @@ object_fd(struct object *object, const struct arch *arch, int *fdp)
 		*fdp = object->span->info.fd;
 		return 0;
 	}
+	if (object->extent.file != NULL) {
+		*fdp = object->extent.file->fd;
+		return 0;
+	}
 	if (object->base_fd < 0) {
 		r = quota_charge(&object->bytes, quota, QUOTA_BASE_BYTES,
 		    object->size);
@@ -254,4 +290,19 @@ object_fd(struct object *object, const struct arch *arch, int *fdp)
 	}
 	*fdp = object->base_fd;
 	return 0;
+}
+
+void
+object_place(const struct object *object, uint64_t offset, int *fdp,
+    uint64_t *placep)
+{
+	*placep = offset;
+	if (object->type == OBJT_SUPER) {
+		*fdp = object->span->info.fd;
+	} else if (object->extent.file != NULL) {
+		*fdp = object->extent.file->fd;
+		*placep = object->extent.offset + offset;
+	} else {
+		*fdp = object->base_fd;
+	}
 }

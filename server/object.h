@@ -9,6 +9,7 @@
  */
 
 #include "core/vm_object.h"
+#include "server/extent.h"
 #include "server/span.h"
 
 struct object {
@@ -18,8 +19,10 @@ struct object {
 	uint64_t number; /* within the tenant, for entries */
 	struct pool *pool;
 	struct tenant *tenant;
-	struct span *span; /* OBJT_SUPER */
-	int base_fd;       /* OBJT_SWAP, once somebody asked; or -1 */
+	struct span *span;    /* OBJT_SUPER */
+	int base_fd;          /* OBJT_SWAP, once somebody asked; or -1 */
+	struct extent extent; /* OBJT_SWAP of an anonymous entry */
+	bool shared;          /* a fork shows it twice */
 	struct quota_charge charge, request, fd, bytes;
 	unsigned tries;
 	struct pmap *pmap; /* borrowed */
@@ -42,6 +45,14 @@ int object_create(struct pool *pool, struct tenant *tenant, struct pmap *pmap,
     void (*ready)(struct object *object, struct answer *answer), void *owner,
     struct object **objectp, struct answer *answer);
 
+/*
+ * The object of one anonymous entry of a mirrored map, with an extent of its
+ * file; complete, with the caller's reference.
+ */
+int object_create_anon(struct tenant *tenant, struct pmap *pmap,
+    struct map_file *file, vm_size_t size, struct object **objectp,
+    struct answer *answer);
+
 /* Drop the caller's reference, whatever the state. */
 void object_drop(struct object *object);
 
@@ -53,3 +64,10 @@ struct object *object_of(vm_object_t vm);
  * -EDQUOT: a limit of the tenant; -errno.
  */
 int object_fd(struct object *object, const struct arch *arch, int *fdp);
+
+/*
+ * Where byte `offset` of it is.  *fdp is -1 where nobody has asked for a file
+ * yet, or there is none (invented memory).
+ */
+void object_place(const struct object *object, uint64_t offset, int *fdp,
+    uint64_t *placep);

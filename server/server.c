@@ -32,6 +32,7 @@ server_options_default(struct server_options *options)
 	    .nworkers = 2,
 	    .hello_timeout_ms = 10000,
 	    .stall_timeout_ms = 10000,
+	    .ack_timeout_ms = 2000,
 	    .reclaim = {.deadline_ms = 250},
 	};
 	quota_limits_default(&options->limits);
@@ -188,7 +189,7 @@ server_start_tick(struct server *server)
 static bool
 server_is_quiet(const struct server *server)
 {
-	return server->nsessions == 0 &&
+	return server->nsessions == 0 && server->nslow == 0 &&
 	       workers_pending(server->workers) == 0 &&
 	       server->pool.nrecycling == 0;
 }

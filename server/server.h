@@ -36,6 +36,7 @@ struct server_options {
 	unsigned stall_timeout_ms; /* a client may leave replies unread */
 	struct stock_options stock;
 	struct reclaim_options reclaim;
+	unsigned ack_timeout_ms; /* until it must have carried out a change */
 };
 
 struct server {
@@ -51,6 +52,7 @@ struct server {
 	size_t ntenants;
 	TAILQ_HEAD(session_list, session) sessions, doomed;
 	size_t nsessions;
+	size_t nslow; /* calls that wait for other processes, see map_fault */
 	uint32_t last_serial;
 	struct event *reaper; /* closes doomed sessions */
 	struct event *limit;  /* ends a shutdown that takes too long */

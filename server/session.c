@@ -247,6 +247,13 @@ void
 session_send_event(struct session *session, uint64_t map, vm_offset_t start,
     vm_offset_t end)
 {
+	session_send_change(session, map, start, end, 0, false);
+}
+
+void
+session_send_change(struct session *session, uint64_t map, vm_offset_t start,
+    vm_offset_t end, uint64_t ack, bool write_protect)
+{
 	Holdfast__V1__ServerPacket packet = HOLDFAST__V1__SERVER_PACKET__INIT;
 	Holdfast__V1__Event event = HOLDFAST__V1__EVENT__INIT;
 	Holdfast__V1__Event *events[1] = {&event};
@@ -254,6 +261,8 @@ session_send_event(struct session *session, uint64_t map, vm_offset_t start,
 	event.map = map;
 	event.start = start;
 	event.end = end;
+	event.ack = ack;
+	event.write_protect = write_protect;
 	packet.n_events = 1;
 	packet.events = events;
 	session_push(session, &packet);

@@ -69,3 +69,6 @@ void session_send_event(struct session *session, uint64_t map,
     vm_offset_t start, vm_offset_t end);
 /* Ask it to give back up to `bytes` within `ms`. */
 void session_send_reclaim(struct session *session, uint64_t bytes, uint64_t ms);
+/* The same, and that it has to answer with `ack`. */
+void session_send_change(struct session *session, uint64_t map,
+    vm_offset_t start, vm_offset_t end, uint64_t ack, bool write_protect);

@@ -11,8 +11,10 @@
  * Loop thread only.  Design: docs/design/server.md.
  */
 
+#include <event2/event.h>
 #include <stdbool.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 
 #include "core/vm.h"
 
@@ -25,15 +27,60 @@ struct watch {
 	uint64_t id;              /* the session's number for the map */
 	bool armed;
 	vm_offset_t start, end; /* changed and not told; empty: nothing */
+	bool mirrors;           /* barriers wait for it */
+	uint64_t sent, acked;   /* barriers that it was told of, has done */
+	/* What it is to be told when it has acked what was sent. */
+	uint64_t next;
+	vm_offset_t next_start, next_end;
+	bool next_write_protect;
 };
 
 TAILQ_HEAD(watch_list, watch);
+
+/*
+ * A change that has to be seen by every process that mirrors the map before
+ * something goes on.  One event at a time is on its way to a session, so one
+ * that does not answer costs a few words; after a time it is ended.
+ */
+struct barrier {
+	TAILQ_ENTRY(barrier) entry; /* in the map's list */
+	struct map *map;
+	uint64_t number; /* that the sessions ack */
+	pid_t pid;       /* this process need not: it made the change */
+	struct session *actor;
+	struct event *timer;
+	/* Called from the loop, once, when it is out of the list. */
+	void (*done)(struct barrier *barrier);
+};
+
+TAILQ_HEAD(barrier_list, barrier);
 
 /*
  * Send an event at the next change, or at once if there was one since the
  * last.  -ENOMEM.
  */
 int watch_arm(struct map *map, struct session *session, uint64_t id);
+/* Barriers wait for this attachment from now on.  -ENOMEM. */
+int watch_mirror(struct map *map, struct session *session, uint64_t id);
+/* It has carried out everything up to that number. */
+void watch_ack(struct map *map, struct session *session, uint64_t id,
+    uint64_t number);
+
+/* Prepare one, with `done` set.  -ENOMEM.  fini: zeroed is fine. */
+int barrier_init(struct barrier *barrier, struct map *map,
+    struct session *actor);
+void barrier_fini(struct barrier *barrier);
+/*
+ * [start, end) has changed; `write_protect`: it is enough if nothing of it can
+ * be written.  false: there is nobody to wait for, and `done` is not called.
+ */
+bool barrier_begin(struct barrier *barrier, vm_offset_t start, vm_offset_t end,
+    bool write_protect);
+/* Is there a process but the actor's that mirrors the map? */
+bool watch_has_others(const struct map *map, const struct session *actor);
+/* The map is gone: nothing waits any longer. */
+void watch_end_barriers(struct map *map);
+
 /* Forget it, if there is one. */
 void watch_drop(struct map *map, const struct session *session, uint64_t id);
 /* [start, end) of the map has changed. */
