@@ -5,8 +5,9 @@
  *
  * Each case is timed in batches of 64 operations; p50 and p99 are those of the
  * batches, divided by 64.  Rounds alternate between the two.  The calls of the
- * map are the public ones, under one lock where the API lets the caller lock;
- * the splay tree has no lock and does nothing but its tree.
+ * map are the public ones.  Neither side locks where the API lets the caller
+ * lock, both do where it does not (protect); splay_map.h says what the other
+ * side does and leaves out.
  *
  *	bench_vm_map [--quick] [--min POWER] [--max POWER] [--isa NAME]
  *	    [--only TEXT] [--ours] [--repeat N]
@@ -86,14 +87,18 @@ static const struct arch_machine bench_machine = {
 static const struct arch bench_arch = {&bench_ops, NULL, &bench_machine};
 static struct pmap bench_pmap = {&bench_arch, NULL, NULL};
 
+struct range {
+	vm_offset_t start;
+	vm_size_t length;
+};
+
 /* One side. */
 struct side {
 	const char *name;
 	vm_map_t map;           /* ours */
 	struct splay_map splay; /* theirs */
 	bool ours;
-	vm_offset_t *addr; /* live ranges */
-	vm_size_t *length;
+	struct range *live;
 	size_t n;
 	vm_offset_t hint; /* where the next search begins */
 };
@@ -102,9 +107,8 @@ static void
 side_init(struct side *s, bool ours, size_t room)
 {
 	*s = (struct side){.ours = ours, .hint = MAP_MIN};
-	s->addr = malloc(room * sizeof(*s->addr));
-	s->length = malloc(room * sizeof(*s->length));
-	if (s->addr == NULL || s->length == NULL)
+	s->live = malloc(room * sizeof(*s->live));
+	if (s->live == NULL)
 		abort();
 	if (!ours) {
 		splay_map_init(&s->splay, &bench_arch, MAP_MIN, MAP_MAX);
@@ -127,8 +131,7 @@ side_fini(struct side *s)
 	} else {
 		splay_map_fini(&s->splay);
 	}
-	free(s->addr);
-	free(s->length);
+	free(s->live);
 }
 
 static vm_offset_t
@@ -142,7 +145,8 @@ side_insert(struct side *s, vm_size_t length, unsigned align)
 		    (vm_size_t)1 << align);
 		if (addr == 0)
 			abort();
-		splay_map_insert(&s->splay, addr, addr + length, VM_PROT_RW);
+		splay_map_insert(&s->splay, addr, addr + length, VM_PROT_RW,
+		    MAP_ENTRY_VN_EXEC);
 		return addr;
 	}
 	rv = vm_map_find_locked(s->map, NULL, 0, &addr, length, 0,
@@ -172,22 +176,37 @@ side_lookup(struct side *s, vm_offset_t addr)
 	return vm_map_lookup_entry(s->map, addr, &entry);
 }
 
+/* Neither side is locked by the caller. */
 static void
-side_protect(struct side *s, vm_offset_t start, vm_offset_t end, int prot)
+side_protect(struct side *s, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
 {
-	if (!s->ours) {
-		splay_map_protect(&s->splay, start, end, prot);
-		return;
-	}
-	/* It locks by itself. */
-	vm_map_unlock(s->map);
-	if (vm_map_protect(s->map, start, end, (vm_prot_t)prot, 0,
-		VM_MAP_PROTECT_SET_PROT) != KERN_SUCCESS)
+	bool ok = s->ours ? vm_map_protect(s->map, start, end, prot, 0,
+				VM_MAP_PROTECT_SET_PROT) == KERN_SUCCESS
+			  : splay_map_protect(&s->splay, start, end, prot);
+
+	if (!ok)
 		abort();
-	vm_map_lock(s->map);
+}
+
+static void
+pair_unlock(struct side side[2])
+{
+	vm_map_unlock(side[1].map);
+}
+
+static void
+pair_lock(struct side side[2])
+{
+	vm_map_lock(side[1].map);
 }
 
 /* Cases: one operation each. */
+
+static size_t
+rnd_below(size_t n)
+{
+	return (size_t)(((unsigned __int128)rnd() * n) >> 64);
+}
 
 static vm_size_t
 random_length(void)
@@ -200,31 +219,31 @@ random_align(void)
 {
 	static const unsigned align[] = {12, 16, 21};
 
-	return align[rnd() % 3];
+	return align[rnd_below(3)];
 }
 
 /* Add or replace the range in slot `i`. */
 static void
 put(struct side *s, size_t i, unsigned align)
 {
-	s->length[i] = random_length();
+	s->live[i].length = random_length();
 	if (align == 21)
-		s->length[i] = 2 << 20;
+		s->live[i].length = 2 << 20;
 	else if (align == 16)
-		s->length[i] = (rnd() % 32 + 1) << 16;
-	s->addr[i] = side_insert(s, s->length[i], align);
+		s->live[i].length = (rnd() % 32 + 1) << 16;
+	s->live[i].start = side_insert(s, s->live[i].length, align);
 }
 
 static void
 drop(struct side *s, size_t i)
 {
-	side_remove(s, s->addr[i], s->addr[i] + s->length[i]);
+	side_remove(s, s->live[i].start, s->live[i].start + s->live[i].length);
 }
 
 static void
 op_free_find_insert(struct side *s)
 {
-	size_t i = rnd() % s->n;
+	size_t i = rnd_below(s->n);
 
 	drop(s, i);
 	put(s, i, 12);
@@ -233,7 +252,7 @@ op_free_find_insert(struct side *s)
 static void
 op_aligned(struct side *s)
 {
-	size_t i = rnd() % s->n;
+	size_t i = rnd_below(s->n);
 
 	drop(s, i);
 	put(s, i, random_align());
@@ -253,9 +272,9 @@ static volatile uint64_t sink;
 static void
 op_hit(struct side *s)
 {
-	size_t i = rnd() % s->n;
+	size_t i = rnd_below(s->n);
 
-	sink += side_lookup(s, s->addr[i] + (rnd() & (PAGE - 1)));
+	sink += side_lookup(s, s->live[i].start + (rnd() & (PAGE - 1)));
 }
 
 static vm_offset_t live_end;
@@ -263,15 +282,15 @@ static vm_offset_t live_end;
 static void
 op_any_address(struct side *s)
 {
-	sink += side_lookup(s, MAP_MIN + rnd() % (live_end - MAP_MIN));
+	sink += side_lookup(s, MAP_MIN + rnd_below(live_end - MAP_MIN));
 }
 
 static void
 op_protect_whole(struct side *s)
 {
-	size_t i = rnd() % s->n;
+	size_t i = rnd_below(s->n);
 
-	side_protect(s, s->addr[i], s->addr[i] + s->length[i],
+	side_protect(s, s->live[i].start, s->live[i].start + s->live[i].length,
 	    (rnd() & 1) != 0 ? VM_PROT_READ : VM_PROT_RW);
 }
 
@@ -279,8 +298,8 @@ op_protect_whole(struct side *s)
 static void
 op_protect_split_merge(struct side *s)
 {
-	size_t i = rnd() % s->n;
-	vm_offset_t start = s->addr[i] + PAGE;
+	size_t i = rnd_below(s->n);
+	vm_offset_t start = s->live[i].start + PAGE;
 
 	side_protect(s, start, start + 2 * PAGE, VM_PROT_READ);
 	side_protect(s, start, start + 2 * PAGE, VM_PROT_RW);
@@ -362,7 +381,7 @@ pair_fini(struct side side[2])
 
 /* Fill both with the same ranges, in ascending order; ns an entry. */
 static void
-pair_fill(struct side side[2], size_t n, vm_size_t (*length)(void), int power)
+pair_fill(struct side side[2], size_t n, int power)
 {
 	for (int i = 0; i < 2; i++) {
 		struct side *s = &side[i];
@@ -371,15 +390,17 @@ pair_fill(struct side side[2], size_t n, vm_size_t (*length)(void), int power)
 		state = 0x9e3779b97f4a7c15ull;
 		t0 = bench_now_ns();
 		for (size_t k = 0; k < n; k++) {
-			s->length[k] = length();
+			s->live[k].length = random_length();
 			s->hint = k == 0 ? MAP_MIN
-					 : s->addr[k - 1] + s->length[k - 1];
-			s->addr[k] = side_insert(s, s->length[k], 12);
+					 : s->live[k - 1].start +
+					       s->live[k - 1].length;
+			s->live[k].start =
+			    side_insert(s, s->live[k].length, 12);
 		}
 		t0 = bench_now_ns() - t0;
 		s->n = n;
 		s->hint = MAP_MIN;
-		live_end = s->addr[n - 1] + s->length[n - 1];
+		live_end = s->live[n - 1].start + s->live[n - 1].length;
 		printf("10^%d build%s: %.1f ns an entry\n", power,
 		    i == 0 ? ", splay" : "", t0 / (double)n);
 	}
@@ -409,7 +430,7 @@ bench_power(int power, bool quick)
 	struct side side[2];
 
 	pair_init(side, n);
-	pair_fill(side, n, random_length, power);
+	pair_fill(side, n, power);
 	print_memory(side, power);
 	/* Fragment: what the fill left is one dense block. */
 	for (int i = 0; i < 2; i++) {
@@ -424,17 +445,14 @@ bench_power(int power, bool quick)
 	compare("lookup, hit", side, op_hit, batches, &lookup, power);
 	compare("lookup, any address", side, op_any_address, batches, &lookup,
 	    power);
+	pair_unlock(side);
 	compare("protect, whole", side, op_protect_whole, batches, NULL, power);
+	pair_lock(side);
 	print_memory(side, power);
 	pair_fini(side);
 }
 
-static vm_size_t
-four_pages(void)
-{
-	return 4 * PAGE;
-}
-
+/* Entries of four pages that may merge, and do not touch. */
 static void
 bench_protect(int power, bool quick)
 {
@@ -442,9 +460,25 @@ bench_protect(int power, bool quick)
 	struct side side[2];
 
 	pair_init(side, n);
-	pair_fill(side, n, four_pages, power);
+	for (size_t k = 0; k < n; k++) {
+		vm_offset_t start = MAP_MIN + k * 5 * PAGE;
+
+		side[0].live[k] = side[1].live[k] =
+		    (struct range){start, 4 * PAGE};
+		splay_map_insert(&side[0].splay, start, start + 4 * PAGE,
+		    VM_PROT_RW, 0);
+		if (vm_map_insert(side[1].map, NULL, 0, start, start + 4 * PAGE,
+			VM_PROT_RW, VM_PROT_ALL,
+			MAP_ACC_NO_CHARGE) != KERN_SUCCESS)
+			abort();
+	}
+	side[0].n = side[1].n = n;
+	pair_unlock(side);
 	compare("protect, split and merge (2 calls)", side,
 	    op_protect_split_merge, batches, NULL, power);
+	pair_lock(side);
+	if (side[0].splay.nentries != n || vm_map_nentries(side[1].map) != n)
+		abort();
 	pair_fini(side);
 }
 
@@ -468,16 +502,16 @@ bench_aligned(int power, bool quick)
 			unsigned align = random_align();
 
 			side[i].hint = k == 0 ? MAP_MIN
-					      : side[i].addr[k - 1] +
-						    side[i].length[k - 1];
+					      : side[i].live[k - 1].start +
+						    side[i].live[k - 1].length;
 			put(&side[i], k, align);
 		}
 		side[i].hint = MAP_MIN;
 	}
 	compare("aligned 4K/64K/2M", side, op_aligned, batches, &quoted, power);
 	for (size_t k = 0; k < n; k++) {
-		live += side[1].length[k];
-		end = MAX(end, side[1].addr[k] + side[1].length[k]);
+		live += side[1].live[k].length;
+		end = MAX(end, side[1].live[k].start + side[1].live[k].length);
 	}
 	printf("10^%d aligned: span/live %.3f\n", power,
 	    (double)(end - MAP_MIN) / (double)live);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,9 +12,18 @@ struct splay_entry {
 	vm_offset_t start, end;
 	vm_size_t gap;     /* behind this entry */
 	vm_size_t max_gap; /* the largest of this subtree */
-	int prot;
-	char rest[120 - 68]; /* the other attributes */
+	unsigned *object;  /* its references; NULL: none yet */
+	vm_ooffset_t offset;
+	uint32_t eflags; /* MAP_ENTRY_* */
+	vm_prot_t prot, max_prot;
+	vm_inherit_t inheritance;
+	uint8_t read_ahead;
+	int wired_count;
+	void *cred, *wiring_thread;
+	vm_offset_t next_read;
 };
+
+static_assert(sizeof(struct splay_entry) == 120, "what FreeBSD's take");
 
 static vm_size_t
 max_gap(const struct splay_entry *entry)
@@ -137,6 +147,7 @@ splay_map_init(struct splay_map *map, const struct arch *arch, vm_offset_t min,
 	memset(map, 0, sizeof(*map));
 	map->min = min;
 	map->max = max;
+	vm_rwlock_init(&map->lock, VM_RANK_MAP);
 	uma_zone_init(&map->zone, arch, sizeof(struct splay_entry));
 	map->head = uma_zalloc(&map->zone);
 	if (map->head == NULL)
@@ -154,6 +165,7 @@ splay_map_init(struct splay_map *map, const struct arch *arch, vm_offset_t min,
 void
 splay_map_fini(struct splay_map *map)
 {
+	vm_rwlock_fini(&map->lock);
 	uma_zone_fini(&map->zone);
 }
 
@@ -199,25 +211,29 @@ splay_map_findspace(struct splay_map *map, vm_offset_t start, vm_size_t length,
 }
 
 static struct splay_entry *
-link_behind(struct splay_map *map, struct splay_entry *prev, vm_offset_t start,
-    vm_offset_t end, int prot)
+entry_alloc(struct splay_map *map)
 {
 	struct splay_entry *entry = uma_zalloc(&map->zone);
-	vm_offset_t gap_end = prev->end + prev->gap;
 
 	if (entry == NULL)
 		abort();
-	memset(entry, 0, sizeof(*entry));
-	entry->start = start;
-	entry->end = end;
-	entry->prot = prot;
+	return entry;
+}
+
+/* Link an entry, whose bounds are set, behind the root. */
+static void
+link_behind(struct splay_map *map, struct splay_entry *prev,
+    struct splay_entry *entry)
+{
+	vm_offset_t gap_end = prev->end + prev->gap;
+
 	entry->prev = prev;
 	entry->next = prev->next;
 	if (prev->next != NULL)
 		prev->next->prev = entry;
 	prev->next = entry;
-	entry->gap = gap_end - end;
-	prev->gap = start - prev->end;
+	entry->gap = gap_end - entry->end;
+	prev->gap = entry->start - prev->end;
 
 	/* prev is the root, or was brought there. */
 	entry->left = prev;
@@ -227,18 +243,51 @@ link_behind(struct splay_map *map, struct splay_entry *prev, vm_offset_t start,
 	update(entry);
 	map->root = entry;
 	map->nentries++;
-	return entry;
 }
+
+#define NOMERGE                                                                \
+	(MAP_ENTRY_GROWS_DOWN | MAP_ENTRY_IN_TRANSITION |                      \
+	    MAP_ENTRY_IS_SUB_MAP | MAP_ENTRY_VN_EXEC)
+
+static bool
+mergeable(const struct splay_entry *prev, const struct splay_entry *entry)
+{
+	return (entry->eflags & NOMERGE) == 0 && prev->end == entry->start &&
+	       prev->object == entry->object &&
+	       (prev->object == NULL ||
+		   prev->offset + (prev->end - prev->start) == entry->offset) &&
+	       prev->eflags == entry->eflags && prev->prot == entry->prot &&
+	       prev->max_prot == entry->max_prot &&
+	       prev->inheritance == entry->inheritance &&
+	       prev->wired_count == entry->wired_count &&
+	       prev->cred == entry->cred;
+}
+
+static void try_merge(struct splay_map *map, struct splay_entry *entry);
 
 void
 splay_map_insert(struct splay_map *map, vm_offset_t start, vm_offset_t end,
-    int prot)
+    vm_prot_t prot, uint32_t eflags)
 {
-	struct splay_entry *prev = seek(map, start);
+	struct splay_entry *prev = seek(map, start), *entry;
 
 	if (map->root != prev)
 		(void)to_root(map, prev);
-	(void)link_behind(map, prev, start, end, prot);
+	entry = entry_alloc(map);
+	*entry = (struct splay_entry){
+	    .start = start,
+	    .end = end,
+	    .eflags = eflags,
+	    .prot = prot,
+	    .max_prot = VM_PROT_ALL,
+	    .inheritance = VM_INHERIT_DEFAULT,
+	    .next_read = start,
+	};
+	link_behind(map, prev, entry);
+	map->size += end - start;
+	try_merge(map, entry);
+	if (entry->next != NULL)
+		try_merge(map, entry->next);
 }
 
 /* Take out an entry; what was in front of it is the root afterwards. */
@@ -260,16 +309,48 @@ unlink_entry(struct splay_map *map, struct splay_entry *entry)
 	uma_zfree(&map->zone, entry);
 }
 
-/* Cut the entry at the root at `addr`; the upper part is the root then. */
+static void
+object_reference(unsigned *object)
+{
+	if (object != NULL)
+		__atomic_fetch_add(object, 1, __ATOMIC_RELAXED);
+}
+
+static void
+object_drop(unsigned *object)
+{
+	if (object != NULL &&
+	    __atomic_sub_fetch(object, 1, __ATOMIC_ACQ_REL) == 0)
+		free(object);
+}
+
+/* An object for an entry that is cut; FreeBSD does that too. */
+static void
+entry_back(struct splay_entry *entry)
+{
+	entry->object = malloc(sizeof(*entry->object));
+	if (entry->object == NULL)
+		abort();
+	*entry->object = 1;
+	entry->offset = 0;
+}
+
+/* Cut the entry at `addr`; the upper part, which is new, is the root then. */
 static void
 cut(struct splay_map *map, struct splay_entry *entry, vm_offset_t addr)
 {
-	vm_offset_t end = entry->end;
+	struct splay_entry *upper = entry_alloc(map);
 
 	(void)to_root(map, entry);
+	if (entry->object == NULL)
+		entry_back(entry);
+	*upper = *entry;
+	upper->start = addr;
+	upper->offset += addr - entry->start;
+	object_reference(upper->object);
+	entry->gap += entry->end - addr;
 	entry->end = addr;
-	entry->gap += end - addr;
-	(void)link_behind(map, entry, addr, end, entry->prot);
+	link_behind(map, entry, upper);
 }
 
 void
@@ -287,6 +368,8 @@ splay_map_remove(struct splay_map *map, vm_offset_t start, vm_offset_t end)
 		if (entry->end > end)
 			cut(map, entry, end);
 		next = entry->next;
+		map->size -= entry->end - entry->start;
+		object_drop(entry->object);
 		unlink_entry(map, entry);
 	}
 }
@@ -301,23 +384,23 @@ splay_map_lookup(struct splay_map *map, vm_offset_t addr)
 
 /* Merge an entry with the one in front of it, if they touch and agree. */
 static void
-merge(struct splay_map *map, struct splay_entry *entry)
+try_merge(struct splay_map *map, struct splay_entry *entry)
 {
 	struct splay_entry *prev = entry->prev;
 	vm_offset_t end = entry->end;
 
-	if (prev == map->head || prev->end != entry->start ||
-	    prev->prot != entry->prot)
+	if (prev == map->head || !mergeable(prev, entry))
 		return;
+	object_drop(entry->object);
 	unlink_entry(map, entry);
 	prev->gap -= end - prev->end;
 	prev->end = end;
 	update(to_root(map, prev));
 }
 
-void
-splay_map_protect(struct splay_map *map, vm_offset_t start, vm_offset_t end,
-    int prot)
+static bool
+protect_locked(struct splay_map *map, vm_offset_t start, vm_offset_t end,
+    vm_prot_t prot)
 {
 	struct splay_entry *entry = seek(map, start), *first, *next;
 
@@ -328,14 +411,33 @@ splay_map_protect(struct splay_map *map, vm_offset_t start, vm_offset_t end,
 		entry = map->root;
 	}
 	first = entry;
-	for (; entry != NULL && entry->start < end; entry = entry->next) {
+	for (; entry != NULL && entry->start < end; entry = entry->next)
+		if ((prot & ~entry->max_prot) != 0 ||
+		    (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
+			return false;
+	for (entry = first; entry != NULL && entry->start < end;
+	     entry = entry->next)
 		if (entry->end > end)
 			cut(map, entry, end);
-		entry->prot = prot;
-	}
 	for (entry = first; entry != NULL && entry->start <= end;
 	     entry = next) {
+		if (entry->start < end)
+			entry->prot = prot;
 		next = entry->next;
-		merge(map, entry);
+		try_merge(map, entry);
 	}
+	return true;
+}
+
+bool
+splay_map_protect(struct splay_map *map, vm_offset_t start, vm_offset_t end,
+    vm_prot_t prot)
+{
+	bool ok;
+
+	vm_rwlock_wlock(&map->lock);
+	map->timestamp++;
+	ok = protect_locked(map, start, end, prot);
+	vm_rwlock_wunlock(&map->lock);
+	return ok;
 }

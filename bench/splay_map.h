@@ -5,11 +5,18 @@
  * What bench_vm_map compares with: ranges in a top-down splay tree that knows
  * the largest gap below each node, the algorithm of FreeBSD's vm_map.
  *
- * Our own code, and less of it than a vm_map has: no locks, no charges, no
- * checks, no objects.  An entry has FreeBSD's 120 bytes.
+ * Our own code.  It does what the algorithm has to do for the cases that are
+ * measured, and nothing else: entries of FreeBSD's 120 bytes from a zone, with
+ * their attributes filled in; insertion looks its place up again, and asks
+ * both neighbours whether they merge; protect locks the map, looks at all
+ * entries of the range before it changes one, cuts, and merges again; the
+ * parts of an entry that is cut share a counted object.  There are no charges,
+ * wirings, guards, shadows, and no physical map.
  */
 
+#include "core/lock.h"
 #include "core/uma.h"
+#include "core/vm_param.h"
 
 struct splay_entry;
 
@@ -18,6 +25,9 @@ struct splay_map {
 	struct splay_entry *head; /* of no length, at min: owns the first gap */
 	vm_offset_t min, max;
 	size_t nentries;
+	vm_size_t size;
+	struct vm_rwlock lock;
+	uint64_t timestamp; /* exclusive locks */
 	struct uma_zone zone;
 };
 
@@ -29,11 +39,16 @@ void splay_map_fini(struct splay_map *map);
 vm_offset_t splay_map_findspace(struct splay_map *map, vm_offset_t start,
     vm_size_t length, vm_size_t align);
 
-/* [start, end) is free; entries merge only when asked to. */
+/*
+ * [start, end) is free.  Locked by the caller, as insert, remove and lookup of
+ * the other map are here.
+ */
 void splay_map_insert(struct splay_map *map, vm_offset_t start, vm_offset_t end,
-    int prot);
+    vm_prot_t prot, uint32_t eflags);
 void splay_map_remove(struct splay_map *map, vm_offset_t start,
     vm_offset_t end);
 bool splay_map_lookup(struct splay_map *map, vm_offset_t addr);
-void splay_map_protect(struct splay_map *map, vm_offset_t start,
-    vm_offset_t end, int prot);
+
+/* It locks by itself.  false: some entry may not have these rights. */
+bool splay_map_protect(struct splay_map *map, vm_offset_t start,
+    vm_offset_t end, vm_prot_t prot);
