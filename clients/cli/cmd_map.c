@@ -5,15 +5,26 @@
 #include <string.h>
 
 #include "clients/cli/map.h"
+#include "clients/cli/map_mode.h"
 
 struct holdfast_map *
 map_attach(const struct cli *cli, struct holdfast *h, const char *name,
     int *rvp)
 {
 	struct holdfast_map_options options = {.name = name, .no_mirror = true};
+	const char *colon = strchr(name, ':');
 	struct holdfast_map *map;
-	int r = holdfast_map_attach(h, &options, &map);
+	char owner[64];
+	int r;
 
+	if (colon != NULL) {
+		(void)snprintf(owner, sizeof(owner), "%.*s",
+		    (int)(colon - name), name);
+		options.name = colon + 1;
+		options.owner_set = true;
+		options.owner = map_mode_uid(owner);
+	}
+	r = holdfast_map_attach(h, &options, &map);
 	if (r == HF_OK)
 		return map;
 	*rvp = cli_failed(cli, h, r, "attach to the map");
@@ -58,7 +69,9 @@ map_create(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {{"min", required_argument, NULL,
 						    'N'},
-	    {"max", required_argument, NULL, 'X'}, CLI_COMMON_OPTIONS};
+	    {"max", required_argument, NULL, 'X'},
+	    {"mode", required_argument, NULL, 'O'},
+	    {"group", required_argument, NULL, 'R'}, CLI_COMMON_OPTIONS};
 	struct holdfast_map_options create = {.no_mirror = true};
 	struct holdfast_map *map;
 	struct holdfast *h;
@@ -69,7 +82,14 @@ map_create(struct cli *cli, int argc, char **argv)
 			create.min = cli_size(&cli_map, "--min", optarg);
 		else if (c == 'X')
 			create.max = cli_size(&cli_map, "--max", optarg);
-		else if (create.name == NULL)
+		else if (c == 'O') {
+			if (!map_mode_parse(optarg, &create.mode))
+				cli_usage(&cli_map,
+				    "--mode is up to 0777, octal: %s", optarg);
+		} else if (c == 'R') {
+			create.group_set = true;
+			create.group = map_mode_gid(optarg);
+		} else if (create.name == NULL)
 			create.name = optarg;
 		else
 			cli_usage(&cli_map, "one name is enough: %s", optarg);
@@ -114,8 +134,15 @@ list_to_json(const struct holdfast_map_item *maps, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		json_object *o = json_object_new_object();
+		char mode[MAP_MODE_TEXT];
 
+		map_mode_text(maps[i].mode, mode);
 		cli_set_text(o, "name", maps[i].name);
+		cli_set_u64(o, "owner", maps[i].owner);
+		cli_set_u64(o, "group", maps[i].group);
+		cli_set_text(o, "mode", mode);
+		cli_set_bool(o, "may_change",
+		    (maps[i].access & HF_MAP_CHANGE) != 0);
 		cli_set_u64(o, "min", maps[i].min);
 		cli_set_u64(o, "max", maps[i].max);
 		cli_set_u64(o, "nentries", maps[i].nentries);
@@ -127,43 +154,91 @@ list_to_json(const struct holdfast_map_item *maps, size_t n)
 }
 
 static void
-print_list(const struct holdfast_map_item *maps, size_t n)
+print_list(const struct holdfast_map_item *maps, size_t n, bool all)
 {
+	char mode[MAP_MODE_TEXT];
+
 	if (n == 0)
-		(void)puts("this tenant has no named map");
-	for (size_t i = 0; i < n; i++)
-		printf("%-20s %#llx-%#llx  %llu entries, %s, %llu sessions\n",
-		    maps[i].name, (unsigned long long)maps[i].min,
+		(void)puts(all ? "nobody has a named map to attach to"
+			       : "this tenant has no named map");
+	else
+		printf("%-9s %6s %6s %-20s %s\n", "MODE", "OWNER", "GROUP",
+		    "NAME", "RANGE");
+	for (size_t i = 0; i < n; i++) {
+		map_mode_text(maps[i].mode, mode);
+		printf("%s %6u %6u %-20s %#llx-%#llx  %llu entries, %s, "
+		       "%llu sessions\n",
+		    mode, maps[i].owner, maps[i].group, maps[i].name,
+		    (unsigned long long)maps[i].min,
 		    (unsigned long long)maps[i].max,
 		    (unsigned long long)maps[i].nentries,
 		    cli_size_text(maps[i].size),
 		    (unsigned long long)maps[i].sessions);
+	}
 }
 
 static int
 map_list(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = {CLI_COMMON_OPTIONS};
+	static const struct option options[] = {{"all", no_argument, NULL, 'A'},
+	    CLI_COMMON_OPTIONS};
 	struct holdfast_map_item *maps;
 	struct holdfast *h;
-	int r, rv = CLI_OK;
+	int c, r, rv = CLI_OK;
+	bool all = false;
 	size_t n;
 
-	if (cli_getopt(cli, &cli_map, argc, argv, options) != -1)
-		cli_usage(&cli_map, "list takes no argument: %s", optarg);
+	while ((c = cli_getopt(cli, &cli_map, argc, argv, options)) != -1)
+		if (c == 'A')
+			all = true;
+		else
+			cli_usage(&cli_map, "list takes no argument: %s",
+			    optarg);
 	h = cli_connect(cli);
-	r = holdfast_map_list(h, &maps, &n);
+	r = all ? holdfast_map_list_all(h, &maps, &n)
+		: holdfast_map_list(h, &maps, &n);
 	if (r != HF_OK) {
 		rv = cli_failed(cli, h, r, "list the maps");
 	} else {
 		if (cli->json)
 			cli_print_json(list_to_json(maps, n));
 		else
-			print_list(maps, n);
+			print_list(maps, n, all);
 		free(maps);
 	}
 	holdfast_close(h);
 	return rv;
+}
+
+/* ---- Words ----------------------------------------------------------------
+ */
+
+uint32_t
+map_word(const char *word, const char *const *words, uint32_t n,
+    const char *what)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (words[i] != NULL && strcmp(word, words[i]) == 0)
+			return i;
+	cli_usage(&cli_map, "there is no %s '%s'", what, word);
+}
+
+uint32_t
+map_words(const char *text, const char *const *words, uint32_t n,
+    const char *what)
+{
+	uint32_t bits = 0;
+	char word[32];
+
+	for (;;) {
+		size_t length = strcspn(text, "+");
+
+		(void)snprintf(word, sizeof(word), "%.*s", (int)length, text);
+		bits |= 1u << map_word(word, words, n, what);
+		if (text[length] == '\0')
+			return bits;
+		text += length + 1;
+	}
 }
 
 /* ---- The verb ------------------------------------------------------------ */
@@ -174,14 +249,21 @@ static const struct {
 } verbs[] = {
     {"create", map_create},
     {"list", map_list},
+    {"ls", map_list},
     {"destroy", map_destroy},
     {"find", map_find},
     {"insert", map_insert},
+    {"fixed", map_fixed},
     {"delete", map_delete},
+    {"remove", map_delete},
     {"findspace", map_findspace},
+    {"aligned", map_aligned},
     {"entries", map_entries},
     {"show", map_entries},
     {"lookup", map_lookup},
+    {"entry", map_entry},
+    {"check-protection", map_check_protection},
+    {"check-boundary", map_check_boundary},
     {"check", map_check},
     {"protect", map_protect},
     {"inherit", map_inherit},
@@ -190,6 +272,15 @@ static const struct {
     {"unwire", map_unwire},
     {"stack", map_stack},
     {"growstack", map_growstack},
+    {"sync", map_sync},
+    {"clean", map_sync},
+    {"submap", map_submap},
+    {"simplify", map_simplify},
+    {"stat", map_stat},
+    {"limits", map_limits},
+    {"flags", map_flags},
+    {"chmod", map_chmod},
+    {"chgrp", map_chgrp},
 };
 
 static int
@@ -217,26 +308,46 @@ const struct cli_verb cli_map = {
 	"    holdfast map - named address maps that processes share\n"
 	"\n"
 	"SYNOPSIS\n"
-	"    holdfast map create NAME [--min ADDR] [--max ADDR]\n"
-	"    holdfast map list\n"
+	"    holdfast map create NAME [--min ADDR] [--max ADDR] [--mode MODE]\n"
+	"        [--group GROUP]\n"
+	"    holdfast map ls [--all]            (or: list)\n"
 	"    holdfast map show NAME             (or: entries NAME)\n"
+	"    holdfast map stat NAME\n"
+	"    holdfast map chmod NAME MODE\n"
+	"    holdfast map chgrp NAME GROUP\n"
+	"    holdfast map destroy NAME\n"
 	"    holdfast map find NAME LENGTH [--addr ADDR] [--max-addr ADDR]\n"
-	"        [--space any|optimal|super|none|2^N] [--base | --super]\n"
-	"        [--prot rwx] [--max-prot rwx]\n"
+	"        [--default ADDR] [--space any|optimal|super|none|2^N]\n"
+	"        [--base | --super] [--prot rwx] [--max-prot rwx] [--cow "
+	"WORDS]\n"
 	"    holdfast map insert NAME START LENGTH [--base | --super]\n"
-	"        [--prot rwx] [--max-prot rwx]\n"
-	"    holdfast map delete NAME START LENGTH\n"
+	"        [--prot rwx] [--max-prot rwx] [--cow WORDS]\n"
+	"    holdfast map fixed NAME START LENGTH [--base | --super]\n"
+	"        [--prot rwx] [--max-prot rwx] [--cow WORDS]\n"
+	"    holdfast map delete NAME START LENGTH   (or: remove)\n"
 	"    holdfast map findspace NAME LENGTH [--addr ADDR]\n"
+	"    holdfast map aligned NAME LENGTH ALIGN [--addr ADDR] [--max-addr "
+	"ADDR]\n"
 	"    holdfast map lookup NAME ADDR [--access rwx]\n"
+	"    holdfast map entry NAME ADDR\n"
 	"    holdfast map protect NAME START LENGTH PROT [--max-prot rwx]\n"
+	"        [--grows-down]\n"
 	"    holdfast map inherit NAME START LENGTH share|copy|none|zero\n"
 	"    holdfast map madvise NAME START LENGTH ADVICE\n"
-	"    holdfast map wire NAME START LENGTH [--write]\n"
-	"    holdfast map unwire NAME START LENGTH\n"
+	"    holdfast map wire NAME START LENGTH [--write] [--holes] "
+	"[--system]\n"
+	"    holdfast map unwire NAME START LENGTH [--holes] [--system]\n"
 	"    holdfast map stack NAME BOTTOM LENGTH [--prot rw]\n"
 	"    holdfast map growstack NAME ADDR\n"
+	"    holdfast map sync NAME START LENGTH [--io] [--invalidate]  (or: "
+	"clean)\n"
+	"    holdfast map submap NAME START LENGTH SUBMAP\n"
+	"    holdfast map simplify NAME ADDR\n"
+	"    holdfast map check-protection NAME START LENGTH PROT\n"
+	"    holdfast map check-boundary NAME START LENGTH\n"
+	"    holdfast map limits NAME [LIMIT=VALUE]...\n"
+	"    holdfast map flags NAME set|clear FLAGS\n"
 	"    holdfast map check NAME\n"
-	"    holdfast map destroy NAME\n"
 	"    each with [--socket PATH] [--json]\n"
 	"\n"
 	"DESCRIPTION\n"
@@ -244,11 +355,22 @@ const struct cli_verb cli_map = {
 	"    interrupted.  The other verbs attach to it by name, do one "
 	"thing,\n"
 	"    and let go; what they enter stays.  Nothing is mapped into the\n"
-	"    command's own process.  Semantics and codes are those of\n"
-	"    vm_map(9).\n"
+	"    command's own process.  Semantics and codes are those of "
+	"vm_map(9).\n"
 	"\n"
+	"    NAME is one of the caller's own maps; OWNER:NAME is somebody\n"
+	"    else's, OWNER a user's name or number.  A map has a mode like a\n"
+	"    file's: r lets a user of that class attach and look, w change.\n"
+	"    Only its owner can change mode and group, and destroy it.\n"
+	"\n"
+	"    --mode MODE      octal (default 600)\n"
+	"    --group GROUP    name or number of a group of the caller's\n"
+	"    --all            also maps of others that the caller may attach "
+	"to\n"
 	"    --addr ADDR      lowest address wanted\n"
 	"    --max-addr ADDR  exclusive end of what is acceptable\n"
+	"    --default ADDR   where nothing fits there: from here on\n"
+	"                     (vm_map_find_min)\n"
 	"    --space          VMFS_ANY_SPACE (default), VMFS_OPTIMAL_SPACE,\n"
 	"                     VMFS_SUPER_SPACE, VMFS_NO_SPACE, or\n"
 	"                     VMFS_ALIGNED_SPACE(N)\n"
@@ -257,12 +379,24 @@ const struct cli_verb cli_map = {
 	"                     pages; --space is super then, unless given\n"
 	"    --prot           rights, such as rw (default) or none\n"
 	"    --max-prot       the most they may become (default rwx)\n"
+	"    --cow WORDS      flags of vm_map_insert(9), joined by '+': share "
+	"cow\n"
+	"                     nofault prefault nosync excl guard nocore remap\n"
+	"                     no-hint\n"
+	"    --grows-down     VM_MAP_PROTECT_GROWSDOWN\n"
+	"    --holes          holes in the range are fine\n"
+	"    --system         a wiring of the system, which nobody can delete\n"
 	"\n"
 	"    ADVICE is normal, random, sequential, willneed, dontneed, free,\n"
-	"    nosync, autosync, nocore or core.\n"
+	"    nosync, autosync, nocore or core.  LIMIT is vmem, stack, "
+	"memlock,\n"
+	"    swap, nentries, overcommit, cluster-anon or stack-guard; 0 is "
+	"none.\n"
+	"    FLAGS are wirefuture, aslr, aslr-ignstart, wxorx and aslr-stack,\n"
+	"    joined by '+'.\n"
 	"\n"
 	"    'show' prints an entry a line: start, end, protection, maximum,\n"
-	"    inheritance, wirings, flags, object, offset.\n"
+	"    inheritance, wirings, kind, object, offset, flags.\n"
 	"\n"
 	"EXIT STATUS\n"
 	"    0 done, 1 refused, 2 usage, 3 no connection\n",

@@ -9,9 +9,12 @@
 struct arguments {
 	const char *name;
 	uint64_t start, length;
-	const char *word;      /* behind the numbers */
-	uint32_t prot, max;    /* of --prot and --max-prot */
-	bool max_given, write; /* --max-prot, --write */
+	const char *word;   /* behind the numbers */
+	uint32_t prot, max; /* of --prot and --max-prot */
+	bool max_given;
+	uint32_t wire;   /* --write, --holes, --system */
+	uint32_t sync;   /* --io, --invalidate */
+	bool grows_down; /* --grows-down */
 };
 
 static void
@@ -21,7 +24,11 @@ parse(struct cli *cli, int argc, char **argv, bool wants_word,
 	static const struct option options[] = {{"prot", required_argument,
 						    NULL, 'P'},
 	    {"max-prot", required_argument, NULL, 'Q'},
-	    {"write", no_argument, NULL, 'W'}, CLI_COMMON_OPTIONS};
+	    {"write", no_argument, NULL, 'W'},
+	    {"holes", no_argument, NULL, 'H'},
+	    {"system", no_argument, NULL, 'Y'}, {"io", no_argument, NULL, 'I'},
+	    {"invalidate", no_argument, NULL, 'V'},
+	    {"grows-down", no_argument, NULL, 'G'}, CLI_COMMON_OPTIONS};
 	int c, n = 0;
 
 	*args = (struct arguments){.prot = HF_PROT_RW, .max = HF_PROT_RW};
@@ -32,7 +39,17 @@ parse(struct cli *cli, int argc, char **argv, bool wants_word,
 			args->max = cli_prot(&cli_map, "--max-prot", optarg);
 			args->max_given = true;
 		} else if (c == 'W')
-			args->write = true;
+			args->wire |= HF_WIRE_WRITE;
+		else if (c == 'H')
+			args->wire |= HF_WIRE_HOLESOK;
+		else if (c == 'Y')
+			args->wire |= HF_WIRE_SYSTEM;
+		else if (c == 'I')
+			args->sync |= HF_SYNC_IO;
+		else if (c == 'V')
+			args->sync |= HF_SYNC_INVALIDATE;
+		else if (c == 'G')
+			args->grows_down = true;
 		else if (n++ == 0)
 			args->name = optarg;
 		else if (n == 2)
@@ -69,17 +86,6 @@ with_map(struct cli *cli, const struct arguments *args, const char *what,
 	return rv;
 }
 
-/* The place of a word in a list, or cli_usage(). */
-static uint32_t
-word_value(const char *word, const char *const *words, uint32_t n,
-    const char *what)
-{
-	for (uint32_t i = 0; i < n; i++)
-		if (words[i] != NULL && strcmp(word, words[i]) == 0)
-			return i;
-	cli_usage(&cli_map, "there is no %s '%s'", what, word);
-}
-
 static int
 do_protect(struct holdfast_map *map, const struct arguments *args,
     uint32_t value)
@@ -88,6 +94,8 @@ do_protect(struct holdfast_map *map, const struct arguments *args,
 
 	if (args->max_given)
 		flags |= HF_PROTECT_SET_MAXPROT;
+	if (args->grows_down)
+		flags |= HF_PROTECT_GROWSDOWN;
 	return holdfast_map_protect(map, args->start,
 	    args->start + args->length, value, args->max, flags);
 }
@@ -119,7 +127,7 @@ map_inherit(struct cli *cli, int argc, char **argv)
 
 	parse(cli, argc, argv, true, &args);
 	return with_map(cli, &args, "change its inheritance", do_inherit,
-	    word_value(args.word, words, 4, "inheritance"));
+	    map_word(args.word, words, 4, "inheritance"));
 }
 
 static int
@@ -140,14 +148,14 @@ map_madvise(struct cli *cli, int argc, char **argv)
 
 	parse(cli, argc, argv, true, &args);
 	return with_map(cli, &args, "give that advice", do_madvise,
-	    word_value(args.word, words, 10, "advice"));
+	    map_word(args.word, words, 10, "advice"));
 }
 
 static int
 do_wire(struct holdfast_map *map, const struct arguments *args, uint32_t value)
 {
 	return holdfast_map_wire(map, args->start, args->start + args->length,
-	    value | (args->write ? HF_WIRE_WRITE : 0));
+	    value | args->wire);
 }
 
 int
@@ -164,7 +172,7 @@ do_unwire(struct holdfast_map *map, const struct arguments *args,
     uint32_t value)
 {
 	return holdfast_map_unwire(map, args->start, args->start + args->length,
-	    value);
+	    value | args->wire);
 }
 
 int
@@ -199,8 +207,56 @@ map_stack(struct cli *cli, int argc, char **argv)
 	return with_map(cli, &args, "make that stack", do_stack, 0);
 }
 
+static int
+do_sync(struct holdfast_map *map, const struct arguments *args, uint32_t value)
+{
+	(void)value;
+	return holdfast_map_sync(map, args->start, args->start + args->length,
+	    args->sync);
+}
+
 int
-map_growstack(struct cli *cli, int argc, char **argv)
+map_sync(struct cli *cli, int argc, char **argv)
+{
+	struct arguments args;
+
+	parse(cli, argc, argv, false, &args);
+	return with_map(cli, &args, "sync that", do_sync, 0);
+}
+
+/* The other map's name is the word; it is attached for as long as this takes.
+ */
+int
+map_submap(struct cli *cli, int argc, char **argv)
+{
+	struct holdfast_map *map, *submap = NULL;
+	struct arguments args;
+	struct holdfast *h;
+	int r, rv = CLI_OK;
+
+	parse(cli, argc, argv, true, &args);
+	h = cli_connect(cli);
+	map = map_attach(cli, h, args.name, &rv);
+	if (map != NULL)
+		submap = map_attach(cli, h, args.word, &rv);
+	if (submap != NULL) {
+		r = holdfast_map_submap(map, args.start,
+		    args.start + args.length, submap);
+		if (r != HF_OK)
+			rv = cli_failed(cli, h, r, "make that window");
+		else if (cli->json)
+			cli_print_json(json_object_new_object());
+	}
+	holdfast_close(h);
+	return rv;
+}
+
+/* ---- A name and an address ------------------------------------------------
+ */
+
+static int
+with_address(struct cli *cli, int argc, char **argv, const char *what,
+    int (*perform)(struct holdfast_map *map, uint64_t addr))
 {
 	static const struct option options[] = {CLI_COMMON_OPTIONS};
 	const char *text[2] = {NULL, NULL};
@@ -213,17 +269,31 @@ map_growstack(struct cli *cli, int argc, char **argv)
 		if (n++ < 2)
 			text[n - 1] = optarg;
 	if (n != 2)
-		cli_usage(&cli_map, "growstack takes a name and an address");
+		cli_usage(&cli_map, "%s takes a name and an address", argv[0]);
 	addr = cli_size(&cli_map, "the address", text[1]);
 	h = cli_connect(cli);
 	map = map_attach(cli, h, text[0], &rv);
 	if (map != NULL) {
-		r = holdfast_map_growstack(map, addr);
+		r = perform(map, addr);
 		if (r != HF_OK)
-			rv = cli_failed(cli, h, r, "grow a stack to there");
+			rv = cli_failed(cli, h, r, what);
 		else if (cli->json)
 			cli_print_json(json_object_new_object());
 	}
 	holdfast_close(h);
 	return rv;
+}
+
+int
+map_growstack(struct cli *cli, int argc, char **argv)
+{
+	return with_address(cli, argc, argv, "grow a stack to there",
+	    holdfast_map_growstack);
+}
+
+int
+map_simplify(struct cli *cli, int argc, char **argv)
+{
+	return with_address(cli, argc, argv, "simplify what is there",
+	    holdfast_map_simplify);
 }

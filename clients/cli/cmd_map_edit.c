@@ -10,7 +10,15 @@ struct arguments {
 	const char *name;
 	struct holdfast_map_args map;
 	enum holdfast_object_kind kind; /* to be made for the entry; 0: none */
+	uint64_t default_addr; /* of --default; aligned: the alignment */
+	bool default_given;
 };
+
+/* HF_ENTER_* by their places. */
+static const char *const enter_words[] = {"share", "cow", "nofault", "prefault",
+    "prefault-partial", "nosync", "excl", "guard", "nocore", NULL, NULL,
+    "remap", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "no-hint"};
+#define NENTER_WORDS (sizeof(enter_words) / sizeof(enter_words[0]))
 
 static uint32_t
 parse_space(const char *text)
@@ -47,6 +55,8 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args,
 	    {"space", required_argument, NULL, 'S'},
 	    {"prot", required_argument, NULL, 'P'},
 	    {"max-prot", required_argument, NULL, 'Q'},
+	    {"default", required_argument, NULL, 'D'},
+	    {"cow", required_argument, NULL, 'C'},
 	    {"base", no_argument, NULL, 'B'}, {"super", no_argument, NULL, 'U'},
 	    CLI_COMMON_OPTIONS};
 	struct holdfast_map_args *map = &args->map;
@@ -72,6 +82,13 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args,
 		else if (c == 'Q')
 			map->max_prot =
 			    cli_prot(&cli_map, "--max-prot", optarg);
+		else if (c == 'D') {
+			args->default_addr =
+			    cli_size(&cli_map, "--default", optarg);
+			args->default_given = true;
+		} else if (c == 'C')
+			map->cow = map_words(optarg, enter_words, NENTER_WORDS,
+			    "flag for --cow");
 		else if (c == 'B')
 			args->kind = HF_OBJECT_BASE;
 		else if (c == 'U')
@@ -144,7 +161,9 @@ with_map(struct cli *cli, struct arguments *args, const char *what,
 static int
 do_find(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
 {
-	return holdfast_map_find(map, &args->map, addrp);
+	return args->default_given ? holdfast_map_find_min(map, &args->map,
+					 args->default_addr, addrp)
+				   : holdfast_map_find(map, &args->map, addrp);
 }
 
 int
@@ -176,6 +195,25 @@ map_insert(struct cli *cli, int argc, char **argv)
 	args.map.addr = sizes[0];
 	args.map.length = sizes[1];
 	return with_map(cli, &args, "insert", do_insert);
+}
+
+static int
+do_fixed(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
+{
+	*addrp = args->map.addr;
+	return holdfast_map_fixed(map, &args->map);
+}
+
+int
+map_fixed(struct cli *cli, int argc, char **argv)
+{
+	struct arguments args;
+	uint64_t sizes[2] = {0};
+
+	parse(cli, argc, argv, &args, sizes, 2);
+	args.map.addr = sizes[0];
+	args.map.length = sizes[1];
+	return with_map(cli, &args, "put it there", do_fixed);
 }
 
 static int
@@ -214,4 +252,23 @@ map_findspace(struct cli *cli, int argc, char **argv)
 	parse(cli, argc, argv, &args, &length, 1);
 	args.map.length = length;
 	return with_map(cli, &args, "find space", do_findspace);
+}
+
+static int
+do_aligned(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
+{
+	return holdfast_map_find_aligned(map, args->map.addr, args->map.length,
+	    args->map.max_addr, args->default_addr, addrp);
+}
+
+int
+map_aligned(struct cli *cli, int argc, char **argv)
+{
+	struct arguments args;
+	uint64_t sizes[2] = {0};
+
+	parse(cli, argc, argv, &args, sizes, 2);
+	args.map.length = sizes[0];
+	args.default_addr = sizes[1]; /* the alignment */
+	return with_map(cli, &args, "find aligned space", do_aligned);
 }

@@ -222,3 +222,140 @@ map_check(struct cli *cli, int argc, char **argv)
 	holdfast_close(h);
 	return rv;
 }
+
+/* ---- Questions with short answers -----------------------------------------
+ */
+
+int
+map_entry(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {CLI_COMMON_OPTIONS};
+	const char *text[2] = {NULL, NULL};
+	struct holdfast_entry entry;
+	struct holdfast_map *map;
+	struct holdfast *h;
+	int r, rv = CLI_OK, n = 0;
+	bool found;
+
+	while (cli_getopt(cli, &cli_map, argc, argv, options) != -1)
+		if (n++ < 2)
+			text[n - 1] = optarg;
+	if (n != 2)
+		cli_usage(&cli_map, "entry takes a name and an address");
+	h = cli_connect(cli);
+	map = map_attach(cli, h, text[0], &rv);
+	if (map != NULL) {
+		r = holdfast_map_lookup_entry(map,
+		    cli_size(&cli_map, "the address", text[1]), &found, &entry);
+		if (r != HF_OK) {
+			rv = cli_failed(cli, h, r, "look for an entry");
+		} else if (cli->json) {
+			json_object *o = json_object_new_object();
+
+			cli_set_bool(o, "found", found);
+			if (entry.end != 0)
+				(void)json_object_object_add(o,
+				    found ? "entry" : "predecessor",
+				    entry_to_json(&entry));
+			cli_print_json(o);
+		} else {
+			if (!found)
+				(void)puts(entry.end != 0
+					       ? "none; its predecessor is"
+					       : "none, and none below");
+			if (entry.end != 0)
+				print_entry(&entry);
+		}
+	}
+	holdfast_close(h);
+	return rv;
+}
+
+/* What holdfast_map_check_protection() and _boundary() are asked. */
+struct truth {
+	const char *name;
+	uint64_t start, end;
+	uint32_t prot;
+};
+
+static int
+ask_protection(struct holdfast_map *map, const struct truth *t, bool *truthp)
+{
+	return holdfast_map_check_protection(map, t->start, t->end, t->prot,
+	    truthp);
+}
+
+static int
+ask_boundary(struct holdfast_map *map, const struct truth *t, bool *truthp)
+{
+	return holdfast_map_check_boundary(map, t->start, t->end, truthp);
+}
+
+static int
+print_truth(struct cli *cli, const struct truth *t,
+    int (*ask)(struct holdfast_map *map, const struct truth *t, bool *truthp))
+{
+	struct holdfast *h = cli_connect(cli);
+	struct holdfast_map *map;
+	int r, rv = CLI_OK;
+	bool truth;
+
+	map = map_attach(cli, h, t->name, &rv);
+	if (map != NULL) {
+		r = ask(map, t, &truth);
+		if (r != HF_OK) {
+			rv = cli_failed(cli, h, r, "check that");
+		} else if (cli->json) {
+			json_object *o = json_object_new_object();
+
+			cli_set_bool(o, "result", truth);
+			cli_print_json(o);
+		} else {
+			(void)puts(truth ? "yes" : "no");
+		}
+	}
+	holdfast_close(h);
+	return rv;
+}
+
+/* NAME START LENGTH, and a word where `wordp` is not NULL. */
+static void
+parse_truth(struct cli *cli, int argc, char **argv, struct truth *t,
+    const char **wordp)
+{
+	static const struct option options[] = {CLI_COMMON_OPTIONS};
+	const char *text[4] = {NULL, NULL, NULL, NULL};
+	int n = 0, want = wordp != NULL ? 4 : 3;
+
+	while (cli_getopt(cli, &cli_map, argc, argv, options) != -1)
+		if (n++ < 4)
+			text[n - 1] = optarg;
+	if (n != want)
+		cli_usage(&cli_map, "%s takes a name, a start and a length%s",
+		    argv[0], wordp != NULL ? ", and rights" : "");
+	*t = (struct truth){.name = text[0],
+	    .start = cli_size(&cli_map, "the start", text[1])};
+	t->end = t->start + cli_size(&cli_map, "the length", text[2]);
+	if (wordp != NULL)
+		*wordp = text[3];
+}
+
+int
+map_check_protection(struct cli *cli, int argc, char **argv)
+{
+	const char *word;
+	struct truth t;
+
+	parse_truth(cli, argc, argv, &t, &word);
+	t.prot = cli_prot(&cli_map, "the protection", word);
+	return print_truth(cli, &t, ask_protection);
+}
+
+int
+map_check_boundary(struct cli *cli, int argc, char **argv)
+{
+	struct truth t;
+
+	parse_truth(cli, argc, argv, &t, NULL);
+	return print_truth(cli, &t, ask_boundary);
+}

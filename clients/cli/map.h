@@ -7,21 +7,42 @@
 
 #include "clients/cli/cli.h"
 
-/* Attach to the named map without mapping it here, or say why not: NULL. */
+/*
+ * Attach to a map, NAME or OWNER:NAME, without mapping it here, or say why
+ * not: NULL.
+ */
 struct holdfast_map *map_attach(const struct cli *cli, struct holdfast *h,
     const char *name, int *rvp);
 
 /* The one argument of the verb argv[0], or cli_usage(). */
 const char *map_name(struct cli *cli, int argc, char **argv);
 
+/* The place of a word in a list, or cli_usage(). */
+uint32_t map_word(const char *word, const char *const *words, uint32_t n,
+    const char *what);
+/* Words joined by '+' as the bits at their places, or cli_usage(). */
+uint32_t map_words(const char *text, const char *const *words, uint32_t n,
+    const char *what);
+
 int map_find(struct cli *cli, int argc, char **argv);
 int map_insert(struct cli *cli, int argc, char **argv);
 int map_delete(struct cli *cli, int argc, char **argv);
 int map_findspace(struct cli *cli, int argc, char **argv);
+int map_fixed(struct cli *cli, int argc, char **argv);
+int map_aligned(struct cli *cli, int argc, char **argv);
 
 int map_entries(struct cli *cli, int argc, char **argv);
 int map_lookup(struct cli *cli, int argc, char **argv);
 int map_check(struct cli *cli, int argc, char **argv);
+int map_entry(struct cli *cli, int argc, char **argv);
+int map_check_protection(struct cli *cli, int argc, char **argv);
+int map_check_boundary(struct cli *cli, int argc, char **argv);
+
+int map_stat(struct cli *cli, int argc, char **argv);
+int map_limits(struct cli *cli, int argc, char **argv);
+int map_flags(struct cli *cli, int argc, char **argv);
+int map_chmod(struct cli *cli, int argc, char **argv);
+int map_chgrp(struct cli *cli, int argc, char **argv);
 
 int map_protect(struct cli *cli, int argc, char **argv);
 int map_inherit(struct cli *cli, int argc, char **argv);
@@ -30,3 +51,6 @@ int map_wire(struct cli *cli, int argc, char **argv);
 int map_unwire(struct cli *cli, int argc, char **argv);
 int map_stack(struct cli *cli, int argc, char **argv);
 int map_growstack(struct cli *cli, int argc, char **argv);
+int map_sync(struct cli *cli, int argc, char **argv);
+int map_submap(struct cli *cli, int argc, char **argv);
+int map_simplify(struct cli *cli, int argc, char **argv);

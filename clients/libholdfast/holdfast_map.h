@@ -47,6 +47,18 @@ struct holdfast_map;
 #define HF_VMFS_SUPER_SPACE         3u
 #define HF_VMFS_ALIGNED_SPACE(log2) ((uint32_t)(log2) << 8)
 
+/* MAP_* of vm_map_insert(9), for holdfast_map_args.cow. */
+#define HF_ENTER_SHARE         0x000001u /* HF_INHERIT_SHARE */
+#define HF_ENTER_COPY_ON_WRITE 0x000002u
+#define HF_ENTER_NOFAULT       0x000004u
+#define HF_ENTER_PREFAULT      0x000008u
+#define HF_ENTER_NOSYNC        0x000020u
+#define HF_ENTER_EXCL          0x000040u /* not over the object's others */
+#define HF_ENTER_GUARD         0x000080u /* prot and max_prot 0, no object */
+#define HF_ENTER_NOCORE        0x000100u
+#define HF_ENTER_REMAP         0x000800u /* with HF_VMFS_NO_SPACE: replace */
+#define HF_ENTER_NO_HINT       0x200000u
+
 #define HF_PROTECT_SET_PROT    1u
 #define HF_PROTECT_SET_MAXPROT 2u
 #define HF_PROTECT_GROWSDOWN   4u
@@ -125,7 +137,7 @@ struct holdfast_map_args {
 	uint64_t max_addr;
 	uint32_t find_space; /* VMFS_* */
 	uint32_t prot, max_prot;
-	uint32_t cow; /* MAP_* of vm_map_insert(9) */
+	uint32_t cow; /* HF_ENTER_* */
 };
 
 /*

@@ -170,8 +170,11 @@ def maps(d):
     rv, shown = d.json('map', 'show', 'shared')
     check('map delete', len(shown['entries']) == 2, shown)
     changes(d, low + 128 * MIB)
+    places(d, low + 256 * MIB)
+    whole(d)
     rv, names = d.json('map', 'list')
-    check('map list', [m['name'] for m in names] == ['shared'], names)
+    # The submap stays for as long as the map that had a window to it.
+    check('map list', [m['name'] for m in names] == ['shared', 'below'], names)
     rv, error = d.json('map', 'create', 'shared')
     check('map create: taken', rv == 1
           and error['error']['status'] == 'HF_EXISTS', error)
@@ -218,6 +221,117 @@ def changes(d, at):
     d.json('map', 'delete', 'shared', hex(at), '2M')
 
 
+def places(d, at):
+    """What enters and asks, beside find and insert."""
+    start = hex(at)
+
+    def entry():
+        return d.json('map', 'entry', 'shared', start)[1]
+
+    rv, found = d.json('map', 'find', 'shared', '64K', '--addr',
+                       hex(0x7ebffffff000), '--default', start)
+    check('map find: from the default on', rv == 0 and found['start'] == at,
+          found)
+    rv, _ = d.json('map', 'fixed', 'shared', start, '8K', '--prot', 'r',
+                   '--max-prot', 'r', '--cow', 'nosync+nocore')
+    check('map fixed: in its place', rv == 0
+          and entry()['entry']['flags'] == 'nosync,nocore'
+          and entry()['entry']['end'] == at + 8192, entry())
+    rv, error = d.json('map', 'fixed', 'shared', start, '8K', '--prot', 'rw',
+                       '--max-prot', 'r')
+    check('map fixed: refused', rv == 1
+          and error['error']['status'] == 'KERN_INVALID_ARGUMENT', error)
+    rv, none = d.json('map', 'entry', 'shared', hex(at + 8 * MIB))
+    check('map entry: the predecessor', rv == 0 and not none['found']
+          and none['predecessor']['end'] == at + (64 << 10), none)
+    rv, room = d.json('map', 'aligned', 'shared', '64K', '16M', '--addr',
+                      start)
+    check('map aligned', rv == 0 and room['start'] % (16 * MIB) == 0
+          and room['start'] > at, room)
+    rv, error = d.json('map', 'aligned', 'shared', '64K', '3')
+    check('map aligned: no power of two', rv == 1 and 'alignment must be'
+          in error['error']['message'], error)
+    for prot, want in ('r', True), ('rw', False):
+        rv, truth = d.json('map', 'check-protection', 'shared', start, '64K',
+                           prot)
+        check('map check-protection ' + prot, rv == 0
+              and truth['result'] == want, truth)
+    check('map check-boundary', d.run('map', 'check-boundary', 'shared', start,
+                                      '4K').stdout == 'yes\n')
+    check('map sync', d.run('map', 'clean', 'shared', start, '64K', '--io',
+                            '--invalidate').returncode == 0)
+    rv, error = d.json('map', 'sync', 'shared', hex(at + 8 * MIB), '64K')
+    check('map sync: a hole', rv == 1
+          and error['error']['status'] == 'KERN_INVALID_ADDRESS', error)
+    check('map simplify', d.run('map', 'simplify', 'shared',
+                                start).returncode == 0)
+    check('map simplify: nothing there', d.run(
+        'map', 'simplify', 'shared', hex(at + 8 * MIB)).returncode == 1)
+    d.json('map', 'wire', 'shared', start, '4K', '--system')
+    rv, error = d.json('map', 'remove', 'shared', start, '64K')
+    check('map wire: of the system, in the way', rv == 1
+          and error['error']['status'] == 'KERN_WOULD_BLOCK', error)
+    rv, _ = d.json('map', 'unwire', 'shared', start, '64K', '--system')
+    check('map unwire: not all is wired', rv == 1)
+    rv, _ = d.json('map', 'unwire', 'shared', start, '4K', '--system')
+    check('map unwire: of the system', rv == 0)
+    holder, _ = d.hold('map', 'create', 'below')
+    d.json('map', 'insert', 'below', start, '64K')
+    d.json('map', 'remove', 'shared', start, '64K')
+    d.json('map', 'insert', 'shared', start, '64K')
+    rv, _ = d.json('map', 'submap', 'shared', start, '64K', 'below')
+    check('map submap', rv == 0 and entry()['entry']['flags'] == 'submap',
+          entry())
+    rv, error = d.json('map', 'destroy', 'below')
+    check('map destroy: not a submap', rv == 1 and 'windows to it'
+          in error['error']['message'], error)
+    d.json('map', 'remove', 'shared', start, '64K')
+    interrupt(holder, signal.SIGINT)
+
+
+def whole(d):
+    """The map as a whole: figures, limits, flags, mode."""
+    rv, stat = d.json('map', 'stat', 'shared')
+    check('map stat', rv == 0 and stat['mode'] == 'rw-------'
+          and stat['owner'] == os.getuid() and stat['may_change']
+          and stat['nentries'] == len(
+              d.json('map', 'show', 'shared')[1]['entries']), stat)
+    text = d.run('map', 'stat', 'shared').stdout
+    check('map stat: text', 'mode      rw-------' in text, text)
+    check('map chmod', d.run('map', 'chmod', 'shared', '664').returncode == 0
+          and d.json('map', 'ls')[1][0]['mode'] == 'rw-rw-r--')
+    rv, error = d.json('map', 'chmod', 'shared', '66')
+    check('map chmod: locks the owner out', rv == 1
+          and '0400' in error['error']['message'], error)
+    check('map chgrp', d.run('map', 'chgrp', 'shared',
+                             str(os.getgid())).returncode == 0)
+    text = d.run('map', 'ls', '--all').stdout
+    check('map ls: text', 'rw-rw-r--' in text and 'shared' in text, text)
+    rv, limits = d.json('map', 'limits', 'shared', 'nentries=1',
+                        'cluster-anon=2')
+    check('map limits', rv == 0 and limits['nentries'] == 1
+          and limits['cluster-anon'] == 2, limits)
+    rv, error = d.json('map', 'find', 'shared', '2M', '--prot', 'x')
+    check('map limits: they bind', rv == 1
+          and error['error']['status'] == 'KERN_RESOURCE_SHORTAGE', error)
+    rv, error = d.json('map', 'limits', 'shared', 'overcommit=9')
+    check('map limits: refused', rv == 1 and 'overcommit'
+          in error['error']['message'], error)
+    rv, limits = d.json('map', 'limits', 'shared', 'nentries=0')
+    check('map limits: none', rv == 0 and limits['nentries'] == 0, limits)
+    d.json('map', 'flags', 'shared', 'set', 'wxorx')
+    rv, error = d.json('map', 'find', 'shared', '4K', '--prot', 'rwx')
+    check('map flags: W^X holds', rv == 1
+          and error['error']['status'] == 'KERN_PROTECTION_FAILURE', error)
+    rv, _ = d.json('map', 'flags', 'shared', 'clear', 'wxorx+aslr')
+    check('map flags: cleared', rv == 0)
+    user = f'{os.getuid()}:shared'
+    check('map: OWNER:NAME', d.run('map', 'stat', user).returncode == 0)
+    rv, error = d.json('map', 'stat', '4711:shared')
+    check('map: nobody of that number', rv == 1
+          and error['error']['status'] == 'HF_UNKNOWN_ID', error)
+
+
 def usage(d):
     for args in (['alloc'], ['alloc', '1Q'], ['alloc', '1', '2'], ['nothing'],
                  ['status', 'x'], ['pool', '--rows', '0'], ['map'],
@@ -225,6 +339,14 @@ def usage(d):
                  ['map', 'find', 'a', '1', '--space', 'x'], ['map', 'list', 'x'],
                  ['map', 'create'], ['map', 'protect', 'a', '0', '4K'],
                  ['map', 'inherit', 'a', '0', '4K', 'x'],
+                 ['map', 'chmod', 'a', '9'], ['map', 'limits', 'a', 'x=1'],
+                 ['map', 'limits', 'a', 'vmem'], ['map', 'flags', 'a', 'b'],
+                 ['map', 'flags', 'a', 'set', 'b'], ['map', 'stat'],
+                 ['map', 'stat', 'no-such-user:a'], ['map', 'entry', 'a'],
+                 ['map', 'insert', 'a', '0', '4K', '--cow', 'x'],
+                 ['map', 'check-protection', 'a', '0', '4K'],
+                 ['map', 'create', 'a', '--mode', '1000'],
+                 ['map', 'create', 'a', '--group', 'no-such-group'],
                  ['alloc', '1', '--exec'], []):
         result = d.run(*args)
         check('usage: holdfast ' + ' '.join(args), result.returncode == 2
