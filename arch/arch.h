@@ -68,6 +68,7 @@ struct arch_pool_info {
 	vm_size_t big_size;   /* bytes in a big frame; 0: there are none */
 	size_t nbig;          /* big frames nobody owns */
 	size_t nbig_missing;  /* that the pool should have and has not */
+	uint64_t nodes;       /* bit n: it may have frames on NUMA node n */
 	bool simulated;       /* invented addresses, no memory */
 	const char *degraded; /* one sentence on what is missing, or NULL */
 };

@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,6 +155,74 @@ static int
 set_pool(struct config *config, const char *value)
 {
 	return config_parse_size(value, &config->pool);
+}
+
+static int
+set_pool_max(struct config *config, const char *value)
+{
+	return config_parse_size(value, &config->server.pool.max);
+}
+
+static int
+set_pool_min(struct config *config, const char *value)
+{
+	return config_parse_size(value, &config->server.pool.min);
+}
+
+static int
+set_pool_1g(struct config *config, const char *value)
+{
+	return parse_number(value, UINT16_MAX, &config->pool_big);
+}
+
+static int
+set_share_host(struct config *config, const char *value)
+{
+	return parse_bool(value, &config->share_host);
+}
+
+static int
+set_operators(struct config *config, const char *value)
+{
+	struct address_policy list = {0};
+	int r = parse_addresses(value, &list);
+
+	if (r == 0 && list.all)
+		r = -EINVAL;
+	if (r < 0) {
+		free(list.uids);
+		return r;
+	}
+	free(config->server.operators.uids);
+	config->server.operators.uids = list.uids;
+	config->server.operators.nuids = list.nuids;
+	return 0;
+}
+
+static int
+set_operator_group(struct config *config, const char *value)
+{
+	const struct group *group = getgrnam(value);
+	uint64_t gid;
+
+	if (group != NULL)
+		gid = group->gr_gid;
+	else if (parse_number(value, UINT32_MAX - 1, &gid) < 0)
+		return -EINVAL;
+	config->server.operators.gid = (gid_t)gid;
+	config->server.operators.gid_set = true;
+	return 0;
+}
+
+static int
+set_quarantine(struct config *config, const char *value)
+{
+	uint64_t seconds;
+	int r = parse_number(value, 366 * 24 * 3600, &seconds);
+
+	if (r == 0)
+		config->server.quarantine.hold_ms = 1000 * seconds;
+	return r;
 }
 
 static int
@@ -369,6 +438,10 @@ static const struct option_rule option_rules[] = {
 	set_socket},
     {"socket-mode", "MODE", "its mode, octal (666)", set_socket_mode},
     {"pool", "SIZE", "memory of the pool, such as 256M (256M)", set_pool},
+    {"pool-max", "SIZE", "what operators may let it grow to (its size)",
+	set_pool_max},
+    {"pool-min", "SIZE", "what they may not shrink it below (0)", set_pool_min},
+    {"pool-1g", "N", "pages of 1 GiB held beside it (0)", set_pool_1g},
     {"frame-size", "SIZE", "of one huge page (2M)", set_frame_size},
     {"node", "N", "NUMA node of the pool (any)", set_node},
     {"backend", "NAME",
@@ -381,6 +454,18 @@ static const struct option_rule option_rules[] = {
     {"set-nr-hugepages", NULL,
 	"raise the kernel's nr_hugepages as needed, put it back at exit",
 	set_set_nr_hugepages},
+    {"share-host", NULL,
+	"start even if another daemon uses the same huge pages",
+	set_share_host},
+    {"operators", "WHO",
+	"uids, with commas, that may change the pool, beside root (none)",
+	set_operators},
+    {"operator-group", "GROUP", "name or gid of a group that may, too",
+	set_operator_group},
+    {"quarantine", "SECONDS",
+	"a dead client's device memory is held so long; 0: until `holdfast "
+	"release' (60)",
+	set_quarantine},
     {"user", "NAME", "user or uid to run as (nobody, when started as root)",
 	set_user},
     {"allow-addresses", "WHO",
@@ -522,6 +607,7 @@ void
 config_fini(struct config *config)
 {
 	free(take_ptr(config->server.addresses.uids));
+	free(take_ptr(config->server.operators.uids));
 }
 
 static void
@@ -551,6 +637,11 @@ config_check(const struct config *config)
 	if (config->pool == 0 || config->pool % config->frame_size != 0) {
 		(void)fprintf(stderr, "holdfastd: pool must be a multiple of "
 				      "frame-size, not 0\n");
+		return false;
+	}
+	if (config->pool_big > 0 && config->frame_size >= UINT64_C(1) << 30) {
+		(void)fprintf(stderr, "holdfastd: pool-1g needs a frame-size "
+				      "below 1G\n");
 		return false;
 	}
 	return true;

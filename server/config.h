@@ -26,6 +26,8 @@ struct config {
 	mode_t socket_mode;
 	vm_size_t pool;       /* bytes */
 	vm_size_t frame_size; /* bytes */
+	uint64_t pool_big;    /* pages of 1 GiB beside it */
+	bool share_host;      /* another daemon may use the same pages */
 	enum config_backend backend;
 	enum config_pin pin;
 	int node; /* NUMA node; -1: any */

@@ -270,13 +270,14 @@ buffer_may_ever(const struct buffer *buffer)
 	struct pool *pool = buffer->pool;
 	struct vm_phys_run seg;
 	vm_paddr_t pa;
+	bool big;
 
 	if (roundup2(req->size, pool->frame_size) > quota->limit[QUOTA_BYTES])
 		return false;
 	if (pool->reclaim.options.grow)
 		return true;
 	for (vm_paddr_t at = req->low;
-	     vm_phys_next_seg(pool->phys, at, &seg) && seg.start < req->high;
+	     pool_next_seg(pool, at, &seg, &big) && seg.start < req->high;
 	     at = seg.end) {
 		if ((req->domain < 0 || req->domain == seg.domain) &&
 		    stock_fits(req, seg.start, seg.end, &pa))
@@ -440,6 +441,7 @@ contig_new(struct pool *pool, struct tenant *tenant,
 	buffer->req.size = roundup2(params->req.size, page);
 	buffer->size = buffer->req.size;
 	buffer->flags = params->flags;
+	buffer->device = params->device;
 	buffer->deadline_ms = params->deadline_ms;
 	buffer->span_waiter.ready = buffer_span_ready;
 	buffer->waiter.retry = buffer_retry;
@@ -462,7 +464,7 @@ contig_alloc(struct pool *pool, struct tenant *tenant, struct event_base *base,
 	rv = contig_check(pool, params, answer);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	if (pool->phys == NULL)
+	if (pool->phys == NULL || pool->draining)
 		return pool_refuse(pool, &params->req, false, answer);
 	rv = contig_new(pool, tenant, params, &buffer, answer);
 	if (rv != KERN_SUCCESS)

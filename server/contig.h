@@ -12,6 +12,7 @@
  * Design: docs/design/server.md, docs/design/stock.md.
  */
 
+#include "server/quarantine.h"
 #include "server/span.h"
 
 /* A request, its constraints as contigmalloc(9) has them. */
@@ -19,6 +20,7 @@ struct contig_params {
 	struct contig_req req; /* checked by contig_alloc() */
 	uint32_t flags;        /* M_* */
 	const char *type;      /* name of the malloc type; borrowed */
+	bool device;           /* quarantine it after its owner's death */
 	/* With M_WAITOK: refuse it after so long; 0: never. */
 	uint64_t deadline_ms;
 	const struct session *asker; /* not asked for memory; may be NULL */
@@ -39,6 +41,8 @@ struct buffer {
 	struct tenant_type *type;
 	struct span *span; /* one of its users; NULL while starved */
 	struct contig_req req;
+	bool device;
+	struct quarantined held; /* while it is quarantined */
 	uint32_t flags;
 	unsigned tries;
 	vm_paddr_t pa;

@@ -68,6 +68,10 @@ static const struct operation operations[] = {
     [OP(MAP_FORK)] = {handle_map_fork, "MapFork", false, false},
     [OP(MAP_FAULT)] = {handle_map_fault, "MapFault", false, true},
     [OP(MAP_ACK)] = {handle_map_ack, "MapAck", false, false},
+    [OP(POOL_CHANGE)] = {handle_pool_change, "PoolChange", false, false},
+    [OP(VERIFY)] = {handle_verify, "Verify", false, false},
+    [OP(QUARANTINE_LIST)] = {handle_quarantine_list, "QuarantineList", false, false},
+    [OP(QUARANTINE_RELEASE)] = {handle_quarantine_release, "QuarantineRelease", false, true},
 };
 /* clang-format on */
 

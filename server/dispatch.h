@@ -99,6 +99,10 @@ int_from_wire(uint32_t value)
 	return value > INT_MAX ? INT_MAX : (int)value;
 }
 
+/* May the caller change the pool?  The second refuses where not. */
+bool call_is_operator(const struct call *call);
+bool call_must_be_operator(struct call *call);
+
 /* Handlers: handle_session.c, handle_contig.c, handle_map.c. */
 enum call_outcome handle_hello(struct call *call);
 enum call_outcome handle_ping(struct call *call);
@@ -154,3 +158,8 @@ enum call_outcome handle_map_ack(struct call *call);
 
 enum call_outcome handle_map_check(struct call *call);
 enum call_outcome handle_map_list(struct call *call);
+/* handle_pool.c, verify.c, quarantine.c */
+enum call_outcome handle_pool_change(struct call *call);
+enum call_outcome handle_verify(struct call *call);
+enum call_outcome handle_quarantine_list(struct call *call);
+enum call_outcome handle_quarantine_release(struct call *call);

@@ -136,6 +136,7 @@ contig_alloc_params(struct call *call, struct contig_params *params)
 		},
 	    .flags = alloc->flags,
 	    .type = len == 0 ? "contig" : alloc->type,
+	    .device = alloc->device,
 	    .deadline_ms = alloc->deadline_ms,
 	    .asker = call->session,
 	};

@@ -16,11 +16,20 @@
 #include "server/privilege.h"
 
 /* What it keeps open: standard error, and these. */
-enum { JANITOR_PIPE = 3, JANITOR_DIR, JANITOR_NR, JANITOR_NFDS };
+enum {
+	JANITOR_PIPE = 3,
+	JANITOR_DIR,
+	JANITOR_NR,
+	JANITOR_NFDS = JANITOR_NR + JANITOR_SIZES,
+};
+
+#define BIG_SIZE (UINT64_C(1) << 30)
 
 struct janitor_message {
-	uint64_t raised;
-	uint64_t before; /* plus 1; 0: not known */
+	struct {
+		int64_t raised;
+		uint64_t before; /* UINT64_MAX: not known, or not needed */
+	} size[JANITOR_SIZES];
 };
 
 void
@@ -70,24 +79,25 @@ janitor_nr_hugepages(vm_size_t frame_size, uint64_t *np)
 
 /*
  * Take off what the daemon added; others may have changed it meanwhile.  In
- * the short time while it is being raised only the value before is known.
+ * the short time while it is being changed only what was before is known.
+ * Fewer than before there are where big ones were taken apart.
  */
 static void
-nr_hugepages_lower(int fd, const struct janitor_message *message)
+nr_hugepages_restore(int fd, int64_t raised, uint64_t before)
 {
-	uint64_t now, want;
+	uint64_t now, base;
+	int64_t want;
 	char text[32];
 	int len;
 
-	if ((message->raised == 0 && message->before == 0) ||
-	    nr_hugepages_read(fd, &now) < 0)
+	if (nr_hugepages_read(fd, &now) < 0)
 		return;
-	want = message->before - 1;
-	if (message->raised != 0)
-		want = now > message->raised ? now - message->raised : 0;
-	if (want >= now)
+	base = before != UINT64_MAX ? before : now;
+	want = (int64_t)base - raised;
+	want = want > 0 ? want : 0;
+	if (want == (int64_t)now || (want > (int64_t)now && raised >= 0))
 		return;
-	len = snprintf(text, sizeof(text), "%" PRIu64, want);
+	len = snprintf(text, sizeof(text), "%" PRId64, want);
 	if (pwrite(fd, text, (size_t)len, 0) < 0)
 		log_warn("nr_hugepages", "errno=%d", errno);
 }
@@ -104,7 +114,7 @@ place_fd(int fd, int at)
 		(void)dup2(fd, at);
 }
 
-/* Out of the way of 3..5 first, so that no placing overwrites another. */
+/* Out of the way of those first, so that no placing overwrites another. */
 static int
 move_up(int fd)
 {
@@ -114,11 +124,12 @@ move_up(int fd)
 }
 
 static _Noreturn void
-janitor_main(int pipe, const struct listener *listener, int nr)
+janitor_main(int pipe, const struct listener *listener,
+    const int nr[JANITOR_SIZES])
 {
 	struct listener mine = *listener;
-	struct janitor_message message, last = {0};
-	int dir;
+	struct janitor_message message, last;
+	int dir, up[JANITOR_SIZES];
 
 	(void)prctl(PR_SET_NAME, "holdfastd-tidy");
 	(void)signal(SIGTERM, SIG_IGN);
@@ -126,10 +137,15 @@ janitor_main(int pipe, const struct listener *listener, int nr)
 	(void)signal(SIGHUP, SIG_IGN);
 	pipe = move_up(pipe);
 	dir = move_up(listener->dirfd);
-	nr = move_up(nr);
+	for (int i = 0; i < JANITOR_SIZES; i++) {
+		up[i] = move_up(nr[i]);
+		last.size[i].raised = 0;
+		last.size[i].before = UINT64_MAX;
+	}
 	place_fd(pipe, JANITOR_PIPE);
 	place_fd(dir, JANITOR_DIR);
-	place_fd(nr, JANITOR_NR);
+	for (int i = 0; i < JANITOR_SIZES; i++)
+		place_fd(up[i], JANITOR_NR + i);
 	(void)close_range(JANITOR_NFDS, ~0u, 0);
 	(void)close(STDIN_FILENO);
 	(void)close(STDOUT_FILENO);
@@ -139,7 +155,9 @@ janitor_main(int pipe, const struct listener *listener, int nr)
 		last = message;
 	mine.dirfd = JANITOR_DIR;
 	listener_unlink(&mine);
-	nr_hugepages_lower(JANITOR_NR, &last);
+	for (int i = 0; i < JANITOR_SIZES; i++)
+		nr_hugepages_restore(JANITOR_NR + i, last.size[i].raised,
+		    last.size[i].before);
 	_exit(0);
 }
 
@@ -147,10 +165,12 @@ int
 janitor_start(struct janitor *janitor, const struct listener *listener,
     vm_size_t frame_size)
 {
-	_cleanup_(fd_closep) int nr = nr_hugepages_open(frame_size, O_RDWR);
+	/* Without the right to change it, it will not be changed either. */
+	_cleanup_(fd_closep) int frames = nr_hugepages_open(frame_size, O_RDWR);
+	_cleanup_(fd_closep) int big =
+	    frame_size != BIG_SIZE ? nr_hugepages_open(BIG_SIZE, O_RDWR) : -1;
 	int fds[2];
 
-	/* Without the right to change it, it will not be raised either. */
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return error_origin(-errno);
 	janitor->pid = fork();
@@ -164,7 +184,7 @@ janitor_start(struct janitor *janitor, const struct listener *listener,
 	}
 	if (janitor->pid == 0) {
 		(void)close(fds[1]);
-		janitor_main(fds[0], listener, nr);
+		janitor_main(fds[0], listener, (const int[]){frames, big});
 	}
 	(void)close(fds[0]);
 	janitor->pipe = fds[1];
@@ -172,27 +192,33 @@ janitor_start(struct janitor *janitor, const struct listener *listener,
 }
 
 static int
-janitor_tell(struct janitor *janitor, const struct janitor_message *message)
+janitor_tell(struct janitor *janitor, const uint64_t before[JANITOR_SIZES])
 {
+	struct janitor_message message;
+
 	if (janitor->pipe < 0)
 		return 0;
-	if (write(janitor->pipe, message, sizeof(*message)) != sizeof(*message))
+	for (int i = 0; i < JANITOR_SIZES; i++) {
+		message.size[i].raised = janitor->raised[i];
+		message.size[i].before =
+		    before != NULL ? before[i] : UINT64_MAX;
+	}
+	if (write(janitor->pipe, &message, sizeof(message)) != sizeof(message))
 		return error_origin(-EIO);
 	return 0;
 }
 
 int
-janitor_raising(struct janitor *janitor, uint64_t before)
+janitor_raising(struct janitor *janitor, const uint64_t before[JANITOR_SIZES])
 {
-	return janitor_tell(janitor,
-	    &(struct janitor_message){.before = before + 1});
+	return janitor_tell(janitor, before);
 }
 
 int
-janitor_raised(struct janitor *janitor, uint64_t npages)
+janitor_raised(struct janitor *janitor, const int64_t raised[JANITOR_SIZES])
 {
-	return janitor_tell(janitor,
-	    &(struct janitor_message){.raised = npages});
+	memcpy(janitor->raised, raised, sizeof(janitor->raised));
+	return janitor_tell(janitor, NULL);
 }
 
 void

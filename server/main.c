@@ -24,6 +24,8 @@
 
 #define STOP_TIMEOUT_MS 3000
 #define SIM_BASE        (UINT64_C(1) << 32) /* where invented memory begins */
+#define SIM_BIG         (UINT64_C(1) << 30)
+#define REBALANCE_SLACK 64 /* frames too many while it goes on */
 
 struct daemon {
 	struct config config;
@@ -34,6 +36,7 @@ struct daemon {
 	struct server *server;
 	struct event *term, *intr;
 	int notify;
+	bool raising; /* the janitor was told that it begins */
 };
 
 /* ---- Back ends --------------------------------------------------- */
@@ -42,11 +45,17 @@ static int
 daemon_open_sim(struct daemon *daemon)
 {
 	const struct config *config = &daemon->config;
-	struct sim_segment segment = {SIM_BASE, SIM_BASE + config->pool, 0};
+	vm_paddr_t end = SIM_BASE + config->pool;
+	vm_paddr_t big = roundup2(end, SIM_BIG);
+	struct sim_segment segment = {SIM_BASE, end, 0};
+	struct sim_segment bigs = {big, big + config->pool_big * SIM_BIG, 0};
 	struct sim_options options = {
 	    .frame_size = config->frame_size,
 	    .segments = &segment,
 	    .nsegments = 1,
+	    .big_size = config->pool_big > 0 ? SIM_BIG : 0,
+	    .big_segments = &bigs,
+	    .nbig_segments = config->pool_big > 0,
 	    .memfd = true,
 	    .no_inject = true,
 	    .pin = ARCH_PIN_NONE,
@@ -54,6 +63,41 @@ daemon_open_sim(struct daemon *daemon)
 
 	daemon->arch = sim_create(&options);
 	return daemon->arch == NULL ? error_origin(-ENOMEM) : 0;
+}
+
+/*
+ * The janitor has to know what to put right, should we be killed.  Called
+ * before and after whatever may change nr_hugepages, and every second.
+ */
+static void
+daemon_note(void *arg, bool begins)
+{
+	struct daemon *daemon = arg;
+	const vm_size_t sizes[JANITOR_SIZES] = {
+	    [JANITOR_FRAMES] = daemon->config.frame_size,
+	    [JANITOR_BIG] = UINT64_C(1) << 30,
+	};
+	struct arch_linux_raised raised;
+	uint64_t before[JANITOR_SIZES];
+	int64_t now[JANITOR_SIZES];
+
+	if (!daemon->config.set_nr_hugepages && daemon->config.pool_big == 0)
+		return; /* nothing changes it */
+	if (begins) {
+		for (int i = 0; i < JANITOR_SIZES; i++)
+			if (janitor_nr_hugepages(sizes[i], &before[i]) < 0)
+				before[i] = UINT64_MAX;
+		(void)janitor_raising(&daemon->janitor, before); /* logged */
+		daemon->raising = true;
+		return;
+	}
+	if (daemon->arch == NULL || !arch_linux_raised(daemon->arch, &raised))
+		return; /* the next second tells */
+	now[JANITOR_FRAMES] = raised.frames;
+	now[JANITOR_BIG] = raised.big;
+	if (daemon->raising || memcmp(now, daemon->janitor.raised, sizeof(now)))
+		(void)janitor_raised(&daemon->janitor, now); /* logged */
+	daemon->raising = false;
 }
 
 static int
@@ -65,9 +109,13 @@ daemon_open_linux(struct daemon *daemon)
 	    [CONFIG_PIN_NEVER] = ARCH_LINUX_PIN_NEVER,
 	};
 	const struct config *config = &daemon->config;
+	vm_size_t max = MAX(config->pool, config->server.pool.max);
 	struct arch_linux_config want = {
 	    .frame_size = config->frame_size,
 	    .nframes = (size_t)(config->pool / config->frame_size),
+	    .nframes_max = (size_t)(max / config->frame_size) + REBALANCE_SLACK,
+	    .nbig = (size_t)config->pool_big,
+	    .nbig_max = config->pool_big > 0 ? (size_t)(max >> 30) : 0,
 	    .node = config->node,
 	    .may_raise = config->set_nr_hugepages,
 	    .prefer_runs = config->set_nr_hugepages,
@@ -75,27 +123,18 @@ daemon_open_linux(struct daemon *daemon)
 	    .pin = pins[config->pin],
 	    .without_addresses = config->without_addresses,
 	};
-	uint64_t before = 0, after = 0;
 	int r;
 
-	if (config->set_nr_hugepages &&
-	    janitor_nr_hugepages(config->frame_size, &before) == 0) {
-		r = janitor_raising(&daemon->janitor, before);
-		if (r < 0)
-			return r;
-	}
+	daemon_note(daemon, true);
 	r = arch_linux_open(&want, &daemon->linux_arch);
 	if (r < 0)
 		return r;
 	daemon->arch = &daemon->linux_arch;
-	if (!config->set_nr_hugepages ||
-	    janitor_nr_hugepages(config->frame_size, &after) < 0)
-		return 0;
-	if (after <= before)
-		return janitor_raised(&daemon->janitor, 0);
-	log_info("nr_hugepages", "before=%llu now=%llu",
-	    (unsigned long long)before, (unsigned long long)after);
-	return janitor_raised(&daemon->janitor, after - before);
+	daemon_note(daemon, false);
+	log_info("nr_hugepages", "raised=%lld big=%lld",
+	    (long long)daemon->janitor.raised[JANITOR_FRAMES],
+	    (long long)daemon->janitor.raised[JANITOR_BIG]);
+	return 0;
 }
 
 static void
@@ -109,7 +148,7 @@ daemon_close_backend(struct daemon *daemon)
 		arch_linux_close(daemon->arch);
 	daemon->arch = NULL;
 	/* The back end has put nr_hugepages back itself. */
-	(void)janitor_raised(&daemon->janitor, 0);
+	(void)janitor_raised(&daemon->janitor, (const int64_t[2]){0, 0});
 }
 
 static const char *
@@ -238,6 +277,10 @@ daemon_start(struct daemon *daemon)
 		log_error("privileges", "user=%s errno=%d text=\"%s\"",
 		    config->user, -r, strerror(-r));
 		return r;
+	}
+	if (config->backend == BACKEND_LINUX) {
+		daemon->config.server.pool.note = daemon_note;
+		daemon->config.server.pool.note_arg = daemon;
 	}
 	r = server_new(&daemon->server, daemon->arch, &config->server);
 	if (r < 0)

@@ -8,48 +8,77 @@
 #include "server/cleanup.h"
 #include "server/log.h"
 #include "server/pool.h"
+#include "server/resize.h"
 #include "server/span.h"
 
 /* Add runs of consecutive frames, `frames` in ascending order. */
 static int
-pool_load(struct pool *pool, const struct arch_frame *frames, size_t n)
+pool_load(struct vm_phys *phys, vm_size_t size, const struct arch_frame *frames,
+    size_t n)
 {
-	vm_size_t size = pool->frame_size;
-
 	for (size_t i = 0, j; i < n; i = j) {
 		for (j = i + 1; j < n; j++) {
 			if (frames[j].pa != frames[j - 1].pa + size ||
 			    frames[j].domain != frames[i].domain)
 				break;
 		}
-		if (vm_phys_add_seg(pool->phys, frames[i].pa,
-			frames[j - 1].pa + size, frames[i].domain,
-			NULL) != KERN_SUCCESS)
+		if (vm_phys_add_seg(phys, frames[i].pa, frames[j - 1].pa + size,
+			frames[i].domain, NULL) != KERN_SUCCESS)
 			return error_origin(-ENOMEM);
 	}
 	return 0;
 }
 
+/* Enter what `list` names; *np: how many. */
 static int
-pool_take_stock(struct pool *pool)
+pool_enter(struct pool *pool, struct vm_phys *phys, vm_size_t size,
+    int (*list)(void *ctx, struct arch_frame *frames, size_t max, size_t *np),
+    size_t *np)
 {
 	_cleanup_(freep) struct arch_frame *frames = NULL;
-	const struct arch_ops *ops = pool->arch->ops;
-	size_t n = 0, have;
+	size_t have;
 	int r;
 
-	r = ops->pool_frames(pool->arch->ctx, NULL, 0, &n);
+	r = list(pool->arch->ctx, NULL, 0, np);
 	if (r < 0)
 		return r;
-	frames = calloc(n + 1, sizeof(*frames));
+	frames = calloc(*np + 1, sizeof(*frames));
+	if (frames == NULL)
+		return error_origin(-ENOMEM);
+	r = list(pool->arch->ctx, frames, *np, &have);
+	if (r < 0)
+		return r;
+	return pool_load(phys, size, frames, MIN(*np, have));
+}
+
+static int
+pool_take_stock(struct pool *pool, const struct arch_pool_info *info)
+{
+	const struct arch_ops *ops = pool->arch->ops;
+	vm_size_t page = pool->arch->machine->page_size;
+	size_t n = 0, nbig = 0;
+	int r;
+
+	pool->phys = vm_phys_create(pool->arch, page);
+	if (pool->phys == NULL)
+		return error_origin(-ENOMEM);
+	r = pool_enter(pool, pool->phys, pool->frame_size, ops->pool_frames,
+	    &n);
+	if (r < 0)
+		return r;
+	if (info->big_size != 0) {
+		pool->big_size = info->big_size;
+		pool->big = vm_phys_create(pool->arch, page);
+		if (pool->big == NULL)
+			return error_origin(-ENOMEM);
+		r = pool_enter(pool, pool->big, pool->big_size,
+		    ops->pool_big_frames, &nbig);
+		if (r < 0)
+			return r;
+	}
 	pool->late_max = 2 * n + 16;
 	pool->late = calloc(pool->late_max, sizeof(*pool->late));
-	if (frames == NULL || pool->late == NULL)
-		return error_origin(-ENOMEM);
-	r = ops->pool_frames(pool->arch->ctx, frames, n, &have);
-	if (r < 0)
-		return r;
-	return pool_load(pool, frames, MIN(n, have));
+	return pool->late == NULL ? error_origin(-ENOMEM) : 0;
 }
 
 static void
@@ -64,12 +93,17 @@ pool_limbo_expired(evutil_socket_t fd, short what, void *arg)
 
 int
 pool_init(struct pool *pool, const struct arch *arch, struct workers *workers,
-    struct event_base *base)
+    struct event_base *base, const struct pool_options *options)
 {
+	struct vm_phys_stats stats;
 	struct arch_pool_info info;
 	int r;
 
-	*pool = (struct pool){.arch = arch, .workers = workers};
+	*pool = (struct pool){.arch = arch,
+	    .workers = workers,
+	    .options = *options};
+	TAILQ_INIT(&pool->resizes);
+	TAILQ_INIT(&pool->spans);
 	TAILQ_INIT(&pool->limbo);
 	TAILQ_INIT(&pool->stuck);
 	r = waitq_init(&pool->waitq, base);
@@ -85,10 +119,12 @@ pool_init(struct pool *pool, const struct arch *arch, struct workers *workers,
 		pool->frame_size = 0;
 		return 0;
 	}
-	pool->phys = vm_phys_create(arch, arch->machine->page_size);
-	if (pool->phys == NULL)
-		return error_origin(-ENOMEM);
-	return pool_take_stock(pool);
+	r = pool_take_stock(pool, &info);
+	if (r < 0)
+		return r;
+	pool_stats(pool, &stats);
+	pool->options.max = MAX(pool->options.max, stats.total);
+	return 0;
 }
 
 void
@@ -101,6 +137,8 @@ pool_fini(struct pool *pool)
 		event_free(pool->limbo_timer);
 	if (pool->phys != NULL)
 		vm_phys_destroy(pool->phys);
+	if (pool->big != NULL)
+		vm_phys_destroy(pool->big);
 	free(pool->late);
 	*pool = (struct pool){0};
 }
@@ -119,6 +157,25 @@ pool_cancel_late_loss(struct pool *pool, vm_paddr_t pa)
 	return false;
 }
 
+/* Whose books a frame of that size is in. */
+static struct vm_phys *
+pool_books(struct pool *pool, vm_size_t size)
+{
+	return pool->big != NULL && size == pool->big_size ? pool->big
+							   : pool->phys;
+}
+
+/* A big frame may have moved to the books of the others meanwhile. */
+static int
+pool_lose(struct pool *pool, vm_paddr_t pa, vm_size_t size)
+{
+	int rv = vm_phys_remove_seg(pool_books(pool, size), pa, pa + size);
+
+	if (rv == KERN_INVALID_ADDRESS && size != pool->frame_size)
+		rv = vm_phys_remove_seg(pool->phys, pa, pa + size);
+	return rv;
+}
+
 /* false: the books do not allow it yet. */
 static bool
 pool_apply(struct pool *pool, const struct arch_event *event)
@@ -128,7 +185,7 @@ pool_apply(struct pool *pool, const struct arch_event *event)
 
 	switch (event->kind) {
 	case ARCH_FRAME_LOST:
-		rv = vm_phys_remove_seg(pool->phys, pa, pa + pool->frame_size);
+		rv = pool_lose(pool, pa, event->size);
 		if (rv == KERN_FAILURE || rv == KERN_RESOURCE_SHORTAGE)
 			return false; /* its span is not back yet; or later */
 		log_warn("frame_lost", "domain=%d known=%d",
@@ -137,12 +194,13 @@ pool_apply(struct pool *pool, const struct arch_event *event)
 	case ARCH_FRAME_GAINED:
 		if (pool_cancel_late_loss(pool, pa))
 			return true;
-		rv = vm_phys_add_seg(pool->phys, pa, pa + pool->frame_size,
-		    event->frame.domain, NULL);
-		if (rv == KERN_SUCCESS)
-			log_info("frame_gained", "domain=%d",
-			    event->frame.domain);
-		return rv == KERN_SUCCESS;
+		rv = vm_phys_add_seg(pool_books(pool, event->size), pa,
+		    pa + event->size, event->frame.domain, NULL);
+		if (rv != KERN_SUCCESS)
+			return false;
+		log_debug("frame_gained", "domain=%d", event->frame.domain);
+		resize_gained(pool, event);
+		return true;
 	case ARCH_SPAN_CHANGED:
 		log_warn("span_changed", "domain=%d", event->frame.domain);
 		return true;
@@ -165,6 +223,25 @@ pool_apply_late(struct pool *pool)
 	}
 }
 
+/* Keep it until the books allow it. */
+static void
+pool_put_off(struct pool *pool, const struct arch_event *event)
+{
+	struct arch_event *late;
+
+	if (pool->nlate == pool->late_max) {
+		late =
+		    reallocarray(pool->late, 2 * pool->late_max, sizeof(*late));
+		if (late == NULL) {
+			log_error("inventory", "what=\"event dropped\"");
+			return;
+		}
+		pool->late = late;
+		pool->late_max *= 2;
+	}
+	pool->late[pool->nlate++] = *event;
+}
+
 void
 pool_drain_events(struct pool *pool)
 {
@@ -176,13 +253,8 @@ pool_drain_events(struct pool *pool)
 	if (pool->nlate > 0)
 		pool_apply_late(pool);
 	while (arch->ops->pool_event(arch->ctx, &event)) {
-		if (pool_apply(pool, &event))
-			continue;
-		if (pool->nlate == pool->late_max) {
-			log_error("inventory", "what=\"event dropped\"");
-			continue;
-		}
-		pool->late[pool->nlate++] = event;
+		if (!pool_apply(pool, &event))
+			pool_put_off(pool, &event);
 	}
 }
 
@@ -191,53 +263,187 @@ pool_drain_events(struct pool *pool)
  * does not allow one, any run will do.
  */
 static int
-pool_find(struct pool *pool, const struct contig_req *req, vm_paddr_t *pap)
+pool_find(struct vm_phys *phys, vm_size_t frame_size,
+    const struct contig_req *req, vm_paddr_t *pap)
 {
 	struct contig_req aligned = *req;
 	int rv;
 
-	if (req->alignment < pool->frame_size) {
-		aligned.alignment = pool->frame_size;
-		rv = vm_phys_find_contig(pool->phys, &aligned, pap);
+	if (req->alignment < frame_size) {
+		aligned.alignment = frame_size;
+		rv = vm_phys_find_contig(phys, &aligned, pap);
 		if (rv == KERN_SUCCESS)
 			return rv;
 	}
-	return vm_phys_find_contig(pool->phys, req, pap);
+	return vm_phys_find_contig(phys, req, pap);
+}
+
+static int
+pool_take_from(struct vm_phys *phys, vm_size_t frame_size,
+    const struct contig_req *req, vm_paddr_t *startp, vm_paddr_t *endp,
+    int *domainp)
+{
+	struct vm_phys_run seg;
+	vm_paddr_t pa, start, end;
+	int rv;
+
+	rv = pool_find(phys, frame_size, req, &pa);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	start = rounddown2(pa, frame_size);
+	end = roundup2(pa + req->size, frame_size);
+	rv = vm_phys_take(phys, start, end);
+	KASSERT(rv != KERN_NO_SPACE, "frames are free or taken as a whole");
+	if (rv != KERN_SUCCESS)
+		return rv;
+	*domainp = vm_phys_next_seg(phys, start, &seg) ? seg.domain : 0;
+	*startp = start;
+	*endp = end;
+	return KERN_SUCCESS;
+}
+
+int
+pool_demote(struct pool *pool, vm_paddr_t pa)
+{
+	vm_paddr_t end = pa + pool->big_size;
+	struct vm_phys_run seg;
+	int rv;
+
+	if (!vm_phys_next_seg(pool->big, pa, &seg) || seg.start > pa)
+		return KERN_INVALID_ADDRESS;
+	rv = vm_phys_remove_seg(pool->big, pa, end);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	rv = vm_phys_add_seg(pool->phys, pa, end, seg.domain, NULL);
+	if (rv != KERN_SUCCESS && vm_phys_add_seg(pool->big, pa, end,
+				      seg.domain, NULL) != KERN_SUCCESS)
+		log_error("inventory", "what=\"big frame dropped\"");
+	if (rv == KERN_SUCCESS)
+		pool_note(pool, true);
+	return rv;
+}
+
+/* Only parts of big frames would do: turn those into frames. */
+static int
+pool_demote_for(struct pool *pool, const struct contig_req *req)
+{
+	vm_paddr_t pa, at;
+	int rv = pool_find(pool->big, pool->frame_size, req, &pa);
+
+	if (rv != KERN_SUCCESS)
+		return rv;
+	for (at = rounddown2(pa, pool->big_size);
+	     at < pa + req->size && rv == KERN_SUCCESS; at += pool->big_size)
+		rv = pool_demote(pool, at);
+	return rv;
+}
+
+/* Would whole big frames not waste much? */
+static bool
+pool_suits_big(const struct pool *pool, const struct contig_req *req)
+{
+	return req->size >= pool->big_size &&
+	       roundup2(req->size, pool->big_size) - req->size <= req->size / 8;
 }
 
 int
 pool_take(struct pool *pool, const struct contig_req *req, vm_paddr_t *startp,
     vm_paddr_t *endp, int *domainp)
 {
-	struct vm_phys_run seg;
-	vm_paddr_t pa, start, end;
 	int rv;
 
-	if (pool->phys == NULL)
+	if (pool->phys == NULL || pool->draining)
 		return KERN_NO_SPACE;
-	rv = pool_find(pool, req, &pa);
-	if (rv != KERN_SUCCESS)
+	if (pool->big != NULL && pool_suits_big(pool, req)) {
+		rv = pool_take_from(pool->big, pool->big_size, req, startp,
+		    endp, domainp);
+		if (rv != KERN_NO_SPACE)
+			return rv;
+	}
+	rv = pool_take_from(pool->phys, pool->frame_size, req, startp, endp,
+	    domainp);
+	if (rv != KERN_NO_SPACE || pool->big == NULL ||
+	    pool_demote_for(pool, req) != KERN_SUCCESS)
 		return rv;
-	start = rounddown2(pa, pool->frame_size);
-	end = roundup2(pa + req->size, pool->frame_size);
-	rv = vm_phys_take(pool->phys, start, end);
-	KASSERT(rv != KERN_NO_SPACE, "frames are free or taken as a whole");
-	if (rv != KERN_SUCCESS)
-		return rv;
-	*domainp = vm_phys_next_seg(pool->phys, start, &seg) ? seg.domain : 0;
-	*startp = start;
-	*endp = end;
-	return KERN_SUCCESS;
+	return pool_take_from(pool->phys, pool->frame_size, req, startp, endp,
+	    domainp);
+}
+
+/* The books that [start, ...) is in. */
+static struct vm_phys *
+pool_books_at(struct pool *pool, vm_paddr_t start)
+{
+	struct vm_phys_run seg;
+
+	if (pool->big != NULL && vm_phys_next_seg(pool->big, start, &seg) &&
+	    seg.start <= start)
+		return pool->big;
+	return pool->phys;
 }
 
 void
 pool_give(struct pool *pool, vm_paddr_t start, vm_paddr_t end)
 {
-	int rv = vm_phys_free_contig(pool->phys, start, end);
+	int rv = vm_phys_free_contig(pool_books_at(pool, start), start, end);
 
 	KASSERT(rv == KERN_SUCCESS, "frames come back once");
 	if (rv != KERN_SUCCESS)
 		log_error("inventory", "what=\"frames came back twice\"");
+}
+
+void
+pool_stats(const struct pool *pool, struct vm_phys_stats *statsp)
+{
+	struct vm_phys_stats big = {0};
+
+	vm_phys_stats(pool->phys, statsp);
+	if (pool->big == NULL)
+		return;
+	vm_phys_stats(pool->big, &big);
+	statsp->total += big.total;
+	statsp->free += big.free;
+	statsp->largest_run = MAX(statsp->largest_run, big.largest_run);
+	statsp->nsegs += big.nsegs;
+	statsp->nruns += big.nruns;
+}
+
+bool
+pool_next_seg(const struct pool *pool, vm_paddr_t pa, struct vm_phys_run *runp,
+    bool *bigp)
+{
+	bool found = vm_phys_next_seg(pool->phys, pa, runp);
+	struct vm_phys_run big;
+
+	*bigp = pool->big != NULL && vm_phys_next_seg(pool->big, pa, &big) &&
+		(!found || big.start < runp->start);
+	if (*bigp)
+		*runp = big;
+	return found || *bigp;
+}
+
+void
+pool_note(const struct pool *pool, bool begins)
+{
+	if (pool->options.note != NULL)
+		pool->options.note(pool->options.note_arg, begins);
+}
+
+vm_size_t
+pool_room(const struct pool *pool)
+{
+	struct vm_phys_stats stats;
+
+	pool_stats(pool, &stats);
+	return pool->options.max - MIN(pool->options.max, stats.total);
+}
+
+void
+pool_drain(struct pool *pool, bool on)
+{
+	pool->draining = on;
+	if (on)
+		stock_dissolve_all(pool);
+	pool_wake(pool); /* those who wait are refused, or go on */
 }
 
 /* Lowest and highest address of the pool.  false: it is empty. */
@@ -246,11 +452,12 @@ pool_bounds(struct pool *pool, vm_paddr_t *lowp, vm_paddr_t *highp)
 {
 	struct vm_phys_run seg;
 	vm_paddr_t pa = 0;
+	bool big;
 
-	if (!vm_phys_next_seg(pool->phys, 0, &seg))
+	if (!pool_next_seg(pool, 0, &seg, &big))
 		return false;
 	*lowp = seg.start;
-	for (; vm_phys_next_seg(pool->phys, pa, &seg); pa = seg.end)
+	for (; pool_next_seg(pool, pa, &seg, &big); pa = seg.end)
 		*highp = seg.end;
 	return true;
 }
@@ -265,6 +472,10 @@ pool_refuse(struct pool *pool, const struct contig_req *req, bool tell,
 	if (pool->phys == NULL)
 		return answer_refuse(answer, REFUSED_NO_POOL,
 		    "the daemon has no pool of huge pages");
+	if (pool->draining)
+		return answer_refuse(answer, KERN_RESOURCE_SHORTAGE,
+		    "the pool is drained by an operator: nothing new is "
+		    "allocated");
 	if (!pool_bounds(pool, &lowest, &highest))
 		return answer_refuse(answer, REFUSED_NO_POOL,
 		    "the daemon's pool of huge pages is empty");
@@ -291,7 +502,7 @@ pool_refuse(struct pool *pool, const struct contig_req *req, bool tell,
 		    "low must be below the end of the pool; it is 0x%llx",
 		    (unsigned long long)req->low);
 	}
-	vm_phys_stats(pool->phys, &stats);
+	pool_stats(pool, &stats);
 	if (req->size > stats.largest_run)
 		return answer_refuse(answer, KERN_NO_SPACE,
 		    "size must be at most 0x%llx, the pool's largest free "

@@ -7,7 +7,11 @@
  * A vm_phys at page grain whose allocated parts are whole frames: what is free
  * in it is in the standby, what is not belongs to a span.  Frames come and go
  * on their own; the back end's events tell, and are applied here as soon as
- * the books allow.  Loop thread only.  Design: docs/design/server.md.
+ * the books allow.  Big frames, where the back end has them, have books of
+ * their own: large requests are served from them first, all others last, and
+ * those move the big frame into the books of the others, for the back end to
+ * take it apart when it assembles the span.  Loop thread only.
+ * Design: docs/design/server.md, docs/design/resize.md.
  */
 
 #include <stdbool.h>
@@ -24,12 +28,29 @@ struct event;
 struct event_base;
 struct span;
 struct workers;
+struct resize;
+
+struct pool_options {
+	vm_size_t max; /* bytes it may grow to; 0: what it began with */
+	vm_size_t min; /* bytes that shrinking leaves */
+	/*
+	 * May be NULL.  Told before (true) and after (false) anything that
+	 * may change the kernel's nr_hugepages.
+	 */
+	void (*note)(void *arg, bool begins);
+	void *note_arg;
+};
 
 struct pool {
 	const struct arch *arch;
 	struct workers *workers;
 	struct vm_phys *phys; /* NULL: no pool */
 	vm_size_t frame_size; /* bytes; 0: no pool */
+	struct vm_phys *big;  /* big frames; NULL: none */
+	vm_size_t big_size;   /* bytes */
+	struct pool_options options;
+	bool draining; /* no new allocations: an operator said so */
+	TAILQ_HEAD(resize_list, resize) resizes; /* the first is under way */
 	TAILQ_HEAD(span_list, span) limbo;
 	struct span_list stuck; /* no memory to take them from an arena */
 	struct event *limbo_timer;
@@ -37,17 +58,22 @@ struct pool {
 	struct waitq waitq; /* who waits for frames */
 	struct stock stock; /* ready-made spans */
 	struct reclaim reclaim;
+	TAILQ_HEAD(, span) spans; /* of tenants, by serial */
+	uint64_t last_serial;
 	size_t nspans;     /* of tenants, whatever their state */
 	size_t nrecycling; /* on a worker, on their way back */
 	size_t nlimbo_frames;
 	struct arch_event *late; /* events that the books do not allow yet */
 	size_t nlate, late_max;
-	bool closing; /* spans in limbo are not retried for ever */
+	uint64_t ntampered; /* frames that holders changed, ever */
+	uint64_t npoisoned; /* frames whose memory went bad, ever */
+	bool closing;       /* spans in limbo are not retried for ever */
 };
 
 /* Take stock of the standby.  -errno. */
 int pool_init(struct pool *pool, const struct arch *arch,
-    struct workers *workers, struct event_base *base);
+    struct workers *workers, struct event_base *base,
+    const struct pool_options *options);
 /* Every span is gone or in limbo.  Zeroed memory is fine. */
 void pool_fini(struct pool *pool);
 
@@ -62,6 +88,26 @@ int pool_take(struct pool *pool, const struct contig_req *req,
     vm_paddr_t *startp, vm_paddr_t *endp, int *domainp);
 /* Give whole frames back. */
 void pool_give(struct pool *pool, vm_paddr_t start, vm_paddr_t end);
+
+/* Of frames and big frames together. */
+void pool_stats(const struct pool *pool, struct vm_phys_stats *statsp);
+/* The first segment that ends above `pa`; *bigp: of big frames. */
+bool pool_next_seg(const struct pool *pool, vm_paddr_t pa,
+    struct vm_phys_run *runp, bool *bigp);
+
+/*
+ * The big frame at `pa`, which is free, is frames from now on.
+ * KERN_RESOURCE_SHORTAGE: no memory for the records.
+ */
+int pool_demote(struct pool *pool, vm_paddr_t pa);
+
+/* Tell whoever keeps account of nr_hugepages: before, and after. */
+void pool_note(const struct pool *pool, bool begins);
+/* Bytes that it may still grow by. */
+vm_size_t pool_room(const struct pool *pool);
+
+/* Refuse new allocations, and dissolve what is in stock; or no more. */
+void pool_drain(struct pool *pool, bool on);
 
 /* Say why pool_take() found nothing.  Names addresses only if `tell`. */
 int pool_refuse(struct pool *pool, const struct contig_req *req, bool tell,

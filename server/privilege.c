@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -143,4 +144,42 @@ privilege_raise_limits(void)
 		if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 			log_debug("rlimit", "what=nofile errno=%d", errno);
 	}
+}
+
+/* ---- Operators --------------------------------------------------- */
+
+#ifndef SO_PEERGROUPS
+#define SO_PEERGROUPS 59
+#endif
+
+/* Supplementary groups; where there are too many to read, none counts. */
+static bool
+peer_has_group(int fd, gid_t gid)
+{
+	gid_t groups[256];
+	socklen_t len = sizeof(groups);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (size_t i = 0; i < len / sizeof(*groups); i++)
+		if (groups[i] == gid)
+			return true;
+	return false;
+}
+
+bool
+privilege_is_operator(const struct operator_policy *policy, int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	if (peer.uid == 0)
+		return true;
+	for (size_t i = 0; i < policy->nuids; i++)
+		if (policy->uids[i] == peer.uid)
+			return true;
+	return policy->gid_set &&
+	       (peer.gid == policy->gid || peer_has_group(fd, policy->gid));
 }

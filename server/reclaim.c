@@ -135,6 +135,7 @@ reclaim_grow_done(struct job *job)
 	    (struct reclaim *)((char *)job - offsetof(struct reclaim, job));
 
 	reclaim->growing = false;
+	pool_note(reclaim->pool, false);
 	if (reclaim->grown > 0)
 		reclaim->ngrown += (uint64_t)reclaim->grown;
 	log_info("reclaim_grow", "frames=%zu came=%d", reclaim->grow.nframes,
@@ -148,7 +149,8 @@ reclaim_grow(struct reclaim *reclaim, const struct contig_req *req)
 {
 	struct pool *pool = reclaim->pool;
 
-	if (!reclaim->options.grow || pool->arch->ops->pool_grow == NULL)
+	if (!reclaim->options.grow || pool->arch->ops->pool_grow == NULL ||
+	    roundup2(req->size, pool->frame_size) > pool_room(pool))
 		return false;
 	reclaim->growing = true;
 	reclaim->grow = (struct arch_grow){
@@ -158,6 +160,7 @@ reclaim_grow(struct reclaim *reclaim, const struct contig_req *req)
 	};
 	reclaim->job.run = reclaim_grow_run;
 	reclaim->job.done = reclaim_grow_done;
+	pool_note(pool, true);
 	workers_submit(pool->workers, &reclaim->job);
 	return true;
 }

@@ -33,6 +33,7 @@ server_options_default(struct server_options *options)
 	    .hello_timeout_ms = 10000,
 	    .stall_timeout_ms = 10000,
 	    .ack_timeout_ms = 2000,
+	    .quarantine = {.hold_ms = 60 * 1000},
 	    .reclaim = {.deadline_ms = 250},
 	};
 	quota_limits_default(&options->limits);
@@ -159,9 +160,12 @@ server_ticked(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	pool_drain_events(&server->pool);
+	if (TAILQ_EMPTY(&server->pool.resizes))
+		pool_note(&server->pool, false);
 	server->arch->ops->pool_info(server->arch->ctx, &info);
-	if (info.nmissing == 0 || server->arch->ops->pool_refill == NULL ||
-	    server->stopping || server->refilling || --server->refill_in > 0)
+	if (info.nmissing + info.nbig_missing == 0 ||
+	    server->arch->ops->pool_refill == NULL || server->stopping ||
+	    server->refilling || --server->refill_in > 0)
 		return;
 	server->refilling = true;
 	workers_submit(server->workers, &server->refill);
@@ -226,6 +230,7 @@ server_stop(struct server *server, unsigned timeout_ms)
 	while ((session = TAILQ_FIRST(&server->sessions)) != NULL)
 		session_doom(session, "shutdown");
 	stock_stop(&server->pool);
+	quarantine_stop(&server->quarantine);
 	event_active(server->limit, EV_TIMEOUT, 0);
 }
 
@@ -245,12 +250,14 @@ server_free(struct server *server)
 
 	if (server == NULL)
 		return;
+	quarantine_stop(&server->quarantine);
 	while ((session = TAILQ_FIRST(&server->sessions)) != NULL)
 		session_doom(session, "server_free");
 	if (server->reaper != NULL)
 		server_reap(-1, 0, server);
 	span_abandon_limbo(&server->pool);
 	workers_free(server->workers);
+	quarantine_fini(&server->quarantine);
 	pool_fini(&server->pool);
 	while ((tenant = TAILQ_FIRST(&server->tenants)) != NULL) {
 		TAILQ_REMOVE(&server->tenants, tenant, entry);
@@ -324,6 +331,7 @@ server_new(struct server **serverp, const struct arch *arch,
 	TAILQ_INIT(&server->tenants);
 	TAILQ_INIT(&server->sessions);
 	TAILQ_INIT(&server->doomed);
+	TAILQ_INIT(&server->verifies);
 	TAILQ_INIT(&server->pool.limbo);
 	TAILQ_INIT(&server->pool.stuck);
 	server->arch = arch;
@@ -346,7 +354,11 @@ server_new(struct server **serverp, const struct arch *arch,
 	    options->nworkers == 0 ? 2 : options->nworkers);
 	if (r < 0)
 		return r;
-	r = pool_init(&server->pool, arch, server->workers, server->base);
+	r = pool_init(&server->pool, arch, server->workers, server->base,
+	    &options->pool);
+	if (r == 0)
+		r = quarantine_init(&server->quarantine, server->base,
+		    &options->quarantine);
 	if (r == 0)
 		r = stock_init(&server->pool.stock, &server->pool, server->base,
 		    &options->stock);

@@ -15,8 +15,11 @@
 #include "proto/wire.h"
 #include "server/map.h"
 #include "server/pool.h"
+#include "server/privilege.h"
+#include "server/quarantine.h"
 #include "server/span.h"
 #include "server/tenant.h"
+#include "server/verify.h"
 #include "server/worker.h"
 
 struct session;
@@ -37,6 +40,9 @@ struct server_options {
 	struct stock_options stock;
 	struct reclaim_options reclaim;
 	unsigned ack_timeout_ms; /* until it must have carried out a change */
+	struct pool_options pool;
+	struct operator_policy operators;
+	struct quarantine_options quarantine;
 };
 
 struct server {
@@ -48,6 +54,8 @@ struct server {
 	struct pool pool;
 	struct pmap pmap; /* for objects: the daemon's own machine */
 	struct machines machines;
+	struct quarantine quarantine;
+	struct verify_list verifies; /* under way */
 	struct tenant_list tenants;
 	size_t ntenants;
 	TAILQ_HEAD(session_list, session) sessions, doomed;

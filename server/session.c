@@ -77,7 +77,7 @@ session_drop_objects(struct session *session)
 	id = 0;
 	while (idtable_next(&session->ids, ID_BUFFER, id, &id, &object)) {
 		idtable_remove(&session->ids, id);
-		contig_free(object);
+		quarantine_bury(&session->server->quarantine, object);
 	}
 }
 
@@ -278,6 +278,22 @@ session_send_reclaim(struct session *session, uint64_t bytes, uint64_t ms)
 	request.bytes = bytes;
 	request.deadline_ms = ms;
 	packet.reclaim = &request;
+	session_push(session, &packet);
+}
+
+void
+session_send_lost(struct session *session, uint64_t buffer, uint64_t offset,
+    uint64_t size)
+{
+	Holdfast__V1__ServerPacket packet = HOLDFAST__V1__SERVER_PACKET__INIT;
+	Holdfast__V1__FrameLost lost = HOLDFAST__V1__FRAME_LOST__INIT;
+	Holdfast__V1__FrameLost *all[1] = {&lost};
+
+	lost.buffer = buffer;
+	lost.offset = offset;
+	lost.size = size;
+	packet.n_lost = 1;
+	packet.lost = all;
 	session_push(session, &packet);
 }
 

@@ -72,3 +72,6 @@ void session_send_reclaim(struct session *session, uint64_t bytes, uint64_t ms);
 /* The same, and that it has to answer with `ack`. */
 void session_send_change(struct session *session, uint64_t map,
     vm_offset_t start, vm_offset_t end, uint64_t ack, bool write_protect);
+/* Tell it that the memory under `size` bytes of its buffer is bad. */
+void session_send_lost(struct session *session, uint64_t buffer,
+    uint64_t offset, uint64_t size);

@@ -7,6 +7,7 @@
 #include "core/kassert.h"
 #include "server/log.h"
 #include "server/span.h"
+#include "server/verify.h"
 
 #define SPAN_SMALL_FRAMES 4 /* a job of that many is small */
 #define LIMBO_MS_MIN      50
@@ -40,6 +41,8 @@ span_free(struct span *span)
 	quota_discharge(&span->bytes);
 	quota_discharge(&span->fd);
 	MPASS(span->tenant == NULL || pool->nspans > 0);
+	if (span->tenant != NULL)
+		TAILQ_REMOVE(&pool->spans, span, all);
 	pool->nspans -= span->tenant != NULL;
 	free(span);
 }
@@ -256,6 +259,8 @@ span_reserve(struct span *span, struct tenant *tenant, bool in_arena,
 	span->tenant = tenant;
 	span->id = ++tenant->last_span;
 	span->users = 1;
+	span->serial = ++span->pool->last_serial;
+	TAILQ_INSERT_TAIL(&span->pool->spans, span, all);
 	span->pool->nspans++;
 	return rv;
 }
@@ -400,10 +405,10 @@ span_recycle_run(struct job *job)
 
 	/* Only a span that was shown can have been changed, and only the first
 	 * time: afterwards it is revoked. */
-	span->nbad = 0;
-	if (span->shown &&
-	    arch->ops->span_verify(arch->ctx, span->frames, &span->nbad) < 0)
-		span->nbad = span_nframes(span);
+	span->nbad = span->nbadmem = 0;
+	if (span->shown && span_count(arch, span->frames, span->info.nframes,
+			       &span->nbad, &span->nbadmem) < 0)
+		span->nbad = span->info.nframes;
 	span->shown = false;
 	span->r = arch->ops->span_recycle(arch->ctx, span->frames);
 }
@@ -458,11 +463,8 @@ span_recycle_done(struct job *job)
 	if (span->tenant == NULL && !span->withheld)
 		stock_lost(pool, span); /* to the pool, or to limbo */
 	span->withheld = span->r < 0;
-	if (span->nbad > 0) {
-		span->tenant->tampered += span->nbad;
-		log_warn("span_tampered", "tenant=%s span=%llu frames=%zu",
-		    span_owner(span), (unsigned long long)span->id, span->nbad);
-	}
+	if (span->tenant != NULL)
+		span_note_bad(span, span->nbad, span->nbadmem);
 	if (span->r < 0) {
 		span_enter_limbo(span);
 	} else {
@@ -599,6 +601,26 @@ span_unwait(struct span *span, struct span_waiter *waiter)
 		return;
 	waiter->waiting = false;
 	TAILQ_REMOVE(&span->waiters, waiter, entry);
+}
+
+void
+span_note_bad(struct span *span, size_t nbad, size_t npoisoned)
+{
+	struct pool *pool = span->pool;
+
+	if (nbad > span->ntampered) {
+		span->tenant->tampered += nbad - span->ntampered;
+		pool->ntampered += nbad - span->ntampered;
+		span->ntampered = nbad;
+		log_warn("span_tampered", "tenant=%s span=%llu frames=%zu",
+		    span_owner(span), (unsigned long long)span->id, nbad);
+	}
+	if (npoisoned > span->npoisoned) {
+		pool->npoisoned += npoisoned - span->npoisoned;
+		span->npoisoned = npoisoned;
+		log_warn("span_poisoned", "tenant=%s span=%llu frames=%zu",
+		    span_owner(span), (unsigned long long)span->id, npoisoned);
+	}
 }
 
 void

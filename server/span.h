@@ -42,6 +42,8 @@ struct span_waiter {
 
 struct span {
 	TAILQ_ENTRY(span) entry; /* in limbo, stuck, or in stock */
+	TAILQ_ENTRY(span) all;   /* of tenants, by serial */
+	uint64_t serial;
 	struct pool *pool;
 	struct tenant *tenant; /* NULL: the stock's */
 	enum span_state state;
@@ -49,19 +51,22 @@ struct span {
 	vm_paddr_t start, end;
 	int domain;
 	unsigned users;
-	bool in_arena; /* its runs are in the tenant's arena */
-	bool stuck;    /* in the pool's list of those */
-	bool tainted;  /* the holder changed its frames: no new buffers */
-	bool shown;    /* its memfd was given to a client */
-	bool withheld; /* it has been in limbo */
+	bool in_arena;  /* its runs are in the tenant's arena */
+	bool stuck;     /* in the pool's list of those */
+	bool tainted;   /* the holder changed its frames: no new buffers */
+	bool shown;     /* its memfd was given to a client */
+	bool withheld;  /* it has been in limbo */
+	unsigned nheld; /* buffers of it that are quarantined */
+	size_t ntampered, npoisoned;       /* frames known to be so */
 	vm_paddr_t dirty_start, dirty_end; /* may hold a buffer's old bytes */
 	struct arch_span *frames;          /* NULL while assembling */
 	struct arch_span_info info;        /* once live */
 	struct quota_charge bytes, fd;
 	TAILQ_HEAD(span_waiter_list, span_waiter) waiters;
 	struct job job;
-	int r;       /* of the job */
-	size_t nbad; /* of the job: frames that were not where they were */
+	int r;          /* of the job */
+	size_t nbad;    /* of the job: frames that were not where they were */
+	size_t nbadmem; /* of the job: frames whose memory is bad */
 };
 
 /*
@@ -99,6 +104,9 @@ void span_unuse(struct span *span);
 void span_wait(struct span *span, struct span_waiter *waiter);
 void span_unwait(struct span *span, struct span_waiter *waiter);
 
+/* So many of its frames were found changed, and poisoned: record what is new.
+ */
+void span_note_bad(struct span *span, size_t nbad, size_t npoisoned);
 /* No new buffers in it: its holder punched or moved its frames. */
 void span_taint(struct span *span);
 /* A buffer [start, end) of it was freed and keeps its bytes. */

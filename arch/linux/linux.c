@@ -55,6 +55,7 @@ linux_pool_info(void *ctx, struct arch_pool_info *infop)
 	    .pin = lp->lp_pin,
 	    .addresses_known = lp->lp_addresses,
 	    .degraded = lp->lp_degraded,
+	    .nodes = sysfs_nodes(lp),
 	};
 	pthread_mutex_unlock(&lp->lp_lock);
 }
@@ -393,19 +394,29 @@ arch_linux_counts(const struct arch *arch, struct arch_linux_counts *countsp)
 	pthread_mutex_unlock(&lp->lp_lock);
 }
 
-void
+/* false: somebody else is at it. */
+static bool
+pool_raised(struct linux_pool *lp, long long *np)
+{
+	if (lp == NULL)
+		return true;
+	if (pthread_mutex_trylock(&lp->lp_resize) != 0)
+		return false;
+	*np = sysfs_raised(lp);
+	pthread_mutex_unlock(&lp->lp_resize);
+	return true;
+}
+
+bool
 arch_linux_raised(const struct arch *arch, struct arch_linux_raised *raisedp)
 {
 	struct linux_pool *lp = arch->ctx;
+	struct arch_linux_raised raised = {0, 0};
 
 	MPASS(arch->ops == &linux_ops);
-	*raisedp = (struct arch_linux_raised){0};
-	pthread_mutex_lock(&lp->lp_resize);
-	raisedp->frames = sysfs_raised(lp);
-	pthread_mutex_unlock(&lp->lp_resize);
-	if (lp->lp_big == NULL)
-		return;
-	pthread_mutex_lock(&lp->lp_big->lp_resize);
-	raisedp->big = sysfs_raised(lp->lp_big);
-	pthread_mutex_unlock(&lp->lp_big->lp_resize);
+	if (!pool_raised(lp, &raised.frames) ||
+	    !pool_raised(lp->lp_big, &raised.big))
+		return false;
+	*raisedp = raised;
+	return true;
 }

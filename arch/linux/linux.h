@@ -76,14 +76,14 @@ void arch_linux_close(struct arch *archp);
 
 /*
  * By how much nr_hugepages is above what it was, for each size; below 0:
- * gigantic pages that were there have been taken apart.  Any thread; waits for
- * a change of size that is under way.
+ * gigantic pages that were there have been taken apart.  Any thread.  false: it
+ * is being changed just now.
  */
 struct arch_linux_raised {
 	long long frames;
 	long long big;
 };
-void arch_linux_raised(const struct arch *arch,
+bool arch_linux_raised(const struct arch *arch,
     struct arch_linux_raised *raisedp);
 
 /* Big frames are not counted.  Never fails.  Any thread. */

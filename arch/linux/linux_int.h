@@ -236,6 +236,8 @@ int sysfs_open(struct linux_pool *lp);
 void sysfs_close(struct linux_pool *lp);
 /* May the pool have frames there? */
 bool sysfs_has_node(const struct linux_pool *lp, int node);
+/* Bit n: the pool may have frames on node n. */
+uint64_t sysfs_nodes(const struct linux_pool *lp);
 /* How many frames the kernel has free there. */
 int sysfs_free(const struct linux_pool *lp, int node, size_t *np);
 /* On all nodes, in one call; SIZE_MAX: cannot tell. */

@@ -166,6 +166,17 @@ sysfs_has_node(const struct linux_pool *lp, int id)
 	return nodes_that_are(lp, id) > 0;
 }
 
+uint64_t
+sysfs_nodes(const struct linux_pool *lp)
+{
+	uint64_t mask = 0;
+
+	for (size_t i = 0; i < lp->lp_nnodes; i++)
+		if (lp->lp_nodes[i].id < 64)
+			mask |= UINT64_C(1) << MAX(lp->lp_nodes[i].id, 0);
+	return mask;
+}
+
 int
 sysfs_free(const struct linux_pool *lp, int id, size_t *np)
 {

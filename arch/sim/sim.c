@@ -391,6 +391,7 @@ sim_pool_info(void *ctx, struct arch_pool_info *infop)
 	for (size_t i = 0; i < sim->nframes; i++) {
 		bool free = sim->frames[i].state == FRAME_STANDBY;
 
+		infop->nodes |= UINT64_C(1) << (sim->frames[i].domain % 64);
 		nbig += free && sim->frames[i].big;
 		infop->nstandby += free && !sim->frames[i].big;
 	}

@@ -305,7 +305,7 @@ TEST_TIMEOUT(span_assemble__takes_a_big_frame_apart_for_a_part_of_it, 120)
 	arch.ops->pool_info(arch.ctx, &info);
 	ASSERT_EQ(info.nbig, 0u);
 	ASSERT_EQ(info.nstandby, 8 + GIANT / FRAME - 5);
-	arch_linux_raised(&arch, &raised);
+	ASSERT_TRUE(arch_linux_raised(&arch, &raised));
 	ASSERT_EQ(raised.big, 0);
 	ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	/* All of it is neighbours: one span as long as the page was. */

@@ -20,13 +20,25 @@ rig_init(struct rig *rig, const struct rig_options *options)
 {
 	static const struct rig_options plain = {0};
 	struct server_options defaults;
-	struct sim_segment segment = {RIG_BASE, RIG_BASE, 0};
-	struct sim_options sim = {.segments = &segment, .nsegments = 1};
+	struct sim_segment segments[2] = {{RIG_BASE, RIG_BASE, 0}};
+	struct sim_segment big = {2 * RIG_BASE, 2 * RIG_BASE, 0};
+	struct sim_options sim = {.segments = segments, .nsegments = 2};
 
 	if (options == NULL)
 		options = &plain;
-	segment.end +=
+	segments[0].end +=
 	    RIG_FRAME * (options->nframes == 0 ? 16 : options->nframes);
+	segments[1].start = segments[0].end + RIG_FRAME;
+	segments[1].end = segments[1].start + RIG_FRAME * options->nframes_far;
+	segments[1].domain = 1;
+	if (options->nframes_far == 0)
+		sim.nsegments = 1;
+	if (options->nbig > 0) {
+		big.end += RIG_BIG * options->nbig;
+		sim.big_size = RIG_BIG;
+		sim.big_segments = &big;
+		sim.nbig_segments = 1;
+	}
 	sim.memfd = options->memfd;
 	if (options->without_pool)
 		sim.nsegments = 0;
@@ -377,6 +389,68 @@ client_free(struct client *client, uint64_t buffer)
 
 	op.buffer = buffer;
 	return call_status(client, &request, NULL);
+}
+
+int
+client_change(struct client *client, int action, uint64_t frames, bool big,
+    int domain, Holdfast__V1__PoolChangeResult **resultp)
+{
+	REQUEST(PoolChange, POOL_CHANGE, POOL_CHANGE, pool_change);
+	reply_t *reply;
+	int status;
+
+	op.action = (Holdfast__V1__PoolAction)action;
+	op.frames = frames;
+	op.big = big;
+	op.domain = domain + 1;
+	status = call_status(client, &request, &reply);
+	if (status == (int)OK && resultp != NULL)
+		*resultp = reply->pool_change;
+	return status;
+}
+
+int
+client_verify(struct client *client, Holdfast__V1__VerifyResult **resultp)
+{
+	REQUEST(Verify, VERIFY, VERIFY, verify);
+	reply_t *reply;
+	int status;
+
+	status = call_status(client, &request, &reply);
+	if (status == (int)OK && resultp != NULL)
+		*resultp = reply->verify;
+	return status;
+}
+
+int
+client_quarantine(struct client *client,
+    Holdfast__V1__QuarantineListResult **resultp)
+{
+	REQUEST(QuarantineList, QUARANTINE_LIST, QUARANTINE_LIST,
+	    quarantine_list);
+	reply_t *reply;
+	int status;
+
+	status = call_status(client, &request, &reply);
+	if (status == (int)OK && resultp != NULL)
+		*resultp = reply->quarantine_list;
+	return status;
+}
+
+int
+client_release(struct client *client, uint64_t id, uint64_t *np)
+{
+	REQUEST(QuarantineRelease, QUARANTINE_RELEASE, QUARANTINE_RELEASE,
+	    quarantine_release);
+	reply_t *reply;
+	int status;
+
+	op.id = id;
+	op.all = id == 0;
+	status = call_status(client, &request, &reply);
+	if (status == (int)OK && np != NULL)
+		*np = reply->quarantine_release->released;
+	return status;
 }
 
 int

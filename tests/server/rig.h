@@ -12,6 +12,7 @@
 
 #define RIG_BASE  (UINT64_C(1) << 32) /* where the pool begins */
 #define RIG_FRAME (UINT64_C(2) << 20)
+#define RIG_BIG   (UINT64_C(8) << 20)
 #define RIG_FDS   64
 
 struct rig {
@@ -22,6 +23,8 @@ struct rig {
 
 struct rig_options {
 	size_t nframes;                      /* 0: 16 */
+	size_t nframes_far;                  /* on a second NUMA node */
+	size_t nbig;                         /* big frames of RIG_BIG */
 	bool memfd;                          /* back spans with memfds */
 	bool without_pool;                   /* no frames at all */
 	const struct server_options *server; /* NULL: defaults, all told */
@@ -89,6 +92,15 @@ int client_alloc_req(struct client *client,
     const Holdfast__V1__ContigAlloc *alloc,
     Holdfast__V1__ContigAllocResult **resultp);
 int client_free(struct client *client, uint64_t buffer);
+
+/* PoolChange; `domain`: NUMA node or -1. */
+int client_change(struct client *client, int action, uint64_t frames, bool big,
+    int domain, Holdfast__V1__PoolChangeResult **resultp);
+int client_verify(struct client *client, Holdfast__V1__VerifyResult **resultp);
+int client_quarantine(struct client *client,
+    Holdfast__V1__QuarantineListResult **resultp);
+/* id 0: all; *np: how many were. */
+int client_release(struct client *client, uint64_t id, uint64_t *np);
 
 int client_object(struct client *client, int kind, uint64_t size,
     uint64_t *objectp);

@@ -180,6 +180,7 @@ TEST_TIMEOUT(mangled__packets_harm_nobody_else, 120)
 {
 	uint8_t *buf = malloc(HOLDFAST_PACKET_MAX);
 	struct client client, polite;
+	Holdfast__V1__PoolStatusResult *pool;
 	struct wire_out out;
 	uint64_t map, ops;
 	struct rig rig;
@@ -208,7 +209,12 @@ TEST_TIMEOUT(mangled__packets_harm_nobody_else, 120)
 	}
 	client_close(&client);
 	rig_settle(&rig);
-	ASSERT_EQ(client_pool(&polite)->frames_standby, 16u);
+	/* As root it may have changed the pool, and left device memory. */
+	ASSERT_EQ(client_release(&polite, 0, NULL), (int)OK);
+	rig_settle(&rig);
+	pool = client_pool(&polite);
+	ASSERT_LE(pool->frames_total, 16u);
+	ASSERT_EQ(pool->frames_standby, pool->frames_total);
 	ASSERT_EQ(client_tenant(&polite)->buffers, 0u);
 	client_close(&polite);
 	rig_fini(&rig);

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Verify, memory that went bad, and the quarantine of device memory.
+ */
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/quarantine.h"
+#include "server/verify.h"
+#include "tests/server/rig.h"
+#include "tests/test.h"
+
+#define NOBODY 65534
+
+/* ---- Verify ------------------------------------------------------ */
+
+TEST(verify__finds_nothing_in_a_clean_pool)
+{
+	struct rig_options options = {.nframes = 200};
+	Holdfast__V1__VerifyResult *result;
+	struct client client;
+	struct rig rig;
+
+	rig_init(&rig, &options);
+	client_join(&client, &rig);
+	ASSERT_EQ(client_verify(&client, &result), (int)OK);
+	ASSERT_EQ(result->spans, 0u);
+	/* More spans than one job reads. */
+	for (int i = 0; i < 150; i++)
+		ASSERT_EQ(client_alloc(&client, RIG_FRAME, 0, NULL), (int)OK);
+	ASSERT_EQ(client_verify(&client, &result), (int)OK);
+	ASSERT_EQ(result->spans, 150u);
+	ASSERT_EQ(result->frames, 150u);
+	ASSERT_EQ(result->mismatches + result->poisoned + result->unread, 0u);
+	ASSERT_TRUE(result->all);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+TEST(verify__reads_a_span_of_many_slices)
+{
+	struct rig_options options = {.nframes = 10000};
+	Holdfast__V1__VerifyResult *result;
+	Holdfast__V1__ContigAllocResult *buffer;
+	struct client client;
+	struct rig rig;
+
+	rig_init(&rig, &options);
+	client_join(&client, &rig);
+	ASSERT_EQ(client_alloc(&client, 9000 * RIG_FRAME, 0, &buffer), (int)OK);
+	ASSERT_TRUE(
+	    sim_tamper(rig.arch, buffer->pa + 8999 * RIG_FRAME, SIM_NO_FRAME));
+	ASSERT_TRUE(sim_tamper(rig.arch, buffer->pa, SIM_NO_FRAME));
+	ASSERT_EQ(client_verify(&client, &result), (int)OK);
+	ASSERT_EQ(result->spans, 1u);
+	ASSERT_EQ(result->frames, 9000u);
+	ASSERT_EQ(result->mismatches, 2u);
+	ASSERT_EQ(result->n_bad, 1u);
+	ASSERT_EQ(result->bad[0]->mismatches, 2u);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+TEST(verify__records_what_a_holder_changed_once)
+{
+	struct rig_options options = {.memfd = true};
+	Holdfast__V1__ContigAllocResult *buffer;
+	Holdfast__V1__VerifyResult *result;
+	struct client client, other;
+	struct rig rig;
+
+	rig_init(&rig, &options);
+	client_join(&client, &rig);
+	client_join_as(&other, &rig, NOBODY);
+	ASSERT_EQ(client_alloc(&other, 4 * RIG_FRAME, 0, &buffer), (int)OK);
+	/* Cut two frames off, as a holder can. */
+	ASSERT_EQ(ftruncate(other.fds[0], 2 * RIG_FRAME), 0);
+	for (int pass = 0; pass < 2; pass++) {
+		ASSERT_EQ(client_verify(&client, &result), (int)OK);
+		ASSERT_EQ(result->mismatches, 2u);
+		ASSERT_EQ(result->n_bad, 1u);
+		ASSERT_STREQ(result->bad[0]->tenant, "uid:65534");
+		ASSERT_EQ(result->bad[0]->frames, 4u);
+	}
+	ASSERT_EQ(client_pool(&client)->frames_tampered, 2u);
+	ASSERT_EQ(client_tenant(&client)->tampered, 0u);
+	/* The victim of his own doing sees his part only. */
+	ASSERT_EQ(client_verify(&other, &result), (int)OK);
+	ASSERT_FALSE(result->all);
+	ASSERT_EQ(client_tenant(&other)->tampered, 2u);
+	client_close(&other);
+	rig_settle(&rig);
+	ASSERT_EQ(client_pool(&client)->frames_tampered, 2u);
+	ASSERT_EQ(client_verify(&client, &result), (int)OK);
+	ASSERT_EQ(result->spans + result->mismatches, 0u);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+TEST(verify__survives_clients_that_leave_meanwhile)
+{
+	struct rig_options options = {.nframes = 64};
+	request_t request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__Verify op = HOLDFAST__V1__VERIFY__INIT;
+	struct client client, asker;
+	struct rig rig;
+
+	rig_init(&rig, &options);
+	client_join(&client, &rig);
+	client_join(&asker, &rig);
+	for (int i = 0; i < 40; i++)
+		ASSERT_EQ(client_alloc(&client, RIG_FRAME, 0, NULL), (int)OK);
+	sim_delay_us(rig.arch, 20);
+	request.op_case = HOLDFAST__V1__REQUEST__OP_VERIFY;
+	request.verify = &op;
+	client_send(&asker, (request_t *[]){&request}, 1);
+	rig_turn(&rig);
+	client_close(&client);
+	client_close(&asker);
+	rig_settle(&rig);
+	sim_delay_us(rig.arch, 0);
+	client_join(&client, &rig);
+	ASSERT_EQ(client_pool(&client)->frames_standby, 64u);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+/* ---- Bad memory -------------------------------------------------- */
+
+TEST(memory_failure__is_told_to_the_holder_and_retires_the_frame)
+{
+	Holdfast__V1__ContigAllocResult *buffer;
+	Holdfast__V1__VerifyResult *result;
+	struct client client, other;
+	struct rig rig;
+	uint64_t pa, id;
+
+	rig_init(&rig, NULL);
+	client_join(&client, &rig);
+	client_join_as(&other, &rig, NOBODY);
+	ASSERT_EQ(client_alloc(&other, RIG_FRAME, 0, NULL), (int)OK);
+	ASSERT_EQ(client_alloc(&client, 3 * RIG_FRAME, 0, &buffer), (int)OK);
+	id = buffer->buffer;
+	pa = buffer->pa;
+	ASSERT_TRUE(sim_poison(rig.arch, pa + 2 * RIG_FRAME));
+	verify_memory_failure(rig.server);
+	ASSERT_TRUE(client_receive(&client));
+	ASSERT_EQ(client.packet->n_lost, 1u);
+	ASSERT_EQ(client.packet->lost[0]->buffer, id);
+	ASSERT_EQ(client.packet->lost[0]->offset, 2 * RIG_FRAME);
+	ASSERT_EQ(client.packet->lost[0]->size, RIG_FRAME);
+	rig_settle(&rig);
+	/* Told once; counted once; nobody else heard of it. */
+	ASSERT_EQ(client_verify(&client, &result), (int)OK);
+	ASSERT_EQ(result->poisoned, 1u);
+	ASSERT_EQ(result->mismatches, 0u);
+	ASSERT_EQ(client_ping(&other), (int)OK);
+	ASSERT_EQ(client_pool(&client)->frames_poisoned, 1u);
+	/* No new buffer in its span, and never again in its frame. */
+	ASSERT_EQ(client_free(&client, id), (int)OK);
+	rig_settle(&rig);
+	ASSERT_EQ(client_pool(&client)->frames_total, 15u);
+	ASSERT_EQ(client_pool(&client)->frames_tampered, 0u);
+	for (int i = 0; i < 14; i++) {
+		ASSERT_EQ(client_alloc(&client, RIG_FRAME, 0, &buffer),
+		    (int)OK);
+		ASSERT_NE(buffer->pa, pa + 2 * RIG_FRAME);
+	}
+	client_close(&other);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+/* ---- Quarantine -------------------------------------------------- */
+
+static uint64_t fake_now;
+
+static uint64_t
+fake_clock(void)
+{
+	return fake_now;
+}
+
+static void
+rig_with_clock(struct rig *rig, struct client *client, uint64_t hold_ms)
+{
+	struct server_options server;
+	struct rig_options options = {.server = &server};
+
+	server_options_default(&server);
+	server.addresses.all = true;
+	server.quarantine.hold_ms = hold_ms;
+	rig_init(rig, &options);
+	fake_now = 1000;
+	rig->server->quarantine.now_ms = fake_clock;
+	client_join(client, rig);
+}
+
+static Holdfast__V1__ContigAllocResult *
+alloc_device(struct client *client, uint64_t size)
+{
+	Holdfast__V1__ContigAlloc alloc = HOLDFAST__V1__CONTIG_ALLOC__INIT;
+	Holdfast__V1__ContigAllocResult *result = NULL;
+
+	alloc.size = size;
+	alloc.device = true;
+	alloc.type = (char *)"ring";
+	ASSERT_EQ(client_alloc_req(client, &alloc, &result), (int)OK);
+	return result;
+}
+
+TEST(quarantine__holds_a_dead_clients_device_memory_for_its_time)
+{
+	Holdfast__V1__QuarantineListResult *list;
+	struct client client, dying;
+	struct rig rig;
+	uint64_t pa;
+
+	rig_with_clock(&rig, &client, 5000);
+	client_join(&dying, &rig);
+	pa = alloc_device(&dying, 3 * RIG_FRAME)->pa;
+	ASSERT_EQ(client_alloc(&dying, RIG_FRAME, 0, NULL), (int)OK);
+	client_close(&dying);
+	rig_settle(&rig);
+	ASSERT_EQ(client_pool(&client)->frames_in_use, 3u);
+	ASSERT_EQ(client_pool(&client)->frames_quarantined, 3u);
+	fake_now += 4999;
+	quarantine_expire(&rig.server->quarantine);
+	ASSERT_EQ(client_quarantine(&client, &list), (int)OK);
+	ASSERT_EQ(list->n_held, 1u);
+	ASSERT_EQ(list->held[0]->left_ms, 1u);
+	ASSERT_EQ(list->held[0]->age_ms, 4999u);
+	ASSERT_EQ(list->held[0]->pa, pa);
+	ASSERT_EQ(list->held[0]->size, 3 * RIG_FRAME);
+	ASSERT_STREQ(list->held[0]->type, "ring");
+	fake_now++;
+	quarantine_expire(&rig.server->quarantine);
+	rig_settle(&rig);
+	ASSERT_EQ(client_pool(&client)->frames_standby, 16u);
+	ASSERT_EQ(client_pool(&client)->frames_quarantined, 0u);
+	ASSERT_EQ(client_quarantine(&client, &list), (int)OK);
+	ASSERT_EQ(list->n_held, 0u);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+TEST(quarantine__ends_when_an_operator_says_so)
+{
+	Holdfast__V1__QuarantineListResult *list;
+	struct client client, dying;
+	struct rig rig;
+	uint64_t n = 0, id;
+
+	rig_with_clock(&rig, &client, 0);
+	client_join(&dying, &rig);
+	(void)alloc_device(&dying, 4096);
+	(void)alloc_device(&dying, 8192); /* in the same span */
+	(void)alloc_device(&dying, 2 * RIG_FRAME);
+	client_close(&dying);
+	rig_settle(&rig);
+	fake_now += UINT64_C(1) << 40;
+	quarantine_expire(&rig.server->quarantine);
+	ASSERT_EQ(client_pool(&client)->frames_quarantined, 3u);
+	ASSERT_EQ(client_quarantine(&client, &list), (int)OK);
+	ASSERT_EQ(list->n_held, 3u);
+	ASSERT_EQ(list->held[0]->left_ms, 0u);
+	id = list->held[0]->id;
+	ASSERT_EQ(client_release(&client, id, &n), (int)OK);
+	ASSERT_EQ(n, 1u);
+	ASSERT_EQ(client_release(&client, id, NULL), (int)REFUSED(UNKNOWN_ID));
+	ASSERT_EQ(client_pool(&client)->frames_quarantined, 3u);
+	ASSERT_EQ(client_release(&client, 0, &n), (int)OK);
+	ASSERT_EQ(n, 2u);
+	rig_settle(&rig);
+	ASSERT_EQ(client_pool(&client)->frames_standby, 16u);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+TEST(quarantine__is_not_for_who_frees_nor_seen_by_others)
+{
+	Holdfast__V1__QuarantineListResult *list;
+	struct client client, dying, other;
+	struct rig rig;
+	uint64_t id;
+
+	rig_with_clock(&rig, &client, 0);
+	id = alloc_device(&client, RIG_FRAME)->buffer;
+	ASSERT_EQ(client_free(&client, id), (int)OK);
+	rig_settle(&rig);
+	ASSERT_EQ(client_pool(&client)->frames_standby, 16u);
+	client_join_as(&dying, &rig, NOBODY);
+	(void)alloc_device(&dying, RIG_FRAME);
+	client_close(&dying);
+	rig_settle(&rig);
+	client_join_as(&other, &rig, NOBODY - 1);
+	ASSERT_EQ(client_quarantine(&other, &list), (int)OK);
+	ASSERT_EQ(list->n_held, 0u);
+	ASSERT_EQ(client_release(&other, 0, NULL), (int)REFUSED(DENIED));
+	client_close(&other);
+	client_join_as(&dying, &rig, NOBODY);
+	ASSERT_EQ(client_quarantine(&dying, &list), (int)OK);
+	ASSERT_EQ(list->n_held, 1u);
+	client_close(&dying);
+	client_close(&client);
+	rig_fini(&rig); /* the end of the daemon ends it */
+}
