@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "clients/libholdfast/cache_int.h"
-#include "clients/libholdfast/holdfast.h"
+#include "clients/libholdfast/holdfast_int.h"
 
 struct daemon_source {
 	struct holdfast *h;
@@ -72,5 +72,42 @@ holdfast_cache_create(struct holdfast *h,
 	s->h = h;
 	if (options != NULL)
 		s->options = *options;
+	(void)hf_reclaim_listen(h, true); /* refused: then nobody asks */
 	return cache_create_over(&source, options, cachep);
+}
+
+/* Has the daemon asked?  The handle is used under the cache's lock. */
+static int
+source_listen(struct holdfast_cache *cache, struct holdfast *h, bool *askedp)
+{
+	int r;
+
+	(void)pthread_mutex_lock(&cache->blocks.lock);
+	r = hf_usable(h);
+	while (r == 0 && hf_take_events(h))
+		r = h->broken;
+	*askedp = r == 0 && h->reclaim;
+	(void)pthread_mutex_unlock(&cache->blocks.lock);
+	return r;
+}
+
+int
+holdfast_cache_dispatch(struct holdfast_cache *cache)
+{
+	struct daemon_source *s = cache->blocks.source.arg;
+	bool asked;
+	int r;
+
+	if (cache->blocks.source.import != daemon_import)
+		return 0; /* there is no daemon behind it */
+	if (cache->forked)
+		return -EPERM;
+	r = source_listen(cache, s->h, &asked);
+	if (r < 0 || !asked)
+		return r;
+	(void)holdfast_cache_trim(cache);
+	(void)pthread_mutex_lock(&cache->blocks.lock);
+	r = hf_reclaim_done(s->h);
+	(void)pthread_mutex_unlock(&cache->blocks.lock);
+	return r;
 }

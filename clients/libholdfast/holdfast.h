@@ -228,8 +228,8 @@ typedef void holdfast_reclaim_fn(struct holdfast *h, uint64_t bytes, void *arg);
 /*
  * Offer to give memory back when asked; `fn` NULL: no more.  From then on poll
  * holdfast_fd(), or call holdfast_dispatch() now and then: a daemon that gets
- * no answer within its deadline does without.  A span cache does this by
- * itself (<holdfast_cache.h>).
+ * no answer within its deadline does without.  A span cache offers it by
+ * itself: holdfast_cache_dispatch().
  */
 int holdfast_on_reclaim(struct holdfast *h, holdfast_reclaim_fn *fn, void *arg);
 

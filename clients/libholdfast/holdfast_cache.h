@@ -113,6 +113,15 @@ uint64_t holdfast_cache_vtophys(const struct holdfast_cache *cache,
  */
 uint64_t holdfast_cache_trim(struct holdfast_cache *cache);
 
+/*
+ * Do what the daemon asks for: give idle spans back when others need memory.
+ * Call it when holdfast_fd() of the handle is readable, or now and then; it
+ * costs one poll(2) when there is nothing to do.  A cache that never calls it
+ * keeps what it has, and others wait for it in vain for a moment.
+ * 0; -EPERM: in a forked child; -EPIPE ...: the handle's connection is over.
+ */
+int holdfast_cache_dispatch(struct holdfast_cache *cache);
+
 void holdfast_cache_stats(struct holdfast_cache *cache,
     struct holdfast_cache_stats *statsp);
 
