@@ -145,7 +145,8 @@ vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	if (entry == NULL || entry->start != start || entry->end != end)
 		return delete_range(map, start, end);
 	/* Exactly one: nothing is cut, so nothing is set aside. */
-	if (!vm_map_is_system(map) && entry_system_wired(entry) > 0)
+	if (entry->wired_count != 0 && entry_system_wired(entry) > 0 &&
+	    !vm_map_is_system(map))
 		return KERN_WOULD_BLOCK;
 	vm_map_entry_delete(map, &cur);
 	return KERN_SUCCESS;

@@ -20,9 +20,9 @@
 #include <immintrin.h>
 #endif
 
-static_assert(VM_LEAF_FANOUT % 32 == 0 && VM_LEAF_FANOUT <= 64,
+static_assert(VM_LEAF_FANOUT % 16 == 0 && VM_LEAF_FANOUT <= 64,
     "a leaf is whole registers, and its slots are the bits of a word");
-static_assert(VM_NODE_FANOUT % 32 == 0 && VM_NODE_FANOUT <= 64,
+static_assert(VM_NODE_FANOUT % 16 == 0 && VM_NODE_FANOUT <= 64,
     "so is an index node");
 
 /* Trees of more entries than this do not stay in the caches near a core. */

@@ -20,8 +20,8 @@
 #include "core/uma.h"
 #include "core/vm.h"
 
-#define VM_LEAF_FANOUT  64 /* a multiple of 32, up to 64; these two */
-#define VM_NODE_FANOUT  32
+#define VM_LEAF_FANOUT  32 /* a multiple of 16, up to 64; so is the other */
+#define VM_NODE_FANOUT  64
 #define VM_LEAF_MINFILL (VM_LEAF_FANOUT / 4) /* of all but the root */
 #define VM_NODE_MINFILL (VM_NODE_FANOUT / 4)
 #define VM_TREE_ALIGNS  3  /* page, smaller superpage, larger superpage */
