@@ -2,6 +2,7 @@
 
 #include <err.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +12,31 @@
 
 #include "bench/daemon.h"
 
+static _Noreturn void
+exec_daemon(const char *program, const char *const *fixed, size_t nfixed,
+    const char *const *options)
+{
+	const char *argv[32] = {program};
+	size_t n = 1;
+
+	for (size_t i = 0; i < nfixed; i++)
+		argv[n++] = fixed[i];
+	while (options != NULL && *options != NULL && n < 31)
+		argv[n++] = *options++;
+	(void)execv(program, (char *const *)(uintptr_t)argv);
+	err(1, "%s", program);
+}
+
 void
 bench_daemon_start(struct bench_daemon *d, const char *program,
     const char *backend, const char *pool)
+{
+	bench_daemon_start_with(d, program, backend, pool, NULL);
+}
+
+void
+bench_daemon_start_with(struct bench_daemon *d, const char *program,
+    const char *backend, const char *pool, const char *const *options)
 {
 	int ready[2];
 	char fd[16], byte;
@@ -31,10 +54,11 @@ bench_daemon_start(struct bench_daemon *d, const char *program,
 		(void)close(ready[0]);
 		(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 		(void)snprintf(fd, sizeof(fd), "%d", ready[1]);
-		(void)execl(program, program, "--backend", backend, "--socket",
-		    d->path, "--pool", pool, "--allow-addresses", "all",
-		    "--ready-fd", fd, "--log-level", "error", (char *)NULL);
-		err(1, "%s", program);
+		exec_daemon(program,
+		    (const char *const[]){"--backend", backend, "--socket",
+			d->path, "--pool", pool, "--allow-addresses", "all",
+			"--ready-fd", fd, "--log-level", "error"},
+		    12, options);
 	}
 	(void)close(ready[1]);
 	if (read(ready[0], &byte, 1) != 1)

@@ -17,4 +17,7 @@ struct bench_daemon {
 /* Start `program` on a back end ("sim", "linux") and wait until it is ready. */
 void bench_daemon_start(struct bench_daemon *d, const char *program,
     const char *backend, const char *pool);
+/* The same with more options, NULL at the end; the array may be NULL. */
+void bench_daemon_start_with(struct bench_daemon *d, const char *program,
+    const char *backend, const char *pool, const char *const *options);
 void bench_daemon_stop(struct bench_daemon *d);

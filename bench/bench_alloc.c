@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * What a span from the daemon costs.
+ *
+ * One frame from stock, beside a bare SEQPACKET round trip of packets of the
+ * same sizes whose answer carries one descriptor, which its receiver closes;
+ * the whole life of a zeroed 2 MiB buffer, with and without mapping and
+ * touching it; a 64 MiB span that is not in stock, beside as much memory taken
+ * with fallocate(2) by two threads.
+ *
+ * Client and loop share a processor, workers are free to run elsewhere.  The
+ * contestants take turns.  Between rounds the stock fills up again: that is
+ * the idle time it is made in.
+ *
+ *	bench_alloc --daemon PATH [--quick] [--cpu N]
+ *	as root, with 360 free huge pages
+ */
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <linux/memfd.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+#include "bench/daemon.h"
+#include "clients/libholdfast/holdfast.h"
+#include "proto/holdfast.pb-c.h"
+#include "proto/limits.h"
+
+#define FRAME  (2ul << 20)
+#define READY  64 /* spans in stock at the beginning of a round */
+#define PAIRS  40 /* taken in a round */
+#define LARGE  (64ul << 20)
+#define NLARGE 8
+
+/* ---- The floor ----------------------------------------------------------- */
+
+static void
+send_with_fd(int socket, const void *data, size_t size, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov = {(void *)(uintptr_t)data, size};
+	struct msghdr msg = {
+	    .msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &control,
+	    .msg_controllen = sizeof(control),
+	};
+
+	control.align.cmsg_level = SOL_SOCKET;
+	control.align.cmsg_type = SCM_RIGHTS;
+	control.align.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.align), &fd, sizeof(int));
+	if (sendmsg(socket, &msg, MSG_NOSIGNAL) < 0)
+		_exit(0);
+}
+
+static _Noreturn void
+echo(int socket, size_t reply, int fd, bool on_epoll)
+{
+	static char buffer[HOLDFAST_PACKET_MAX];
+	int poll = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event event = {.events = EPOLLIN};
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (poll < 0 || epoll_ctl(poll, EPOLL_CTL_ADD, socket, &event) < 0)
+		_exit(1);
+	for (;;) {
+		if (on_epoll && epoll_wait(poll, &event, 1, -1) < 1)
+			_exit(1);
+		if (recv(socket, buffer, sizeof(buffer), 0) <= 0)
+			_exit(0);
+		send_with_fd(socket, buffer, reply, fd);
+	}
+}
+
+struct floor {
+	int fd;
+	pid_t pid;
+	size_t request;
+};
+
+static struct floor
+floor_start(size_t request, size_t reply, bool on_epoll)
+{
+	struct floor f = {.request = request};
+	int memfd = memfd_create("floor", MFD_CLOEXEC | MFD_HUGETLB);
+	int pair[2];
+
+	if (memfd < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		err(1, "floor");
+	f.pid = fork();
+	if (f.pid < 0)
+		err(1, "fork");
+	if (f.pid == 0) {
+		(void)close(pair[0]);
+		echo(pair[1], reply, memfd, on_epoll);
+	}
+	(void)close(pair[1]);
+	(void)close(memfd);
+	f.fd = pair[0];
+	return f;
+}
+
+static void
+floor_stop(struct floor *f)
+{
+	(void)kill(f->pid, SIGKILL);
+	(void)waitpid(f->pid, NULL, 0);
+	(void)close(f->fd);
+}
+
+static void
+floor_once(const struct floor *f, struct bench_samples *out)
+{
+	static char buffer[HOLDFAST_PACKET_MAX];
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {buffer, sizeof(buffer)};
+	struct msghdr msg = {
+	    .msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &control,
+	    .msg_controllen = sizeof(control),
+	};
+	double t = bench_now_ns();
+	int fd = -1;
+
+	if (send(f->fd, buffer, f->request, 0) < 0 ||
+	    recvmsg(f->fd, &msg, MSG_CMSG_CLOEXEC) <= 0)
+		err(1, "ping-pong");
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	if (close(fd) < 0)
+		err(1, "no descriptor came");
+	bench_add(out, bench_now_ns() - t);
+}
+
+/* Bytes of the request, and of the reply for such a buffer. */
+static void
+packet_sizes(const struct holdfast_buf *buf, size_t *requestp, size_t *replyp)
+{
+	Holdfast__V1__ContigAlloc alloc = HOLDFAST__V1__CONTIG_ALLOC__INIT;
+	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__ContigAllocResult result =
+	    HOLDFAST__V1__CONTIG_ALLOC_RESULT__INIT;
+	Holdfast__V1__Reply reply = HOLDFAST__V1__REPLY__INIT;
+
+	alloc.size = FRAME;
+	alloc.flags = HF_M_ZERO;
+	request.id = 1000;
+	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;
+	request.contig_alloc = &alloc;
+	result.buffer = buf->id;
+	result.size = buf->size;
+	result.span_size = buf->span_size;
+	result.frame_size = buf->frame_size;
+	result.pa = buf->pa;
+	result.span_pa = buf->span_pa;
+	result.pin = HOLDFAST__V1__PIN__PIN_LONGTERM;
+	result.verified = true;
+	result.span = 100;
+	result.congruence = FRAME;
+	reply.id = 1000;
+	reply.status = HOLDFAST__V1__STATUS__STATUS_SUCCESS;
+	reply.nfds = 1;
+	reply.result_case = HOLDFAST__V1__REPLY__RESULT_CONTIG_ALLOC;
+	reply.contig_alloc = &result;
+	*requestp = 2 + holdfast__v1__request__get_packed_size(&request);
+	*replyp = 2 + holdfast__v1__reply__get_packed_size(&reply);
+}
+
+/* ---- The daemon ---------------------------------------------------------- */
+
+static struct holdfast *
+connect_to(const struct bench_daemon *daemon)
+{
+	struct holdfast_options options = {.socket_path = daemon->path};
+	struct holdfast *h;
+	int r = holdfast_connect(&options, &h);
+
+	if (r != HF_OK)
+		errx(1, "connect: %s", holdfast_status_name(r));
+	return h;
+}
+
+static struct holdfast_buf *
+take(struct holdfast *h, uint64_t size, bool no_map)
+{
+	struct holdfast_contig_req req = {
+	    .size = size,
+	    .flags = HF_M_ZERO,
+	    .no_map = no_map,
+	};
+	struct holdfast_buf *buf;
+	int r = holdfast_contigmalloc(h, &req, &buf);
+
+	if (r != HF_OK)
+		errx(1, "%s: %s", holdfast_status_name(r), holdfast_error(h));
+	return buf;
+}
+
+static void
+give(struct holdfast *h, struct holdfast_buf *buf)
+{
+	if (holdfast_contigfree(h, buf) != HF_OK)
+		errx(1, "contigfree");
+}
+
+/* Wait until so many frames are in stock and nothing is in use. */
+static struct holdfast_pool_status
+settle(struct holdfast *h, uint64_t ready)
+{
+	struct holdfast_pool_status status;
+
+	for (int i = 0; i < 20000; i++) {
+		if (holdfast_pool_status(h, &status) != HF_OK)
+			errx(1, "status");
+		if (status.frames_ready >= ready && status.frames_in_use == 0)
+			return status;
+		(void)usleep(500);
+	}
+	errx(1, "the stock does not fill up: %llu of %llu",
+	    (unsigned long long)status.frames_ready, (unsigned long long)ready);
+}
+
+/* ---- One frame ----------------------------------------------------------- */
+
+struct small {
+	struct bench_samples raw, raw_epoll, alloc, free, pair, mapped;
+};
+
+static void
+small_round(struct holdfast *h, const struct floor *raw,
+    const struct floor *raw_epoll, struct small *out)
+{
+	struct holdfast_buf *buf;
+	double t, u;
+
+	for (int i = 0; i < PAIRS; i++) {
+		floor_once(raw, &out->raw);
+		floor_once(raw_epoll, &out->raw_epoll);
+		t = bench_now_ns();
+		buf = take(h, FRAME, true);
+		u = bench_now_ns();
+		give(h, buf);
+		bench_add(&out->alloc, u - t);
+		bench_add(&out->free, bench_now_ns() - u);
+		bench_add(&out->pair, bench_now_ns() - t);
+	}
+}
+
+static void
+mapped_round(struct holdfast *h, struct small *out)
+{
+	for (int i = 0; i < PAIRS; i++) {
+		double t = bench_now_ns();
+		struct holdfast_buf *buf = take(h, FRAME, false);
+
+		((volatile char *)buf->addr)[0] = 1;
+		give(h, buf);
+		bench_add(&out->mapped, bench_now_ns() - t);
+	}
+}
+
+static void
+small_print(struct small *s, uint64_t hits, uint64_t misses)
+{
+	double raw = bench_quantile(&s->raw, 0.5);
+
+	bench_print("raw round trip with one fd", &s->raw, 0, NULL);
+	bench_print("the same, server on epoll", &s->raw_epoll, raw, "raw");
+	bench_print("one ready frame", &s->alloc, raw, "raw");
+	bench_print("giving it back", &s->free, raw, "raw");
+	bench_print("zeroed 2 MiB, alloc + free", &s->pair, raw, "raw");
+	bench_print("the same, mapped and touched", &s->mapped, raw, "raw");
+	printf("%llu from stock, %llu not\n", (unsigned long long)hits,
+	    (unsigned long long)misses);
+}
+
+static void
+small(const char *program, int cpu, int rounds)
+{
+	static const char *const options[] = {"--stock", "75", "--stock-min",
+	    "64", NULL};
+	struct holdfast_pool_status before, after;
+	struct small samples = {0};
+	struct floor raw, raw_epoll;
+	struct bench_daemon daemon;
+	struct holdfast_buf *buf;
+	size_t request, reply;
+	struct holdfast *h;
+	cpu_set_t set;
+
+	bench_daemon_start_with(&daemon, program, "linux", "256M", options);
+	h = connect_to(&daemon);
+	(void)settle(h, READY);
+	/* The loop's thread only: the workers run already. */
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)cpu, &set);
+	if (sched_setaffinity(daemon.pid, sizeof(set), &set) < 0 ||
+	    !bench_pin(cpu))
+		err(1, "cannot pin to processor %d", cpu);
+	buf = take(h, FRAME, true);
+	packet_sizes(buf, &request, &reply);
+	give(h, buf);
+	raw = floor_start(request, reply, false);
+	raw_epoll = floor_start(request, reply, true);
+	before = settle(h, READY);
+	for (int i = 0; i < rounds; i++) {
+		small_round(h, &raw, &raw_epoll, &samples);
+		(void)settle(h, READY);
+		mapped_round(h, &samples);
+		(void)settle(h, READY);
+	}
+	after = settle(h, READY);
+	printf("packets of %zu and %zu bytes\n", request, reply);
+	small_print(&samples, after.stock_hits - before.stock_hits,
+	    after.stock_misses - before.stock_misses);
+	floor_stop(&raw);
+	floor_stop(&raw_epoll);
+	holdfast_close(h);
+	bench_daemon_stop(&daemon);
+	bench_fini(&samples.raw);
+	bench_fini(&samples.raw_epoll);
+	bench_fini(&samples.alloc);
+	bench_fini(&samples.free);
+	bench_fini(&samples.pair);
+	bench_fini(&samples.mapped);
+}
+
+/* ---- 64 MiB ----------------------------------------------------------------
+ */
+
+static void *
+plain_half(void *arg)
+{
+	int *fd = arg;
+
+	*fd = memfd_create("plain", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+	if (*fd < 0 || fallocate(*fd, 0, 0, LARGE / 2) < 0)
+		err(1, "fallocate");
+	return NULL;
+}
+
+static void
+plain(struct bench_samples *out)
+{
+	double t = bench_now_ns();
+	pthread_t thread;
+	int fds[2];
+
+	if (pthread_create(&thread, NULL, plain_half, &fds[0]) != 0)
+		errx(1, "pthread_create");
+	(void)plain_half(&fds[1]);
+	(void)pthread_join(thread, NULL);
+	bench_add(out, bench_now_ns() - t);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+
+static void
+speed_print(const char *name, struct bench_samples *samples, double base)
+{
+	bench_print(name, samples, base, "fallocate");
+	printf("%*s%.1f GB/s\n", 8, "",
+	    (double)LARGE / bench_quantile(samples, 0.5));
+}
+
+static void
+large(const char *program, int rounds)
+{
+	static const char *const options[] = {"--stock", "0", NULL};
+	struct bench_samples ours = {0}, theirs = {0};
+	struct bench_daemon daemon;
+	struct holdfast *h;
+
+	bench_daemon_start_with(&daemon, program, "linux", "256M", options);
+	h = connect_to(&daemon);
+	for (int i = 0; i < rounds; i++) {
+		struct holdfast_buf *buf;
+		double t;
+
+		plain(&theirs);
+		t = bench_now_ns();
+		buf = take(h, LARGE, true);
+		if (i > 0) /* the first one starts threads */
+			bench_add(&ours, bench_now_ns() - t);
+		give(h, buf);
+		(void)settle(h, 0);
+	}
+	speed_print("64 MiB by fallocate, two threads", &theirs, 0);
+	speed_print("64 MiB from the daemon, no stock", &ours,
+	    bench_quantile(&theirs, 0.5));
+	holdfast_close(h);
+	bench_daemon_stop(&daemon);
+	bench_fini(&ours);
+	bench_fini(&theirs);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = {{"daemon", required_argument,
+						    NULL, 'd'},
+	    {"quick", no_argument, NULL, 'q'},
+	    {"cpu", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0}};
+	const char *program = NULL;
+	bool quick = false;
+	int c, cpu = 1;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		if (c == 'd')
+			program = optarg;
+		else if (c == 'q')
+			quick = true;
+		else if (c == 'c')
+			cpu = atoi(optarg);
+		else
+			return 2;
+	if (program == NULL)
+		errx(2, "--daemon PATH is missing");
+	bench_print_header();
+	large(program, quick ? 3 : NLARGE * 3); /* before we are pinned */
+	small(program, cpu, quick ? 3 : 40);
+	return 0;
+}
