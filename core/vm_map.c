@@ -252,21 +252,32 @@ map_check_amortised(vm_map_t map)
 		kassert_panic(__FILE__, __LINE__, bad);
 }
 
-/* Free what left the map; its objects that nobody has are the result. */
-static vm_object_t
-map_reap(vm_map_t map)
+/* Entries that left the map with objects. */
+MAP_NO_TSA static void
+map_reap_entries(vm_map_t map, vm_object_t *deadp)
 {
 	struct vm_map_entry *entry;
-	vm_object_t dead = map->dead_objects;
 
 	vm_map_assert_wlocked(map);
 
-	map->dead_objects = NULL;
+	vm_objects_lock();
 	while ((entry = map->dead) != NULL) {
 		map->dead = entry->next_dead;
-		vm_object_drop(entry->object.vm_object, &dead);
+		vm_object_drop_locked(entry->object.vm_object, deadp);
 		uma_zfree(&map->entries, entry);
 	}
+	vm_objects_unlock();
+}
+
+/* Free what left the map; its objects that nobody has are the result. */
+static inline vm_object_t
+map_reap(vm_map_t map)
+{
+	vm_object_t dead = map->dead_objects;
+
+	map->dead_objects = NULL;
+	if (map->dead != NULL)
+		map_reap_entries(map, &dead);
 	if (map->tree.count == 0)
 		uma_zone_trim(&map->entries);
 	return dead;
@@ -282,7 +293,8 @@ vm_map_unlock(vm_map_t map)
 	dead = map_reap(map);
 	map_check_amortised(map);
 	vm_rwlock_wunlock(&map->lock);
-	vm_object_bury(dead);
+	if (dead != NULL)
+		vm_object_bury(dead);
 }
 
 MAP_NO_TSA void
@@ -436,14 +448,12 @@ vm_map_pmap_removed(vm_map_t map, vm_offset_t start, vm_offset_t end)
 }
 
 void
-vm_map_pmap_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
+vm_map_pmap_protected(vm_map_t map, vm_offset_t start, vm_offset_t end,
     vm_prot_t prot)
 {
 	const struct pmap_hooks *hooks = map->pmap->hooks;
 
-	MPASS(start < end);
-
-	if (hooks != NULL && hooks->protect != NULL)
+	if (hooks->protect != NULL)
 		hooks->protect(map->pmap, start, end, prot);
 }
 

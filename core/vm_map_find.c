@@ -259,18 +259,6 @@ entry_create(vm_map_t map, const struct vm_map_new *ins, uint32_t eflags,
 	return entry;
 }
 
-/* Try to merge the entry at the cursor with both its neighbours. */
-static void
-merge_both(vm_map_t map, struct vm_cursor *cur)
-{
-	MPASS(vm_cursor_entry(cur) != NULL);
-
-	(void)vm_map_try_merge(map, cur);
-	if (vm_cursor_gap_start(cur) == vm_cursor_gap_end(cur) &&
-	    vm_tree_next(&map->tree, cur))
-		(void)vm_map_try_merge(map, cur);
-}
-
 static inline void
 insert_link(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *ins,
     uint32_t eflags, bool charged)
@@ -283,9 +271,7 @@ insert_link(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *ins,
 		map->size += ins->end - ins->start;
 	vm_tree_insert(&map->tree, cur, entry);
 	map->updates++;
-	/* What is like it would not merge either. */
-	if ((eflags & MAP_ENTRY_NOMERGE) == 0)
-		merge_both(map, cur);
+	vm_map_merge_both(map, cur);
 	if ((ins->cow & (MAP_PREFAULT | MAP_PREFAULT_PARTIAL)) != 0)
 		vm_map_pmap_enter(map, ins->start, ins->end, ins->prot);
 }

@@ -158,7 +158,7 @@ bool vm_map_swap_reserve(vm_map_t map, vm_size_t bytes);
 
 /* Tell the mirror of the map, if there is one. */
 void vm_map_pmap_removed(vm_map_t map, vm_offset_t start, vm_offset_t end);
-void vm_map_pmap_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
+void vm_map_pmap_protected(vm_map_t map, vm_offset_t start, vm_offset_t end,
     vm_prot_t prot);
 void vm_map_pmap_enter(vm_map_t map, vm_offset_t start, vm_offset_t end,
     vm_prot_t prot);
@@ -170,6 +170,16 @@ vm_map_pmap_remove(vm_map_t map, vm_offset_t start, vm_offset_t end)
 
 	if (map->pmap->hooks != NULL)
 		vm_map_pmap_removed(map, start, end);
+}
+
+static inline void
+vm_map_pmap_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    vm_prot_t prot)
+{
+	MPASS(start < end);
+
+	if (map->pmap->hooks != NULL)
+		vm_map_pmap_protected(map, start, end, prot);
 }
 
 /* vm_map_range.c */
@@ -223,6 +233,21 @@ bool vm_map_mergeable(const struct vm_map_entry *prev,
 
 /* Merge the entry at the cursor with the one in front of it, if they agree. */
 bool vm_map_try_merge(vm_map_t map, struct vm_cursor *cur);
+
+/* Try to merge the entry at the cursor with both its neighbours. */
+static inline void
+vm_map_merge_both(vm_map_t map, struct vm_cursor *cur)
+{
+	MPASS(vm_cursor_entry(cur) != NULL);
+
+	/* What is behind would have to have the same flags. */
+	if ((vm_cursor_entry(cur)->eflags & MAP_ENTRY_NOMERGE) != 0)
+		return;
+	(void)vm_map_try_merge(map, cur);
+	if (vm_cursor_gap_start(cur) == vm_cursor_gap_end(cur) &&
+	    vm_tree_next(&map->tree, cur))
+		(void)vm_map_try_merge(map, cur);
+}
 
 /*
  * A range and what is in it.  Edits outside make it stale; clipping and

@@ -320,21 +320,79 @@ protect_locked(vm_map_t map, struct protect *p)
 	return rv;
 }
 
+/*
+ * The common case: new rights for one entry, or for part of one, which nobody
+ * has to pay for and for which no object has to be made.  KERN_RESTART: it is
+ * something else.  Other codes as protect_locked() would answer.
+ */
+static inline int
+protect_entry(vm_map_t map, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
+{
+	const uint32_t special = MAP_ENTRY_IS_SUB_MAP | MAP_ENTRY_GUARD |
+				 MAP_ENTRY_STACK_GAP | MAP_ENTRY_USER_WIRED |
+				 MAP_ENTRY_SPLIT_BOUNDARY_MASK;
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	unsigned ncuts;
+	vm_prot_t old;
+	int rv;
+
+	entry = vm_map_seek(map, start, &cur);
+	if (entry == NULL || entry->end < end || (entry->eflags & special) != 0)
+		return KERN_RESTART;
+	if ((prot & ~entry->max_protection) != 0)
+		return KERN_PROTECTION_FAILURE;
+	old = entry->protection;
+	if ((prot & ~old & VM_PROT_WRITE) != 0 && !entry_is_charged(entry))
+		return KERN_RESTART;
+	ncuts = (unsigned)(entry->start < start) + (unsigned)(end < entry->end);
+	if (ncuts > 0) {
+		if (vm_map_clip_backs(map, entry))
+			return KERN_RESTART;
+		rv = vm_map_reserve(map, ncuts, ncuts);
+		if (rv != KERN_SUCCESS)
+			return rv;
+		vm_map_clip_start(map, &cur, start, NULL);
+		vm_map_clip_end(map, &cur, end, NULL);
+	}
+	MPASS(entry->start == start && entry->end == end);
+
+	entry->protection = prot;
+	if (prot != old)
+		vm_map_pmap_protect(map, start, end, prot);
+	map->updates++;
+	vm_map_merge_both(map, &cur);
+	return KERN_SUCCESS;
+}
+
+/* Any range, any flags. */
+static int
+protect_range(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    struct protect *p, int flags)
+{
+	vm_map_assert_wlocked(map);
+
+	if ((flags & VM_MAP_PROTECT_GROWSDOWN) != 0)
+		start = protect_start(map, start, end);
+	vm_map_range_find(map, start, end, &p->range);
+	return protect_locked(map, p);
+}
+
 int
 vm_map_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
     vm_prot_t new_prot, vm_prot_t new_maxprot, int flags)
 {
-	struct protect p = {
-	    .prot = new_prot,
-	    .max = new_maxprot,
-	    .set_prot = (flags & VM_MAP_PROTECT_SET_PROT) != 0,
-	    .set_max = (flags & VM_MAP_PROTECT_SET_MAXPROT) != 0,
-	};
+	struct protect p;
 	vm_prot_t wx = VM_PROT_WRITE | VM_PROT_EXECUTE;
 	int rv = KERN_SUCCESS;
 
 	if (start == end)
 		return KERN_SUCCESS;
+	p.prot = new_prot;
+	p.max = new_maxprot;
+	p.set_prot = (flags & VM_MAP_PROTECT_SET_PROT) != 0;
+	p.set_max = (flags & VM_MAP_PROTECT_SET_MAXPROT) != 0;
+	p.copies_wired = false;
 	if (p.set_prot && p.set_max && (new_prot & ~new_maxprot) != 0)
 		return KERN_OUT_OF_BOUNDS;
 	vm_map_lock(map);
@@ -343,10 +401,11 @@ vm_map_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
 	    (new_prot & wx) == wx)
 		rv = KERN_PROTECTION_FAILURE;
 	else if (start < end) {
-		if ((flags & VM_MAP_PROTECT_GROWSDOWN) != 0)
-			start = protect_start(map, start, end);
-		vm_map_range_find(map, start, end, &p.range);
-		rv = protect_locked(map, &p);
+		rv = KERN_RESTART;
+		if (flags == VM_MAP_PROTECT_SET_PROT)
+			rv = protect_entry(map, start, end, new_prot);
+		if (rv == KERN_RESTART)
+			rv = protect_range(map, start, end, &p, flags);
 	}
 	vm_map_unlock(map);
 	return rv;

@@ -32,6 +32,13 @@ VM_TSA(no_thread_safety_analysis) void vm_objects_unlock(void)
 	vm_mutex_unlock(&object_lock);
 }
 
+/* Under the lock; but vm_object_cred() reads without. */
+static void
+set_cred(vm_object_t object, struct vm_account *cred)
+{
+	__atomic_store_n(&object->cred, cred, __ATOMIC_RELEASE);
+}
+
 /* Life. */
 
 static void
@@ -97,7 +104,7 @@ vm_object_spare_add(const struct arch *arch, unsigned n, vm_object_t *sparep)
 }
 
 void
-vm_object_spare_fini(vm_object_t *sparep)
+vm_object_spare_free(vm_object_t *sparep)
 {
 	vm_object_t object;
 
@@ -175,7 +182,7 @@ object_uncharge(vm_object_t object)
 		return;
 	vm_account_release(object->cred, object->charge);
 	vm_account_unref(object->cred);
-	object->cred = NULL;
+	set_cred(object, NULL);
 	object->charge = 0;
 }
 
@@ -252,6 +259,12 @@ vm_object_drop(vm_object_t object, vm_object_t *deadp)
 	vm_mutex_lock(&object_lock);
 	drop_locked(object, deadp);
 	vm_mutex_unlock(&object_lock);
+}
+
+void
+vm_object_drop_locked(vm_object_t object, vm_object_t *deadp)
+{
+	drop_locked(object, deadp);
 }
 
 void
@@ -352,7 +365,7 @@ vm_object_split(vm_object_t *objectp, vm_ooffset_t *offsetp, vm_size_t size,
 	backing = whole->backing; /* another map may have collapsed it */
 	if (whole->cred != NULL) {
 		vm_account_ref(whole->cred);
-		part->cred = whole->cred;
+		set_cred(part, whole->cred);
 		part->charge = size;
 		vm_account_charge(part->cred, size);
 	}
@@ -481,7 +494,7 @@ vm_object_try_charge(vm_object_t object, struct vm_account *account,
 	mine = object->cred == NULL;
 	if (mine) {
 		vm_account_ref(account);
-		object->cred = account;
+		set_cred(object, account);
 		object->charge = bytes;
 	}
 	vm_mutex_unlock(&object_lock);
@@ -495,7 +508,7 @@ vm_object_set_charge(vm_object_t object, struct vm_account *account,
 	vm_mutex_lock(&object_lock);
 	KASSERT(object->cred == NULL, "an object is charged once");
 	vm_account_ref(account);
-	object->cred = account;
+	set_cred(object, account);
 	object->charge = bytes;
 	vm_mutex_unlock(&object_lock);
 }
@@ -506,7 +519,7 @@ vm_object_clear_charge(vm_object_t object)
 	vm_mutex_lock(&object_lock);
 	MPASS(object->cred != NULL);
 	vm_account_unref(object->cred);
-	object->cred = NULL;
+	set_cred(object, NULL);
 	object->charge = 0;
 	vm_mutex_unlock(&object_lock);
 }
@@ -514,14 +527,8 @@ vm_object_clear_charge(vm_object_t object)
 struct vm_account *
 vm_object_cred(vm_object_t object)
 {
-	struct vm_account *cred;
-
-	if (object == NULL)
-		return NULL;
-	vm_mutex_lock(&object_lock);
-	cred = object->cred;
-	vm_mutex_unlock(&object_lock);
-	return cred;
+	return object != NULL ? __atomic_load_n(&object->cred, __ATOMIC_ACQUIRE)
+			      : NULL;
 }
 
 /* Mappings. */

@@ -4,7 +4,8 @@
 /*
  * The object inside.
  *
- * Lock legend: (c) constant after creation, (g) the one lock of all objects.
+ * Lock legend: (c) constant after creation, (g) the one lock of all objects,
+ * (a) stored under it but atomic, so that it can be read without.
  * Shadow chains tie objects of different maps together, and what is done
  * under the lock is a few pointers: one lock is simpler than an order among
  * many, and costs less.
@@ -20,16 +21,16 @@
 #define OBJ_COLORED    0x0004 /* `color` means something */
 
 struct vm_object {
-	const struct arch *arch;     /* (c) where its memory is from */
-	vm_size_t pagesize;          /* (c) bytes */
-	enum obj_type type;          /* (c) */
-	unsigned refs;               /* (g) */
-	uint32_t flags;              /* (g) OBJ_* */
-	vm_pindex_t size;            /* (g) pages */
-	vm_pindex_t color;           /* (g) pages */
-	struct vm_account *cred;     /* (g) one reference; NULL: not charged */
-	vm_size_t charge;            /* (g) bytes that cred holds for it */
-	vm_object_t backing;         /* (g) what it shadows; one reference */
+	const struct arch *arch; /* (c) where its memory is from */
+	vm_size_t pagesize;      /* (c) bytes */
+	enum obj_type type;      /* (c) */
+	unsigned refs;           /* (g) */
+	uint32_t flags;          /* (g) OBJ_* */
+	vm_pindex_t size;        /* (g) pages */
+	vm_pindex_t color;       /* (g) pages */
+	struct vm_account *cred; /* (g), (a) one reference; NULL: not charged */
+	vm_size_t charge;        /* (g) bytes that cred holds for it */
+	vm_object_t backing;     /* (g) what it shadows; one reference */
 	vm_ooffset_t backing_offset; /* (g) bytes */
 	vm_object_t shadow_first;    /* (g) an object that shadows it */
 	vm_object_t shadow_next;     /* (g) another one of the same backing */
@@ -56,7 +57,14 @@ void vm_object_discard(vm_object_t object, vm_ooffset_t offset, vm_size_t size);
  */
 int vm_object_spare_add(const struct arch *arch, unsigned n,
     vm_object_t *sparep);
-void vm_object_spare_fini(vm_object_t *sparep);
+void vm_object_spare_free(vm_object_t *sparep);
+
+static inline void
+vm_object_spare_fini(vm_object_t *sparep)
+{
+	if (*sparep != NULL)
+		vm_object_spare_free(sparep);
+}
 
 /*
  * One blank object more, at the end *tailp of a list, that already has copies
@@ -149,6 +157,8 @@ bool vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
  * and what dies with it go on the list, for vm_object_bury().
  */
 void vm_object_drop(vm_object_t object, vm_object_t *deadp);
+/* The same between vm_objects_lock() and vm_objects_unlock(). */
+void vm_object_drop_locked(vm_object_t object, vm_object_t *deadp);
 void vm_object_bury(vm_object_t dead);
 
 /* What address is congruent to it at `offset`: bytes, to be taken modulo. */
