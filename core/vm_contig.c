@@ -144,6 +144,28 @@ contigmalloc_domainset(vm_size_t size, struct malloc_type *type,
 	return contig_finish(type, size, rv, pa);
 }
 
+int
+contigmalloc_verdict(struct malloc_type *type, const struct domainset *ds,
+    int flags, const struct contig_req *req)
+{
+	struct contig_req in = *req;
+
+	MPASS(type->ks_phys != NULL);
+
+	if ((flags & M_WAITOK) == 0)
+		return KERN_NO_SPACE;
+	in.high = MIN(req->high, type->ks_arch->machine->dmap_size);
+	for (int d = 0; ds != NULL && d < VM_PHYS_DOMAINS; d++) {
+		in.domain = d;
+		if ((ds->ds_mask >> d & 1) != 0 &&
+		    vm_phys_possible(type->ks_phys, &in))
+			return KERN_RESTART;
+	}
+	return ds == NULL && vm_phys_possible(type->ks_phys, &in)
+		   ? KERN_RESTART
+		   : KERN_NO_SPACE;
+}
+
 void *
 contigmalloc(vm_size_t size, struct malloc_type *type, int flags,
     vm_paddr_t low, vm_paddr_t high, vm_paddr_t alignment, vm_paddr_t boundary)

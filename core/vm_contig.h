@@ -63,6 +63,17 @@ void *contigmalloc_domainset(vm_size_t size, struct malloc_type *type,
     struct domainset *ds, int flags, vm_paddr_t low, vm_paddr_t high,
     vm_paddr_t alignment, vm_paddr_t boundary);
 
+/*
+ * Why did one of these answer NULL, and what does M_WAITOK mean?  The core
+ * never sleeps: whoever can sleep asks here.
+ * KERN_RESTART: M_WAITOK was given, and there will be such a run when enough
+ * is given back; wait for that, then call again.  KERN_NO_SPACE: M_NOWAIT (or
+ * neither) was given, or no run of the memory that is there could ever do.
+ * `req` as for vm_phys_alloc_contig(); the set may be NULL: any domain.
+ */
+int contigmalloc_verdict(struct malloc_type *type, const struct domainset *ds,
+    int flags, const struct contig_req *req);
+
 /* Give it back; `size` must be what was asked for.  NULL is fine. */
 void contigfree(void *addr, vm_size_t size, struct malloc_type *type);
 

@@ -427,6 +427,26 @@ vm_phys_find_contig(struct vm_phys *phys, const struct contig_req *req,
 	return KERN_SUCCESS;
 }
 
+bool
+vm_phys_possible(struct vm_phys *phys, const struct contig_req *req)
+{
+	struct phys_query query;
+	struct phys_seg *seg;
+	vm_paddr_t pa;
+
+	if (contig_req_check(req, vm_phys_page_size(phys), NULL) !=
+		KERN_SUCCESS ||
+	    !query_init(phys, req, &query))
+		return false;
+	MPASS(query.size > 0);
+	for (seg = phys_seg_next(phys, query.low); seg != NULL;
+	     seg = phys_seg_next(phys, seg->end))
+		if ((req->domain < 0 || req->domain == seg->domain) &&
+		    contig_fit(&query, seg->start, seg->end, &pa))
+			return true;
+	return false;
+}
+
 int
 vm_phys_alloc_contig(struct vm_phys *phys, const struct contig_req *req,
     vm_paddr_t *pap)
@@ -505,6 +525,18 @@ taken_add(struct vm_phys *phys, int more)
 
 	phys->ntaken += (uint64_t)(int64_t)more;
 	phys->ntaken = MIN(phys->ntaken, npages);
+}
+
+int
+vm_phys_expect_pieces(struct vm_phys *phys, uint64_t more)
+{
+	int rv = phys_reserve(phys, more);
+
+	MPASS(more < INT32_MAX);
+
+	if (rv == KERN_SUCCESS)
+		taken_add(phys, (int)more);
+	return rv;
 }
 
 int

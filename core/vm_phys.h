@@ -99,6 +99,19 @@ int vm_phys_free_contig(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end);
  */
 int vm_phys_free_part(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end);
 
+/*
+ * What was taken in one call will come back in up to `more` pieces more, each
+ * of them then as good as taken on its own.
+ * KERN_RESOURCE_SHORTAGE: no memory for their records.
+ */
+int vm_phys_expect_pieces(struct vm_phys *phys, uint64_t more);
+
+/*
+ * Could the request be met if nothing were taken?  What can not, can never,
+ * with the segments as they are: do not wait for it.  Linear in the segments.
+ */
+bool vm_phys_possible(struct vm_phys *phys, const struct contig_req *req);
+
 /* The first free run, or segment, that ends above `pa`; false: none. */
 bool vm_phys_next_free(struct vm_phys *phys, vm_paddr_t pa,
     struct vm_phys_run *runp);

@@ -233,6 +233,44 @@ TEST(contigmalloc__does_not_hand_out_what_the_direct_map_cannot_name)
 	bed_free(&bed);
 }
 
+/* M_WAITOK and M_NOWAIT differ only in what the caller does after NULL. */
+TEST(contigmalloc_verdict__says_wait_only_where_waiting_can_help)
+{
+	struct contig_req req = {M(1), 0, UINT64_MAX, 1, 0, -1};
+	struct domainset second = {.ds_mask = 2};
+	struct bed bed;
+	void *addr;
+
+	bed_make(&bed, 0, M(1));
+	addr = contigmalloc(PAGE, &bed.type, M_WAITOK, 0, UINT64_MAX, 1, 0);
+	ASSERT_NULL(
+	    contigmalloc(M(1), &bed.type, M_WAITOK, 0, UINT64_MAX, 1, 0));
+	ASSERT_EQ(contigmalloc_verdict(&bed.type, NULL, M_WAITOK, &req),
+	    KERN_RESTART);
+	ASSERT_EQ(contigmalloc_verdict(&bed.type, NULL, M_NOWAIT, &req),
+	    KERN_NO_SPACE);
+	ASSERT_EQ(contigmalloc_verdict(&bed.type, NULL, 0, &req),
+	    KERN_NO_SPACE);
+	/* There is no memory in domain 1, nor so much, nor above. */
+	ASSERT_EQ(contigmalloc_verdict(&bed.type, &second, M_WAITOK, &req),
+	    KERN_NO_SPACE);
+	second.ds_mask = 3;
+	ASSERT_EQ(contigmalloc_verdict(&bed.type, &second, M_WAITOK, &req),
+	    KERN_RESTART);
+	req.size = M(1) + 1;
+	ASSERT_EQ(contigmalloc_verdict(&bed.type, NULL, M_WAITOK, &req),
+	    KERN_NO_SPACE);
+	req = (struct contig_req){PAGE, M(1), UINT64_MAX, 1, 0, -1};
+	ASSERT_EQ(contigmalloc_verdict(&bed.type, NULL, M_WAITOK, &req),
+	    KERN_NO_SPACE);
+	/* X4: FreeBSD's reclaimer does not end (BUG-10). */
+	req = (struct contig_req){2 * PAGE, 0, UINT64_MAX, 1, PAGE, -1};
+	ASSERT_EQ(contigmalloc_verdict(&bed.type, NULL, M_WAITOK, &req),
+	    KERN_NO_SPACE);
+	contigfree(addr, PAGE, &bed.type);
+	bed_free(&bed);
+}
+
 TEST(contigfree__accepts_null)
 {
 	struct bed bed;

@@ -146,6 +146,99 @@ TEST(vm_phys_find_contig__is_exact_across_a_zone_border)
 	every_pattern(phys_zone_top(0) - 6 * PAGE);
 }
 
+/*
+ * Everything there is to ask of eight pages, in every pattern: each size, each
+ * alignment and boundary up to sixteen pages, each window, its ends on pages
+ * and a byte beside them.
+ */
+#define NSMALL 8
+
+static void
+check_windows(struct vm_phys *phys, const struct model_phys *model,
+    vm_paddr_t base, struct contig_req req)
+{
+	for (unsigned lo = 0; lo <= NSMALL; lo++)
+		for (unsigned hi = lo; hi <= NSMALL; hi++) {
+			req.low = base + lo * PAGE;
+			req.high = base + hi * PAGE;
+			check_request(phys, model, &req);
+			if (lo == hi)
+				continue;
+			req.low++;
+			check_request(phys, model, &req);
+			req.high--;
+			req.low--;
+			check_request(phys, model, &req);
+		}
+}
+
+static void
+check_everything(struct vm_phys *phys, const struct model_phys *model,
+    vm_paddr_t base)
+{
+	for (unsigned n = 1; n <= NSMALL; n++)
+		for (vm_paddr_t align = PAGE; align <= 16 * PAGE; align *= 2)
+			for (vm_paddr_t bound = 0; bound <= 16 * PAGE;
+			     bound = bound ? bound * 2 : PAGE)
+				check_windows(phys, model, base,
+				    (struct contig_req){.size = n * PAGE,
+					.alignment = align,
+					.boundary = bound,
+					.domain = -1});
+}
+
+/* The upper half is another segment where `two`. */
+static void
+every_request(vm_paddr_t base, bool two)
+{
+	struct arch *arch = sim_create(NULL);
+	vm_paddr_t middle = base + NSMALL / 2 * PAGE;
+	int owners[2];
+
+	for (unsigned pattern = 0; pattern < 1u << NSMALL; pattern++) {
+		struct vm_phys *phys = vm_phys_create(arch, PAGE);
+		struct model_phys *model =
+		    model_phys_create(base, NSMALL, PAGE);
+
+		for (unsigned half = 0; half < 2; half++) {
+			vm_paddr_t from = half == 0 ? base : middle;
+			vm_paddr_t upto = from + NSMALL / 2 * PAGE;
+			void *owner = &owners[two ? half : 0];
+
+			ASSERT_EQ(vm_phys_add_seg(phys, from, upto, 0, owner),
+			    KERN_SUCCESS);
+			ASSERT_EQ(model_phys_add_seg(model, from, upto, 0,
+				      owner),
+			    KERN_SUCCESS);
+		}
+		for (unsigned i = 0; i < NSMALL; i++) {
+			vm_paddr_t pa = base + i * PAGE;
+
+			if ((pattern >> i & 1) != 0)
+				continue;
+			ASSERT_EQ(vm_phys_take(phys, pa, pa + PAGE),
+			    KERN_SUCCESS);
+			ASSERT_EQ(model_phys_take(model, pa, pa + PAGE),
+			    KERN_SUCCESS);
+		}
+		check_everything(phys, model, base);
+		vm_phys_destroy(phys);
+		model_phys_destroy(model);
+	}
+	ASSERT_EQ(sim_live(arch), (size_t)0);
+	sim_destroy(arch);
+}
+
+TEST(vm_phys_find_contig__is_exact_for_all_that_can_be_asked_of_eight_pages)
+{
+	every_request(4 * PAGE, false);
+}
+
+TEST(vm_phys_find_contig__is_exact_where_two_segments_of_four_pages_touch)
+{
+	every_request(phys_zone_top(1) - 4 * PAGE, true);
+}
+
 /* Random sequences. */
 
 struct run_taken {
@@ -294,6 +387,58 @@ random_range(struct world *w)
 		ASSERT_EQ(vm_phys_take(w->phys, start, end), KERN_SUCCESS);
 		break;
 	}
+}
+
+/* Take all that is free. */
+static void
+take_all(struct vm_phys *phys)
+{
+	struct vm_phys_run run;
+
+	while (vm_phys_next_free(phys, 0, &run))
+		ASSERT_EQ(vm_phys_take(phys, run.start, run.end), KERN_SUCCESS);
+}
+
+/* Memory of which everything is taken, beside the same of which nothing is. */
+TEST(vm_phys_possible__is_what_could_be_had_of_free_memory)
+{
+	static struct world w;
+	struct vm_phys *full;
+	uint64_t nops = test_ops(3000), npossible = 0;
+
+	w = (struct world){.seed = test_seed(), .base = 0, .npages = 512};
+	w.base = phys_zone_top(0) - 100 * PAGE;
+	w.arch = sim_create(NULL);
+	w.phys = vm_phys_create(w.arch, PAGE);
+	full = vm_phys_create(w.arch, PAGE);
+	for (unsigned i = 0; i < 12; i++) {
+		vm_paddr_t start = some_page(&w), end;
+		int domain = (int)below(&w, 2);
+		void *owner = &w.owners[below(&w, 3)];
+
+		end = MIN(start + some_pages(&w) * PAGE,
+		    w.base + w.npages * PAGE);
+		ASSERT_EQ(vm_phys_add_seg(w.phys, start, end, domain, owner),
+		    vm_phys_add_seg(full, start, end, domain, owner));
+	}
+	take_all(full);
+	for (uint64_t i = 0; i < nops; i++) {
+		struct contig_req req;
+		vm_paddr_t pa;
+		bool free_fits;
+
+		random_request(&w, &req);
+		free_fits =
+		    vm_phys_find_contig(w.phys, &req, &pa) == KERN_SUCCESS;
+		ASSERT_EQ(vm_phys_possible(full, &req), free_fits);
+		ASSERT_NE(vm_phys_find_contig(full, &req, &pa), KERN_SUCCESS);
+		npossible += free_fits;
+	}
+	ASSERT_GT(npossible, nops / 20);
+	vm_phys_destroy(w.phys);
+	vm_phys_destroy(full);
+	ASSERT_EQ(sim_live(w.arch), (size_t)0);
+	sim_destroy(w.arch);
 }
 
 /* Make many short runs, so that trees have three levels. */
