@@ -6,7 +6,7 @@
  * 8 GiB are held 50, 80 and 95 % full through a million allocations of what
  * drivers ask for.  Every thousand of them it is tried whether a buffer of 2,
  * 16, 64 and 256 MiB could be had.  Printed: how often it could, the longest
- * free run at the end, and how many of the requests themselves failed.
+ * free run on average, and how many of the requests themselves failed.
  *
  *	bench_frag [--quick] [--seed N]
  */
@@ -85,6 +85,7 @@ struct life {
 	struct live *heap; /* soonest death first */
 	size_t n, room;
 	uint64_t nfailed, nprobes, nfound[NPROBES];
+	double longest; /* MiB, sum over the probes */
 };
 
 static uint64_t
@@ -194,6 +195,7 @@ static void
 probe(struct life *l)
 {
 	l->nprobes++;
+	l->longest += (double)l->ops->largest(l->peer) / (1 << 20);
 	for (unsigned i = 0; i < NPROBES; i++) {
 		struct contig_req req = {probe_sizes[i], 0, MEMORY, PEER_PAGE,
 		    0, -1};
@@ -225,7 +227,8 @@ run(const struct workload *w, unsigned percent, const struct peer_ops *ops,
 	for (unsigned i = 0; i < NPROBES; i++)
 		printf(" %6.1f", 100.0 * (double)l.nfound[i] /
 				     (double)MAX(l.nprobes, UINT64_C(1)));
-	printf("  %8.1f  %7.3f %%\n", (double)ops->largest(l.peer) / (1 << 20),
+	printf("  %8.1f  %7.3f %%\n",
+	    l.longest / (double)MAX(l.nprobes, UINT64_C(1)),
 	    100.0 * (double)l.nfailed / (double)(nops - nops / 3));
 	ops->destroy(l.peer);
 	free(l.heap);
