@@ -274,7 +274,7 @@ buffer_may_ever(const struct buffer *buffer)
 
 	if (roundup2(req->size, pool->frame_size) > quota->limit[QUOTA_BYTES])
 		return false;
-	if (pool->reclaim.options.grow)
+	if (pool->reclaim.options.grow && req->size <= pool_room(pool))
 		return true;
 	for (vm_paddr_t at = req->low;
 	     pool_next_seg(pool, at, &seg, &big) && seg.start < req->high;

@@ -307,8 +307,11 @@ span_prepare(struct pool *pool, size_t nframes)
 	    .domain = -1,
 	};
 	struct span *span;
+	vm_paddr_t pa;
 
-	if (span_take(&span, pool, &req) != KERN_SUCCESS)
+	/* No big frame is taken apart for it. */
+	if (vm_phys_find_contig(pool->phys, &req, &pa) != KERN_SUCCESS ||
+	    span_take(&span, pool, &req) != KERN_SUCCESS)
 		return NULL;
 	span->job.background = true;
 	return span;

@@ -271,7 +271,8 @@ stock_refill(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (stock->stopped || stock->making != NULL || pool->waitq.n > 0)
+	if (stock->stopped || stock->making != NULL || pool->waitq.n > 0 ||
+	    pool->draining)
 		return;
 	class = stock_lacks(stock);
 	if (class == NULL)

@@ -6,39 +6,44 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "core/kassert.h"
 #include "server/cleanup.h"
 #include "server/log.h"
 #include "server/worker.h"
 
-TAILQ_HEAD(job_list, job);
+#define BACKGROUND_NICE 10
+
+enum worker_kind { WORKER_SMALL, WORKER_ANY, WORKER_BACKGROUND };
 
 struct worker {
 	struct workers *workers;
 	pthread_t thread;
-	bool only_small;
-	bool background; /* takes background jobs too */
+	enum worker_kind kind;
+	bool runs; /* loop thread only */
 };
 
 struct workers {
 	pthread_mutex_t lock; /* over the lists, job states and `stop` */
 	pthread_cond_t wake;
-	pthread_cond_t wake_last; /* the one that takes background jobs */
+	pthread_cond_t wake_background;
 	struct job_list small, large, background, ran;
 	bool stop;
 	int eventfd;
 	struct event *event;
 	size_t pending; /* loop thread only */
-	size_t n;       /* threads that run */
-	size_t n_max;   /* threads that may run */
+	size_t n;       /* threads that run, without the next */
+	size_t n_max;   /* of them that may run */
+	struct worker background_worker;
 	struct worker worker[];
 };
 
 static struct job_list *
 workers_list(struct workers *workers, const struct job *job)
 {
-	if (job->background)
+	if (job->background && workers->background_worker.runs)
 		return &workers->background;
 	return job->small ? &workers->small : &workers->large;
 }
@@ -48,14 +53,16 @@ static struct job *
 worker_next(struct worker *worker)
 {
 	struct workers *workers = worker->workers;
-	struct job *job = TAILQ_FIRST(&workers->small);
+	struct job *job;
 
-	if (job == NULL && !worker->only_small)
-		job = TAILQ_FIRST(&workers->large);
-	if (job == NULL && worker->background)
+	if (worker->kind == WORKER_BACKGROUND)
 		job = TAILQ_FIRST(&workers->background);
+	else
+		job = TAILQ_FIRST(&workers->small);
+	if (job == NULL && worker->kind == WORKER_ANY)
+		job = TAILQ_FIRST(&workers->large);
 	if (job != NULL)
-		TAILQ_REMOVE(workers_list(workers, job), job, entry);
+		TAILQ_REMOVE(job->list, job, entry);
 	return job;
 }
 
@@ -74,16 +81,20 @@ worker_main(void *arg)
 {
 	struct worker *worker = arg;
 	struct workers *workers = worker->workers;
+	pthread_cond_t *wake = &workers->wake;
 	struct job *job;
 
+	if (worker->kind == WORKER_BACKGROUND) {
+		wake = &workers->wake_background;
+		/* Of this thread only; where it may not, it is less polite. */
+		(void)setpriority(PRIO_PROCESS, (id_t)gettid(),
+		    BACKGROUND_NICE);
+	}
 	(void)pthread_mutex_lock(&workers->lock);
 	while (!workers->stop) {
 		job = worker_next(worker);
 		if (job == NULL) {
-			(void)pthread_cond_wait(worker->background
-						    ? &workers->wake_last
-						    : &workers->wake,
-			    &workers->lock);
+			(void)pthread_cond_wait(wake, &workers->lock);
 			continue;
 		}
 		job->state = JOB_RUNNING;
@@ -144,16 +155,18 @@ workers_free(struct workers *workers)
 	(void)pthread_mutex_lock(&workers->lock);
 	workers->stop = true;
 	(void)pthread_cond_broadcast(&workers->wake);
-	(void)pthread_cond_broadcast(&workers->wake_last);
+	(void)pthread_cond_broadcast(&workers->wake_background);
 	(void)pthread_mutex_unlock(&workers->lock);
 	for (size_t i = 0; i < workers->n; i++)
 		(void)pthread_join(workers->worker[i].thread, NULL);
+	if (workers->background_worker.runs)
+		(void)pthread_join(workers->background_worker.thread, NULL);
 	if (workers->event != NULL)
 		event_free(workers->event);
 	if (workers->eventfd >= 0)
 		(void)close(workers->eventfd);
 	(void)pthread_cond_destroy(&workers->wake);
-	(void)pthread_cond_destroy(&workers->wake_last);
+	(void)pthread_cond_destroy(&workers->wake_background);
 	(void)pthread_mutex_destroy(&workers->lock);
 	free(workers);
 }
@@ -175,7 +188,7 @@ workers_new(struct workers **workersp, struct event_base *base, size_t n)
 		return error_origin(-ENOMEM);
 	(void)pthread_mutex_init(&workers->lock, NULL);
 	(void)pthread_cond_init(&workers->wake, NULL);
-	(void)pthread_cond_init(&workers->wake_last, NULL);
+	(void)pthread_cond_init(&workers->wake_background, NULL);
 	TAILQ_INIT(&workers->small);
 	TAILQ_INIT(&workers->large);
 	TAILQ_INIT(&workers->background);
@@ -196,23 +209,29 @@ workers_new(struct workers **workersp, struct event_base *base, size_t n)
  * The threads start with the first job: a daemon that only keeps maps stays a
  * process of one thread, and its system calls are cheaper.
  */
+static bool
+workers_start_one(struct workers *workers, struct worker *worker,
+    enum worker_kind kind)
+{
+	int r;
+
+	worker->workers = workers;
+	worker->kind = kind;
+	r = worker_start(worker);
+	if (r < 0)
+		log_error("worker_start", "errno=%d", -r);
+	worker->runs = r == 0;
+	return worker->runs;
+}
+
 static void
 workers_start(struct workers *workers)
 {
-	while (workers->n < workers->n_max) {
-		struct worker *worker = &workers->worker[workers->n];
-		int r;
-
-		worker->workers = workers;
-		worker->only_small = workers->n == 0 && workers->n_max > 1;
-		worker->background = workers->n == workers->n_max - 1;
-		r = worker_start(worker);
-		if (r < 0) {
-			log_error("worker_start", "errno=%d", -r);
-			return;
-		}
+	while (workers->n < workers->n_max &&
+	       workers_start_one(workers, &workers->worker[workers->n],
+		   workers->n == 0 && workers->n_max > 1 ? WORKER_SMALL
+							 : WORKER_ANY))
 		workers->n++;
-	}
 }
 
 /* Without a thread for it the loop does the job itself, and is held up. */
@@ -233,22 +252,25 @@ workers_submit(struct workers *workers, struct job *job)
 {
 	if (workers->n < workers->n_max)
 		workers_start(workers);
-	/* Where there is no thread that would take it. */
-	if (workers->n == 0 ||
-	    (workers->n < workers->n_max && job->background) ||
-	    (workers->n < 2 && workers->n_max > 1 && !job->small)) {
-		MPASS(job->state == JOB_IDLE);
+	if (job->background && !workers->background_worker.runs)
+		(void)workers_start_one(workers, &workers->background_worker,
+		    WORKER_BACKGROUND);
+	MPASS(job->state == JOB_IDLE);
+	job->list = workers_list(workers, job);
+	/* The first thread takes no large job where there should be others. */
+	if (job->list != &workers->background &&
+	    (workers->n == 0 ||
+		(workers->n < 2 && workers->n_max > 1 && !job->small))) {
 		workers_run_here(workers, job);
 		return;
 	}
 	(void)pthread_mutex_lock(&workers->lock);
-	MPASS(job->state == JOB_IDLE);
 	job->state = JOB_QUEUED;
-	TAILQ_INSERT_TAIL(workers_list(workers, job), job, entry);
+	TAILQ_INSERT_TAIL(job->list, job, entry);
 	/* All of them: the one woken might not be allowed to take it. */
-	if (!job->background)
-		(void)pthread_cond_broadcast(&workers->wake);
-	(void)pthread_cond_broadcast(&workers->wake_last);
+	(void)pthread_cond_broadcast(job->list == &workers->background
+					 ? &workers->wake_background
+					 : &workers->wake);
 	(void)pthread_mutex_unlock(&workers->lock);
 	workers->pending++;
 }
@@ -261,7 +283,7 @@ workers_cancel(struct workers *workers, struct job *job)
 	(void)pthread_mutex_lock(&workers->lock);
 	cancelled = job->state == JOB_QUEUED;
 	if (cancelled) {
-		TAILQ_REMOVE(workers_list(workers, job), job, entry);
+		TAILQ_REMOVE(job->list, job, entry);
 		job->state = JOB_IDLE;
 	}
 	(void)pthread_mutex_unlock(&workers->lock);

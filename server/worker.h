@@ -7,8 +7,8 @@
  * A job is embedded in what it works for.  `run` is called on a worker and
  * may touch only what the loop leaves alone meanwhile; `done` is called on
  * the loop afterwards.  The first worker takes small jobs only, so those never
- * wait behind large ones; background jobs wait until there is nothing else to
- * do, and run on the last worker alone.  Design: docs/design/server.md.
+ * wait behind large ones.  Background jobs have a thread of their own, which
+ * yields the processor to everybody else.  Design: docs/design/server.md.
  */
 
 #include <stdbool.h>
@@ -20,8 +20,11 @@ struct workers;
 
 enum job_state { JOB_IDLE, JOB_QUEUED, JOB_RUNNING, JOB_RAN };
 
+TAILQ_HEAD(job_list, job);
+
 struct job {
 	TAILQ_ENTRY(job) entry;
+	struct job_list *list; /* that it is in, while queued */
 	void (*run)(struct job *job);
 	void (*done)(struct job *job);
 	enum job_state state; /* under the workers' lock */
@@ -30,8 +33,9 @@ struct job {
 };
 
 /*
- * Up to `n` threads, at least 1; they start with the first job.  Where none can
- * be had, jobs run on the loop.  -errno: no memory, no descriptor.
+ * Up to `n` threads, at least 1, and one for the background; they start with
+ * the first job.  Where none can be had, jobs run on the loop.  -errno: no
+ * memory, no descriptor.
  */
 int workers_new(struct workers **workersp, struct event_base *base, size_t n);
 

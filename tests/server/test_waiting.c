@@ -722,6 +722,7 @@ TEST(reclaim__the_pool_grows_last_and_only_if_it_may)
 	options.reclaim =
 	    (struct reclaim_options){.deadline_ms = 20000, .grow = true};
 	options.stock = (struct stock_options){.share = 50, .min = 2};
+	options.pool.max = 12 * RIG_FRAME;
 	wait_rig(&rig, 8);
 	client_join(&client, &rig);
 	client_join(&cache, &rig);
@@ -752,6 +753,7 @@ TEST(reclaim__a_pool_that_cannot_grow_refuses)
 
 	server_options_default(&options);
 	options.reclaim.grow = true;
+	options.pool.max = 16 * RIG_FRAME;
 	wait_rig(&rig, 8);
 	client_join(&client, &rig);
 	(void)take(&client, 8);
@@ -761,6 +763,11 @@ TEST(reclaim__a_pool_that_cannot_grow_refuses)
 		    (int)REFUSED(NO_SPACE));
 		ASSERT_EQ(client_pool(&client)->frames_total, 8u);
 	}
+	ASSERT_EQ(sim_ncalls(rig.arch, SIM_GROW), 3u);
+	/* Nor beyond its limit. */
+	ASSERT_EQ(client_alloc(&client, 9 * RIG_FRAME, 0, NULL),
+	    (int)REFUSED(NO_SPACE));
+	ASSERT_EQ(sim_ncalls(rig.arch, SIM_GROW), 3u);
 	client_close(&client);
 	rig_fini(&rig);
 }
