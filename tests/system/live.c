@@ -21,15 +21,21 @@
 #define IDLE_MS  60000
 
 static void
+need_root(void)
+{
+	if (getuid() != 0)
+		test_skip("needs root");
+	if (getenv("HOLDFASTD") == NULL)
+		test_skip("HOLDFASTD names no daemon");
+}
+
+static void
 need(unsigned pool_mib)
 {
 	unsigned long nfree = 0;
 	FILE *f;
 
-	if (getuid() != 0)
-		test_skip("needs root");
-	if (getenv("HOLDFASTD") == NULL)
-		test_skip("HOLDFASTD names no daemon");
+	need_root();
 	f = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
 	    "re");
 	if (f == NULL || fscanf(f, "%lu", &nfree) != 1)
@@ -63,14 +69,14 @@ exec_daemon(const struct live *live, unsigned pool_mib, int ready,
 	_exit(127);
 }
 
-void
-live_start(struct live *live, unsigned pool_mib, const char *const *options)
+/* Start it, whatever it needs. */
+static void
+start(struct live *live, unsigned pool_mib, const char *const *options)
 {
 	struct pollfd wait = {.events = POLLIN};
 	char word[64];
 	int fds[2];
 
-	need(pool_mib);
 	strcpy(live->dir, "/tmp/holdfast-live-XXXXXX");
 	ASSERT_NOT_NULL(mkdtemp(live->dir));
 	ASSERT_EQ(chmod(live->dir, 0755), 0); /* other uids connect */
@@ -88,6 +94,23 @@ live_start(struct live *live, unsigned pool_mib, const char *const *options)
 	ASSERT_EQ(poll(&wait, 1, READY_MS), 1);
 	ASSERT_GT(read(fds[0], word, sizeof(word)), 0); /* 0: it died */
 	(void)close(fds[0]);
+}
+
+void
+live_start(struct live *live, unsigned pool_mib, const char *const *options)
+{
+	need(pool_mib);
+	start(live, pool_mib, options);
+}
+
+void
+live_start_sim(struct live *live)
+{
+	static const char *const options[] = {"--backend", "sim", "--log-level",
+	    "error", NULL};
+
+	need_root();
+	start(live, 64, options);
 }
 
 void
@@ -207,6 +230,13 @@ live_pool_fini(struct live_pool *pool)
 pid_t
 live_spawn(uid_t uid, void (*body)(void *arg), void *arg)
 {
+	return live_spawn_in(uid, uid, uid, body, arg);
+}
+
+pid_t
+live_spawn_in(uid_t uid, gid_t gid, gid_t group, void (*body)(void *arg),
+    void *arg)
+{
 	pid_t pid;
 
 	(void)fflush(NULL);
@@ -216,8 +246,8 @@ live_spawn(uid_t uid, void (*body)(void *arg), void *arg)
 		return pid;
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (uid != 0) {
-		ASSERT_EQ(setgroups(0, NULL), 0);
-		ASSERT_EQ(setresgid(uid, uid, uid), 0);
+		ASSERT_EQ(setgroups(group != gid, &group), 0);
+		ASSERT_EQ(setresgid(gid, gid, gid), 0);
 		ASSERT_EQ(setresuid(uid, uid, uid), 0); /* and no caps */
 	}
 	body(arg);

@@ -32,6 +32,10 @@ struct live {
  */
 void live_start(struct live *live, unsigned pool_mib,
     const char *const *options);
+/*
+ * The same over invented frames: needs no huge pages.  Base pages are real.
+ */
+void live_start_sim(struct live *live);
 /* SIGTERM; it has to end with 0. */
 void live_stop(struct live *live);
 
@@ -62,6 +66,9 @@ void live_pool_fini(struct live_pool *pool);
  * succeeds.  live_spawn() does not wait.
  */
 pid_t live_spawn(uid_t uid, void (*body)(void *arg), void *arg);
+/* The same with that group, and one more. */
+pid_t live_spawn_in(uid_t uid, gid_t gid, gid_t group, void (*body)(void *arg),
+    void *arg);
 void live_wait(pid_t pid);
 void live_as(uid_t uid, void (*body)(void *arg), void *arg);
 
