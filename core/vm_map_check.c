@@ -127,6 +127,25 @@ check_subtree(struct tree_walk *walk, const void *p, unsigned level,
 	return most;
 }
 
+/* The remembered place is where a search would arrive. */
+static void
+check_finger(struct tree_walk *walk)
+{
+	const struct vm_tree *tree = walk->tree;
+	struct vm_cursor cur;
+	bool same;
+
+	if (tree->finger_end == VM_TREE_NOWHERE || walk->bad != NULL)
+		return;
+	vm_tree_seek(tree, tree->finger_end - 1, &cur);
+	same = cur.leaf == tree->finger.leaf && cur.slot == tree->finger.slot &&
+	       vm_leaf_end(cur.leaf, cur.slot) == tree->finger_end;
+	for (unsigned level = 0; level < tree->height; level++)
+		same &= cur.node[level] == tree->finger.node[level] &&
+			cur.at[level] == tree->finger.at[level];
+	walk_expect(walk, same, "[tree.finger] it points to another place");
+}
+
 const char *
 vm_tree_check(const struct vm_tree *tree)
 {
@@ -137,6 +156,7 @@ vm_tree_check(const struct vm_tree *tree)
 	    "[tree.limit] the last leaf does not end at the map's end");
 	walk_expect(&walk, walk.nentries == tree->count,
 	    "[map.count] the tree has not as many entries as it says");
+	check_finger(&walk);
 	return walk.bad;
 }
 

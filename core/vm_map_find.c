@@ -839,6 +839,7 @@ find_plain(vm_map_t map, struct vm_map_new *ins, vm_offset_t *addrp,
     vm_size_t length, vm_offset_t max_addr, int find_space)
 {
 	vm_size_t align = (vm_size_t)1 << (find_space >> 8);
+	bool hinted = ins->start > map->tree.min;
 	struct vm_cursor cur;
 	int rv;
 
@@ -851,9 +852,13 @@ find_plain(vm_map_t map, struct vm_map_new *ins, vm_offset_t *addrp,
 		return KERN_NO_SPACE;
 	insert_assert(map, ins);
 	rv = insert_at(map, &cur, ins);
-	if (rv == KERN_SUCCESS)
-		*addrp = ins->start;
-	return rv;
+	if (rv != KERN_SUCCESS)
+		return rv;
+	/* Who gives hints often asks for what is behind this one next. */
+	if (hinted)
+		vm_tree_point(&map->tree, &cur);
+	*addrp = ins->start;
+	return KERN_SUCCESS;
 }
 
 int

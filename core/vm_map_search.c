@@ -252,7 +252,7 @@ children_fit_plain(const struct vm_node *node)
 }
 
 static void
-leaf_open_plain(struct vm_leaf *leaf, unsigned slot)
+leaf_open_plain(struct vm_leaf *leaf, unsigned slot, struct vm_leaf_slot with)
 {
 	unsigned n = leaf->count - slot;
 
@@ -262,6 +262,9 @@ leaf_open_plain(struct vm_leaf *leaf, unsigned slot)
 	    n * sizeof(leaf->end[0]));
 	memmove(leaf->entry + slot + 1, leaf->entry + slot,
 	    n * sizeof(leaf->entry[0]));
+	leaf->start[slot] = with.start;
+	leaf->end[slot] = with.end;
+	leaf->entry[slot] = with.entry;
 }
 
 static void
@@ -492,31 +495,37 @@ children_fit_avx512(const struct vm_node *node)
 	return join_avx512(most);
 }
 
-/* Lanes above `slot` take what was one below. */
+/*
+ * Lanes above `slot` take what was one below, and that lane takes `value`: in
+ * the register, because a search that loads what was stored piece by piece has
+ * to wait for it.
+ */
 AVX512 static inline void
-open32_avx512(uint32_t *values, unsigned slot)
+open32_avx512(uint32_t *values, unsigned slot, uint32_t value)
 {
 	uint64_t above = ~low_bits(UINT64_MAX, slot + 1);
-	__m512i old, below = _mm512_setzero_si512();
+	uint64_t at = (uint64_t)1 << slot;
+	__m512i old, below = _mm512_setzero_si512(), v;
 
 #pragma GCC unroll 4
 	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16) {
 		old = _mm512_loadu_si512(values + i);
-		_mm512_storeu_si512(values + i,
-		    _mm512_mask_alignr_epi32(old, (__mmask16)(above >> i), old,
-			below, 15));
+		v = _mm512_mask_alignr_epi32(old, (__mmask16)(above >> i), old,
+		    below, 15);
+		v = _mm512_mask_set1_epi32(v, (__mmask16)(at >> i), (int)value);
+		_mm512_storeu_si512(values + i, v);
 		below = old;
 	}
 }
 
 AVX512 static inline void
-leaf_open_avx512(struct vm_leaf *leaf, unsigned slot)
+leaf_open_avx512(struct vm_leaf *leaf, unsigned slot, struct vm_leaf_slot with)
 {
 	uint64_t above = ~low_bits(UINT64_MAX, slot + 1);
 	__m512i old, below = _mm512_setzero_si512();
 
-	open32_avx512(leaf->start, slot);
-	open32_avx512(leaf->end, slot);
+	open32_avx512(leaf->start, slot, with.start);
+	open32_avx512(leaf->end, slot, with.end);
 #pragma GCC unroll 8
 	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8) {
 		old = _mm512_loadu_si512(leaf->entry + i);
@@ -525,6 +534,7 @@ leaf_open_avx512(struct vm_leaf *leaf, unsigned slot)
 			below, 7));
 		below = old;
 	}
+	leaf->entry[slot] = with.entry;
 }
 
 /* Lanes from `slot` on take what was one above. */

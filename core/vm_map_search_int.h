@@ -19,7 +19,8 @@
  *	ISA_INNER      inner_fit(tree, leaf, except): the column of those gaps
  *	               of a leaf that end at an entry, and not behind `except`
  *	ISA_CHILDREN   children_fit(node): the column of an index node
- *	ISA_OPEN       open(leaf, slot): move the slots from there on up by one
+ *	ISA_OPEN       open(leaf, slot, with): move the slots from there on up
+ *	               by one, and fill it
  *	ISA_CLOSE      close(leaf, slot): move those behind it down by one
  */
 
@@ -265,9 +266,11 @@ ISA(insert)(struct vm_tree *tree, struct vm_cursor *cur,
 	if (tree->height > 0)
 		ISA(gap_fills)(tree, cur, low, high, start, end);
 	cur->slot++;
-	ISA_OPEN(leaf, cur->slot);
+	ISA_OPEN(leaf, cur->slot,
+	    ((struct vm_leaf_slot){vm_leaf_page(leaf, start),
+		vm_leaf_page(leaf, end), entry}));
 	leaf->count++;
-	vm_leaf_put(leaf, cur->slot, start, end, entry);
+	leaf->wide |= vm_leaf_reaches(leaf, end);
 	tree->count++;
 }
 

@@ -190,6 +190,28 @@ vm_tree_prev(const struct vm_tree *tree, struct vm_cursor *cur)
 	return cursor_move_leaf(tree, cur, -1);
 }
 
+bool
+vm_tree_fit_finger(const struct vm_tree *tree, const struct vm_gap_req *req,
+    struct vm_cursor *cur, vm_offset_t *addrp)
+{
+	const struct vm_cursor *at = &tree->finger;
+	vm_offset_t end = vm_cursor_gap_end(at);
+
+	MPASS(vm_cursor_gap_start(at) == req->start);
+
+	if (vm_gap_usable(req->start, end, req->align, req->phase) <
+	    req->length)
+		return false;
+	*addrp = req->start + ((req->phase - req->start) & (req->align - 1));
+	cur->leaf = at->leaf;
+	cur->slot = at->slot;
+	for (unsigned level = 0; level < tree->height; level++) {
+		cur->node[level] = at->node[level];
+		cur->at[level] = at->at[level];
+	}
+	return true;
+}
+
 /* Growing. */
 
 /* Move slots [from, count) of `left` to the empty `right`. */
@@ -225,17 +247,7 @@ node_move_tail(struct vm_node *left, unsigned from, struct vm_node *right)
 	left->count = from;
 }
 
-/* Make room for one slot at `slot`. */
-static void
-leaf_open(const struct vm_tree *tree, struct vm_leaf *leaf, unsigned slot)
-{
-	MPASS(leaf->count < VM_LEAF_FANOUT && slot <= leaf->count);
-
-	tree->isa->leaf_open(leaf, slot);
-	leaf->count++;
-}
-
-/* The same in an index node. */
+/* Make room for one slot at `slot`; it is to be filled. */
 static void
 node_open(struct vm_node *node, unsigned slot)
 {
@@ -580,6 +592,7 @@ vm_tree_remove(struct vm_tree *tree, struct vm_cursor *cur)
 {
 	KASSERT(vm_cursor_entry(cur) != NULL, "the header stays");
 
+	tree->finger_end = VM_TREE_NOWHERE;
 	if (cur->slot == 0) {
 		tree->count--;
 		remove_first(tree, cur);
@@ -601,6 +614,7 @@ vm_tree_resize(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t start,
 	KASSERT(entry != NULL, "the header has no length");
 	MPASS(start < end && end <= vm_cursor_gap_end(cur));
 
+	tree->finger_end = VM_TREE_NOWHERE;
 	entry->end = end;
 	if (start != entry->start) {
 		entry->start = start;
@@ -632,6 +646,7 @@ vm_tree_split(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t addr,
 	MPASS(vm_leaf_start(cur->leaf, cur->slot) < addr);
 	MPASS(addr < vm_cursor_gap_start(cur));
 
+	tree->finger_end = VM_TREE_NOWHERE;
 	if (cur->leaf->count == VM_LEAF_FANOUT)
 		vm_tree_split_leaf(tree, cur);
 	leaf = cur->leaf;
@@ -643,9 +658,11 @@ vm_tree_split(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t addr,
 	lower->end = upper->start = addr;
 
 	/* No gap changes, so nothing above the leaf does. */
-	leaf_open(tree, leaf, slot + 1);
+	tree->isa->leaf_open(leaf, slot + 1,
+	    (struct vm_leaf_slot){vm_leaf_page(leaf, addr),
+		vm_leaf_page(leaf, end), upper});
+	leaf->count++;
 	vm_leaf_put(leaf, slot, start, addr, lower);
-	vm_leaf_put(leaf, slot + 1, addr, end, upper);
 	tree->count++;
 }
 
@@ -682,6 +699,7 @@ vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur)
 
 	MPASS(entry != NULL);
 
+	tree->finger_end = VM_TREE_NOWHERE;
 	tree->count--;
 	if (cur->slot == 0) {
 		merge_first(tree, cur);
@@ -718,6 +736,7 @@ vm_tree_init(struct vm_tree *tree, const struct arch *arch, vm_offset_t min,
 	    .min = min,
 	    .max = max,
 	    .isa = vm_tree_isa_best(),
+	    .finger_end = VM_TREE_NOWHERE,
 	};
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
 		MPASS(powerof2(align[a]));

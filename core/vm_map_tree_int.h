@@ -64,18 +64,6 @@ struct vm_fit {
 	vm_lanes pages;
 };
 
-struct vm_tree {
-	void *root;      /* a vm_leaf when height is 0, else a vm_node */
-	unsigned height; /* index levels above the leaves */
-	unsigned pageshift;
-	vm_offset_t min, max;
-	vm_size_t align[VM_TREE_ALIGNS]; /* bytes; ascending; [0] is a page */
-	vm_lanes pad;                    /* the same in pages, less one */
-	uint64_t count;                  /* entries; the header is none */
-	const struct vm_tree_isa *isa;
-	struct uma_zone leaves, nodes;
-};
-
 /*
  * A place in the tree; any edit but through it makes it stale.  node[0] is the
  * leaf's parent, and at[] the slots that lead down.
@@ -87,12 +75,35 @@ struct vm_cursor {
 	unsigned slot; /* in the leaf */
 };
 
+#define VM_TREE_NOWHERE UINT64_MAX /* no page ends there */
+
+struct vm_tree {
+	void *root;      /* a vm_leaf when height is 0, else a vm_node */
+	unsigned height; /* index levels above the leaves */
+	unsigned pageshift;
+	vm_offset_t min, max;
+	vm_size_t align[VM_TREE_ALIGNS]; /* bytes; ascending; [0] is a page */
+	vm_lanes pad;                    /* the same in pages, less one */
+	uint64_t count;                  /* entries; the header is none */
+	/* where the last insert was that might be followed by the next */
+	struct vm_cursor finger;
+	vm_offset_t finger_end; /* of the entry there; VM_TREE_NOWHERE: none */
+	const struct vm_tree_isa *isa;
+	struct uma_zone leaves, nodes;
+};
+
 /* A gap that can hold `length` bytes at an address congruent to `phase`. */
 struct vm_gap_req {
 	vm_offset_t start; /* lowest address, in [min, max) */
 	vm_size_t length;  /* bytes, > 0 */
 	vm_size_t align;   /* power of two, at least a page */
 	vm_offset_t phase; /* bytes, below align */
+};
+
+/* What a leaf has of one entry. */
+struct vm_leaf_slot {
+	uint32_t start, end;
+	struct vm_map_entry *entry;
 };
 
 /* The searches, compiled for one instruction set.  See vm_map_search.c. */
@@ -117,8 +128,9 @@ struct vm_tree_isa {
 	struct vm_fit (
 	    *leaf_fit)(const struct vm_tree *tree, const struct vm_leaf *leaf);
 	struct vm_fit (*node_fit)(const struct vm_node *node);
-	/* move the slots from `slot` on up by one, or those behind it down */
-	void (*leaf_open)(struct vm_leaf *leaf, unsigned slot);
+	/* move the slots from one on up and fill it; move those behind down */
+	void (*leaf_open)(struct vm_leaf *leaf, unsigned slot,
+	    struct vm_leaf_slot with);
 	void (*leaf_close)(struct vm_leaf *leaf, unsigned slot);
 };
 
@@ -158,6 +170,10 @@ vm_tree_seek(const struct vm_tree *tree, vm_offset_t addr,
 	tree->isa->seek(tree, addr, cur);
 }
 
+/* vm_tree_fit() in the gap behind the finger, where the search begins. */
+bool vm_tree_fit_finger(const struct vm_tree *tree,
+    const struct vm_gap_req *req, struct vm_cursor *cur, vm_offset_t *addrp);
+
 /*
  * The lowest address that satisfies `req`; the cursor is then at the entry in
  * front of the gap, ready for vm_tree_insert().  false: there is none.
@@ -173,6 +189,9 @@ vm_tree_fit(const struct vm_tree *tree, const struct vm_gap_req *req,
 	MPASS((req->align & (req->align - 1)) == 0);
 	MPASS(req->align >= tree->align[0] && req->phase < req->align);
 
+	if (req->start == tree->finger_end &&
+	    vm_tree_fit_finger(tree, req, cur, addrp))
+		return true;
 	/* The strictest column that the request implies. */
 	while (column + 1 < VM_TREE_ALIGNS &&
 	       tree->align[column + 1] <= req->align &&
@@ -193,6 +212,7 @@ static inline void
 vm_tree_insert(struct vm_tree *tree, struct vm_cursor *cur,
     struct vm_map_entry *entry)
 {
+	tree->finger_end = VM_TREE_NOWHERE;
 	if (__builtin_expect(cur->leaf->count == VM_LEAF_FANOUT, 0))
 		vm_tree_split_leaf(tree, cur);
 	tree->isa->insert(tree, cur, entry);
@@ -390,4 +410,17 @@ vm_leaf_narrow(struct vm_leaf *leaf)
 	if (leaf->wide)
 		leaf->wide =
 		    vm_leaf_reaches(leaf, vm_leaf_end(leaf, leaf->count - 1));
+}
+
+/* Remember the entry at the cursor until the next edit. */
+static inline void
+vm_tree_point(struct vm_tree *tree, const struct vm_cursor *cur)
+{
+	tree->finger.leaf = cur->leaf;
+	tree->finger.slot = cur->slot;
+	for (unsigned level = 0; level < tree->height; level++) {
+		tree->finger.node[level] = cur->node[level];
+		tree->finger.at[level] = cur->at[level];
+	}
+	tree->finger_end = vm_leaf_end(cur->leaf, cur->slot);
 }
