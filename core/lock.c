@@ -37,6 +37,56 @@ vm_rank_leave(enum vm_rank rank)
 	rank_held[rank]--;
 }
 
+void
+vm_rank_swap(unsigned held[VM_RANK_UMA + 1])
+{
+	unsigned mine;
+
+	for (unsigned r = 0; r <= VM_RANK_UMA; r++) {
+		mine = rank_held[r];
+		rank_held[r] = held[r];
+		held[r] = mine;
+	}
+}
+
+const struct vm_lock_hooks *vm_lock_hooks;
+
+static void
+mtx_lock(pthread_mutex_t *mtx)
+{
+	if (VM_INVARIANTS >= 2 && vm_lock_hooks != NULL)
+		vm_lock_hooks->lock(mtx);
+	else
+		pthread_mutex_lock(mtx);
+}
+
+static void
+mtx_unlock(pthread_mutex_t *mtx)
+{
+	if (VM_INVARIANTS >= 2 && vm_lock_hooks != NULL)
+		vm_lock_hooks->unlock(mtx);
+	else
+		pthread_mutex_unlock(mtx);
+}
+
+static void
+cv_wait(pthread_cond_t *cv, pthread_mutex_t *mtx)
+{
+	if (VM_INVARIANTS >= 2 && vm_lock_hooks != NULL)
+		vm_lock_hooks->wait(cv, mtx);
+	else
+		pthread_cond_wait(cv, mtx);
+}
+
+static void
+cv_broadcast(pthread_cond_t *cv)
+{
+	if (VM_INVARIANTS >= 2 && vm_lock_hooks != NULL)
+		vm_lock_hooks->wake(cv);
+	else
+		pthread_cond_broadcast(cv);
+}
+
 static void
 rank_enter(enum vm_rank rank)
 {
@@ -72,14 +122,14 @@ vm_mutex_lock(struct vm_mutex *m)
 	MPASS(m->rank != VM_RANK_NONE);
 
 	rank_enter(m->rank);
-	pthread_mutex_lock(&m->mtx);
+	mtx_lock(&m->mtx);
 }
 
 VM_NO_TSA void
 vm_mutex_unlock(struct vm_mutex *m)
 {
 	rank_leave(m->rank);
-	pthread_mutex_unlock(&m->mtx);
+	mtx_unlock(&m->mtx);
 }
 
 static uint32_t
@@ -103,7 +153,7 @@ rw_acquire_slow(struct vm_rwlock *l, uint32_t busy, uint32_t add)
 {
 	MPASS((busy & RW_WRITER) != 0);
 
-	pthread_mutex_lock(&l->mtx);
+	mtx_lock(&l->mtx);
 	for (;;) {
 		uint32_t s = rw_load(l);
 
@@ -112,19 +162,19 @@ rw_acquire_slow(struct vm_rwlock *l, uint32_t busy, uint32_t add)
 				break;
 		} else if ((s & RW_SLEEPER) != 0 ||
 			   rw_cas(l, s, s | RW_SLEEPER)) {
-			pthread_cond_wait(&l->cv, &l->mtx);
+			cv_wait(&l->cv, &l->mtx);
 		}
 	}
-	pthread_mutex_unlock(&l->mtx);
+	mtx_unlock(&l->mtx);
 }
 
 static void
 rw_wake(struct vm_rwlock *l)
 {
-	pthread_mutex_lock(&l->mtx);
+	mtx_lock(&l->mtx);
 	__atomic_fetch_and(&l->state, ~RW_SLEEPER, __ATOMIC_RELAXED);
-	pthread_cond_broadcast(&l->cv);
-	pthread_mutex_unlock(&l->mtx);
+	cv_broadcast(&l->cv);
+	mtx_unlock(&l->mtx);
 }
 
 void

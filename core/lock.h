@@ -80,6 +80,22 @@ void vm_rwlock_wunlock_slow(struct vm_rwlock *l);
 void vm_rank_enter(enum vm_rank rank);
 void vm_rank_leave(enum vm_rank rank);
 
+/*
+ * How a test runs threads that are none: its own way to lock, sleep and wake,
+ * in every place where this module would.  Consulted with VM_INVARIANTS=2
+ * only; NULL: the real thing.  Set while nobody holds a lock.
+ */
+struct vm_lock_hooks {
+	void (*lock)(pthread_mutex_t *mtx);
+	void (*unlock)(pthread_mutex_t *mtx);
+	void (*wait)(pthread_cond_t *cv, pthread_mutex_t *mtx);
+	void (*wake)(pthread_cond_t *cv);
+};
+extern const struct vm_lock_hooks *vm_lock_hooks;
+
+/* Exchange what this thread is known to hold, by rank. */
+void vm_rank_swap(unsigned held[VM_RANK_UMA + 1]);
+
 /* Somebody holds it exclusively; somebody holds it in either way. */
 static inline bool
 vm_rwlock_is_wlocked(const struct vm_rwlock *l)
