@@ -66,9 +66,9 @@ holdfast_bug_reached(int wrong)
 /* A scalar that is wrong; neither side may have side effects. */
 #define HOLDFAST_BUG_EXPR(n, good, bad)                                        \
 	(__extension__({                                                       \
-		__typeof__(good) good_##n = (good);                            \
+		__typeof__((good) + 0) good_##n = (good);                      \
 		if (HOLDFAST_BUG_IS(n)) {                                      \
-			__typeof__(good) bad_##n = (bad);                      \
+			__typeof__((good) + 0) bad_##n = (bad);                \
 			holdfast_bug_reached(bad_##n != good_##n);             \
 			good_##n = bad_##n;                                    \
 		}                                                              \

@@ -115,6 +115,17 @@ class Bench:
             (out / 'default' / 'hangs').glob('id*'))
         return found, 'crash'
 
+    def false_alarms(self):
+        """With no bug in, nothing may be found."""
+        none = bugs.Bug(0, 'none', '-', self.targets, '-', '-', '', '')
+        bad = []
+        with tempfile.TemporaryDirectory() as folder:
+            for target in self.opts.targets:
+                for engine in ('replay', 'generator'):
+                    if self.attempt(engine, none, target, 0, folder)[0]:
+                        bad.append(f'{engine} {target}')
+        return bad
+
     def measure(self, bug, engine):
         """All seeds of one engine; the first target of the bug that has it."""
         hits = []
@@ -173,6 +184,10 @@ def bench(builds, opts):
     b = Bench(builds, opts)
     for bug in b.gone:
         say(f'{bug.number:3d} {bug.name:20} STALE: {bug.file} has changed')
+    bad = b.false_alarms()
+    if bad:
+        say('found something with no bug in: ' + ', '.join(bad))
+        return 1
     say(f'{"no":>3} {"bug":20} {"class":24} {"engine":9} '
         f'reached/triggered/detected  median   worst  oracle')
     results = {}

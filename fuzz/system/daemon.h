@@ -69,8 +69,7 @@ struct daemon {
 	} inodes[DAEMON_INODES];
 	unsigned ninodes;
 	bool memfd;
-	bool limbo_due; /* its timer waits for the clock to be turned */
-	bool spoiled;   /* frames were taken away or changed on purpose */
+	bool spoiled; /* frames were taken away or changed on purpose */
 	struct readback readback;
 	struct wire_arena arena;
 };

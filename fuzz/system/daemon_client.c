@@ -379,13 +379,12 @@ turn_loop(struct server *server, unsigned turns_min)
 void
 daemon_settle(struct daemon *d)
 {
-	struct server *server = d->server;
 	bool again;
 
 	d->npackets++; /* something to settle for */
 	do {
 		again = false;
-		if (!turn_loop(server, 1 + d->npackets)) {
+		if (!turn_loop(d->server, 1 + d->npackets)) {
 			(void)fuzz_found(d->rep, "hang", "settle",
 			    "the loop does not come to rest");
 			return;
@@ -395,11 +394,5 @@ daemon_settle(struct daemon *d)
 			if (d->clients[i].fd >= 0)
 				again |= drain(d, &d->clients[i]);
 	} while (again);
-	/* Time is ours: timers fire when the program says so. */
-	if (server->pool.limbo_timer != NULL &&
-	    event_pending(server->pool.limbo_timer, EV_TIMEOUT, NULL)) {
-		(void)event_del(server->pool.limbo_timer);
-		d->limbo_due = true;
-	}
 	daemon_check_buffers(d);
 }

@@ -7,7 +7,7 @@
 #include "fuzz/system/daemon.h"
 #include "server/session.h"
 
-#define LONG_MS 3600000u /* timers fire when the program says so */
+#define HOUR_MS 3600000u
 
 /* ---- Life -----------------------------------------------------------------
  */
@@ -42,15 +42,12 @@ daemon_begin(struct daemon *d, const uint8_t *header)
 		sim.nsegments = 0;
 	d->arch = sim_create(&sim);
 	server_options_default(&options);
-	options.hello_timeout_ms = options.stall_timeout_ms = LONG_MS;
 	options.addresses.all = (header[1] & 3) == 0;
 	options.addresses.uids = told;
 	options.addresses.nuids = header[1] & 1;
 	small_quota(&options.limits, header[2]);
 	if (d->arch == NULL || server_new(&d->server, d->arch, &options) < 0)
 		return false;
-	if (d->server->tick != NULL)
-		(void)event_del(d->server->tick); /* see A_CLOCK */
 	if (header[4] != 0 && header[4] % 3 == 1)
 		sim_fail_nth(d->arch, header[5]);
 	else if (header[4] != 0 && header[4] % 3 == 2)
@@ -80,15 +77,14 @@ daemon_end(struct daemon *d)
 	for (unsigned i = 0; i < DAEMON_CLIENTS; i++)
 		daemon_close(d, &d->clients[i]);
 	release_withheld(d);
-	for (unsigned i = 0; i < 8; i++) {
+	daemon_settle(d);
+	(void)quarantine_release_all(&d->server->quarantine);
+	/* What was in limbo comes home when its timer fires. */
+	for (unsigned i = 0; i < 4; i++) {
+		sys_env.now_ms += HOUR_MS;
 		daemon_settle(d);
-		d->limbo_due = false;
-		if (d->server->pool.limbo_timer != NULL)
-			event_active(d->server->pool.limbo_timer, EV_TIMEOUT,
-			    0);
-		if (d->server->tick != NULL)
-			event_active(d->server->tick, EV_TIMEOUT, 0);
 	}
+	stock_stop(&d->server->pool);
 	daemon_settle(d);
 	daemon_check_end(d);
 }

@@ -108,29 +108,14 @@ nth_session(struct daemon *d, unsigned n)
 	return NULL;
 }
 
+/* Timers that are due then fire in the next turn of the loop. */
 static void
-do_clock(struct daemon *d, const struct sys_record *rec)
+do_clock(const struct sys_record *rec)
 {
-	struct session *s = nth_session(d, rec->who & 3);
+	static const unsigned steps[] = {1, 20, 200, 1100, 5000, 11000, 70000,
+	    4000000};
 
-	sys_env.now_ms += 1000u * rec->operand[0];
-	switch (rec->what % 3) {
-	case 0:
-		if (d->server->tick != NULL)
-			event_active(d->server->tick, EV_TIMEOUT, 0);
-		break;
-	case 1:
-		if (s != NULL && event_pending(s->timer, EV_TIMEOUT, NULL))
-			event_active(s->timer, EV_TIMEOUT, 0);
-		break;
-	default:
-		if (d->limbo_due) {
-			d->limbo_due = false;
-			event_active(d->server->pool.limbo_timer, EV_TIMEOUT,
-			    0);
-		}
-		break;
-	}
+	sys_env.now_ms += steps[rec->what % nitems_of(steps)];
 }
 
 /* Frames come and go by themselves; holders move and withhold theirs. */
@@ -281,7 +266,7 @@ act(struct daemon *d, const struct sys_record *rec)
 		c->paused = !c->paused;
 		break;
 	case A_CLOCK:
-		do_clock(d, rec);
+		do_clock(rec);
 		break;
 	case A_TOUCH:
 		if (!d->spoiled)

@@ -112,7 +112,7 @@ check_buffer(struct victim *v, const struct holdfast_contig_req *req,
 	uint64_t last = b->pa + b->size - 1;
 
 	if (b->size < req->size || b->size % SYS_PAGE != 0 ||
-	    (b->addr == NULL) != req->no_map || b->fd < 0 ||
+	    (b->addr == NULL) != req->no_map || (b->fd < 0 && !req->no_map) ||
 	    b->fd_offset > b->span_size ||
 	    b->size > b->span_size - b->fd_offset)
 		(void)fuzz_found(v->rep, "promise", "contig",
