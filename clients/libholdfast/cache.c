@@ -23,6 +23,7 @@
 #define BIN_MAX      256u
 #define BIN_MIN      4u
 #define IDLE_SPANS   1 /* kept against the next burst */
+#define IDLE_SLABS   8 /* objects of so many may lie in a depot */
 
 /* This thread's caches, and the one that was used last; never NULL. */
 static struct tcache nobody;
@@ -64,6 +65,43 @@ class_order(unsigned class)
 	return class < NSMALL ? 0 : class - NSMALL;
 }
 
+/* Objects in a slab. */
+static size_t
+slab_objs(unsigned class)
+{
+	return (size_t)(CHUNK / class_size(class));
+}
+
+/* The depot's lock is held, and there is room. */
+static void
+depot_push(struct holdfast_cache *cache, unsigned class, void *const *objs,
+    size_t n)
+{
+	struct depot *d = &cache->depots[class];
+	size_t whole = slab_objs(class);
+
+	memcpy(&d->objs[d->n], objs, n * sizeof(*objs));
+	d->n += n;
+	for (size_t i = 0; i < n; i++)
+		d->nwhole +=
+		    ++cache->blocks
+			  .nidle_of[chunk_index(&cache->blocks, objs[i])] ==
+		    whole;
+}
+
+static void
+depot_pop(struct holdfast_cache *cache, unsigned class, void **objs, size_t n)
+{
+	struct depot *d = &cache->depots[class];
+	size_t whole = slab_objs(class);
+
+	d->n -= n;
+	memcpy(objs, &d->objs[d->n], n * sizeof(*objs));
+	for (size_t i = 0; i < n; i++)
+		d->nwhole -= cache->blocks.nidle_of[chunk_index(&cache->blocks,
+				 objs[i])]-- == whole;
+}
+
 /* Up to `n` objects into `objs`: from the stack, then from slabs. */
 static unsigned
 depot_get(struct holdfast_cache *cache, unsigned class, void **objs, unsigned n)
@@ -77,8 +115,7 @@ depot_get(struct holdfast_cache *cache, unsigned class, void **objs, unsigned n)
 		if (d->n > 0) {
 			unsigned k = d->n < n - got ? (unsigned)d->n : n - got;
 
-			d->n -= k;
-			memcpy(&objs[got], &d->objs[d->n], k * sizeof(*objs));
+			depot_pop(cache, class, &objs[got], k);
 			got += k;
 		} else if ((uint64_t)(d->cut_end - d->cut) >= size) {
 			objs[got++] = d->cut;
@@ -98,71 +135,92 @@ depot_get(struct holdfast_cache *cache, unsigned class, void **objs, unsigned n)
 	return got;
 }
 
+/*
+ * Give back the slabs of which every object is here; the depot is locked.
+ * While they are taken out of the stack their counts go on to twice as many:
+ * only then is nothing of a slab in it, and somebody else may have it.
+ */
+static void
+depot_trim_locked(struct holdfast_cache *cache, unsigned class)
+{
+	struct depot *d = &cache->depots[class];
+	size_t kept = 0, whole = slab_objs(class);
+
+	for (; d->cut != NULL &&
+	       (uint64_t)(d->cut_end - d->cut) >= class_size(class) &&
+	       depot_room(d, 1) == 0;
+	     d->cut += class_size(class)) {
+		void *obj = d->cut;
+
+		depot_push(cache, class, &obj, 1);
+	}
+	if (d->nwhole == 0)
+		return;
+	for (size_t i = 0; i < d->n; i++) {
+		uint32_t chunk = chunk_index(&cache->blocks, d->objs[i]);
+		uint16_t *nidle = &cache->blocks.nidle_of[chunk];
+
+		if (*nidle < whole) {
+			d->objs[kept++] = d->objs[i];
+		} else if (++*nidle == 2 * whole) {
+			*nidle = 0;
+			blocks_free(&cache->blocks,
+			    cache->blocks.area +
+				((uint64_t)chunk << CHUNK_SHIFT),
+			    0);
+		}
+	}
+	d->n = kept;
+	d->nwhole = 0;
+}
+
+static void
+depot_trim(struct holdfast_cache *cache, unsigned class)
+{
+	struct depot *d = &cache->depots[class];
+
+	(void)pthread_mutex_lock(&d->lock);
+	depot_trim_locked(cache, class);
+	(void)pthread_mutex_unlock(&d->lock);
+}
+
+/*
+ * Let whole slabs go when they are some, and a good part of what lies here,
+ * so that looking for them costs little in the long run.
+ */
+static bool
+depot_shed_locked(struct holdfast_cache *cache, unsigned class)
+{
+	struct depot *d = &cache->depots[class];
+
+	if (d->nwhole < IDLE_SLABS || d->nwhole * slab_objs(class) < d->n / 4)
+		return false;
+	depot_trim_locked(cache, class);
+	return true;
+}
+
 /* Take `n` objects.  Large ones go straight back to the blocks. */
 static void
 depot_put(struct holdfast_cache *cache, unsigned class, void *const *objs,
     unsigned n)
 {
 	struct depot *d = &cache->depots[class];
+	bool shed = true;
 
 	if (class >= NSMALL) {
 		for (unsigned i = 0; i < n; i++)
 			blocks_free(&cache->blocks, objs[i],
 			    class_order(class));
+	} else {
+		(void)pthread_mutex_lock(&d->lock);
+		/* Without memory for the stack they wait for the end. */
+		if (depot_room(d, n) == 0)
+			depot_push(cache, class, objs, n);
+		shed = depot_shed_locked(cache, class);
+		(void)pthread_mutex_unlock(&d->lock);
+	}
+	if (shed)
 		(void)blocks_trim(&cache->blocks, IDLE_SPANS);
-		return;
-	}
-	(void)pthread_mutex_lock(&d->lock);
-	/* Without memory for the stack the objects wait for the end. */
-	if (depot_room(d, n) == 0) {
-		memcpy(&d->objs[d->n], objs, n * sizeof(*objs));
-		d->n += n;
-	}
-	(void)pthread_mutex_unlock(&d->lock);
-}
-
-static int
-by_address(const void *a, const void *b)
-{
-	uintptr_t x = (uintptr_t) * (void *const *)a;
-	uintptr_t y = (uintptr_t) * (void *const *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Give back the slabs of which every object is here. */
-static void
-depot_trim(struct holdfast_cache *cache, unsigned class)
-{
-	struct depot *d = &cache->depots[class];
-	size_t whole = (size_t)(CHUNK / class_size(class)), kept = 0, i = 0;
-
-	(void)pthread_mutex_lock(&d->lock);
-	for (; d->cut != NULL &&
-	       (uint64_t)(d->cut_end - d->cut) >= class_size(class) &&
-	       depot_room(d, 1) == 0;
-	     d->cut += class_size(class))
-		d->objs[d->n++] = d->cut;
-	if (d->n > 0)
-		qsort(d->objs, d->n, sizeof(*d->objs), by_address);
-	while (i < d->n) {
-		uint32_t chunk = chunk_index(&cache->blocks, d->objs[i]);
-		size_t j = i;
-
-		while (j < d->n &&
-		       chunk_index(&cache->blocks, d->objs[j]) == chunk)
-			j++;
-		if (j - i == whole) {
-			blocks_free(&cache->blocks, d->objs[i], 0);
-		} else {
-			memmove(&d->objs[kept], &d->objs[i],
-			    (j - i) * sizeof(*d->objs));
-			kept += j - i;
-		}
-		i = j;
-	}
-	d->n = kept;
-	(void)pthread_mutex_unlock(&d->lock);
 }
 
 static void

@@ -72,10 +72,11 @@ blocks_init(struct blocks *b, const struct cache_source *source,
 	b->nslots = (uint32_t)(size / span_size);
 	b->class_of = table(size >> CHUNK_SHIFT);
 	b->pa_of = table((size >> FRAME_SHIFT) * sizeof(*b->pa_of));
+	b->nidle_of = table((size >> CHUNK_SHIFT) * sizeof(*b->nidle_of));
 	b->chunks = table((size >> CHUNK_SHIFT) * sizeof(*b->chunks));
 	b->spans = table(b->nslots * sizeof(*b->spans));
 	if (b->class_of == NULL || b->pa_of == NULL || b->chunks == NULL ||
-	    b->spans == NULL)
+	    b->spans == NULL || b->nidle_of == NULL)
 		return -ENOMEM;
 	return 0;
 }
@@ -254,6 +255,8 @@ blocks_fini(struct blocks *b, bool release)
 		(void)munmap(b->area, b->area_size);
 	table_free(b->class_of, b->area_size >> CHUNK_SHIFT);
 	table_free(b->pa_of, (b->area_size >> FRAME_SHIFT) * sizeof(*b->pa_of));
+	table_free(b->nidle_of,
+	    (b->area_size >> CHUNK_SHIFT) * sizeof(*b->nidle_of));
 	table_free(b->chunks,
 	    (b->area_size >> CHUNK_SHIFT) * sizeof(*b->chunks));
 	table_free(b->spans, b->nslots * sizeof(*b->spans));

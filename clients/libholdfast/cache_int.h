@@ -72,6 +72,7 @@ struct blocks {
 	uint64_t span_size, max_bytes; /* (c) bytes */
 	uint8_t *class_of;        /* (b) by chunk: class + 1; 0: no object */
 	uint64_t *pa_of;          /* (b) by frame; 0: not told */
+	uint16_t *nidle_of;       /* (d) by chunk: objects in the depot */
 	struct chunk *chunks;     /* (b) */
 	struct cache_span *spans; /* (b) by slot */
 	uint32_t nslots;          /* (c) */
@@ -81,7 +82,10 @@ struct blocks {
 	uint64_t span_bytes, block_bytes; /* (b) imported; handed out */
 	uint64_t imports, releases;       /* (b) */
 };
-/* Lock legend: (c) constant after init, (b) blocks.lock. */
+/*
+ * Lock legend: (c) constant after init, (b) blocks.lock, (d) the lock of the
+ * depot whose slab the chunk is.
+ */
 
 int blocks_init(struct blocks *b, const struct cache_source *source,
     uint64_t span_size, uint64_t max_bytes);
@@ -122,6 +126,7 @@ struct depot {
 	_Alignas(64) pthread_mutex_t lock;
 	void **objs; /* a stack */
 	size_t n, room;
+	size_t nwhole;       /* slabs of which every object is in the stack */
 	char *cut, *cut_end; /* slab being cut up, not yet handed out */
 };
 

@@ -223,6 +223,34 @@ TEST(cache_trim__gives_every_span_back_when_all_is_free)
 	holdfast_cache_destroy(cache);
 }
 
+/* Nobody asks, nobody trims: what lies idle goes back by itself. */
+TEST(cache_free__gives_spans_back_when_most_of_it_lies_idle)
+{
+	enum { N = 65536 };
+	struct source s = {0};
+	struct holdfast_cache *cache = make(&s, 4 << 20, 0);
+	void **p = calloc(N, sizeof(*p));
+
+	ASSERT_NOT_NULL(p);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		for (unsigned i = 0; i < N; i++) {
+			p[i] = holdfast_cache_alloc(cache, 1024);
+			ASSERT_NOT_NULL(p[i]);
+		}
+		ASSERT_GE(s.live, 16);
+		for (unsigned i = 0; i < N; i += 2)
+			holdfast_cache_free(cache, p[i]);
+		ASSERT_GE(s.live, 16); /* no slab is whole yet */
+		for (unsigned i = 1; i < N; i += 2)
+			holdfast_cache_free(cache, p[i]);
+		ASSERT_LE(s.live, 4);
+	}
+	free(p);
+	(void)holdfast_cache_trim(cache);
+	ASSERT_EQ(s.live, 0);
+	holdfast_cache_destroy(cache);
+}
+
 TEST(cache_alloc__takes_smaller_spans_when_large_ones_run_out)
 {
 	struct source s = {.largest = 4 << 20};
