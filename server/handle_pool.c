@@ -216,6 +216,28 @@ run_list_add_span(struct call *call, struct run_list *list,
 		run_list_add(call, list, &run, false);
 }
 
+static int
+run_compare(const void *a, const void *b)
+{
+	const Holdfast__V1__Run *const *x = a;
+	const Holdfast__V1__Run *const *y = b;
+
+	return (*x)->start < (*y)->start ? -1 : (*x)->start > (*y)->start;
+}
+
+/* Ascending, each once: several buffers of a span may be quarantined. */
+static void
+run_list_sort(struct run_list *list)
+{
+	size_t n = 0;
+
+	qsort(list->runs, list->n, sizeof(*list->runs), run_compare);
+	for (size_t i = 0; i < list->n; i++)
+		if (n == 0 || list->runs[i]->start != list->runs[n - 1]->start)
+			list->runs[n++] = list->runs[i];
+	list->n = n;
+}
+
 static void
 run_list_fill_limbo(struct call *call, struct run_list *list)
 {
@@ -224,6 +246,7 @@ run_list_fill_limbo(struct call *call, struct run_list *list)
 
 	TAILQ_FOREACH (span, &pool->limbo, entry)
 		run_list_add_span(call, list, span);
+	run_list_sort(list);
 }
 
 static void
@@ -234,6 +257,7 @@ run_list_fill_quarantine(struct call *call, struct run_list *list)
 
 	TAILQ_FOREACH (held, &quarantine->held, entry)
 		run_list_add_span(call, list, held->buffer->span);
+	run_list_sort(list);
 }
 
 /* What lies beyond `end` belongs to the next reply. */

@@ -33,7 +33,8 @@ struct cli_verb {
 	const char *help; /* what --help prints */
 };
 
-extern const struct cli_verb cli_status, cli_alloc, cli_pool, cli_map;
+extern const struct cli_verb cli_status, cli_alloc, cli_pool, cli_map,
+    cli_verify, cli_release;
 
 /* Options every verb takes; a verb's own begin at 'A'. */
 #define CLI_COMMON_OPTIONS                                                     \

@@ -54,6 +54,7 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args)
 	    {"wait", optional_argument, NULL, 'W'},
 	    {"type", required_argument, NULL, 'T'},
 	    {"node", required_argument, NULL, 'D'},
+	    {"device", no_argument, NULL, 'V'},
 	    {"once", no_argument, NULL, 'O'}, {"exec", no_argument, NULL, 'X'},
 	    CLI_COMMON_OPTIONS};
 	const struct cli_verb *verb = &cli_alloc;
@@ -94,6 +95,9 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args)
 		case 'D':
 			req->domain = parse_node(optarg);
 			req->domain_set = true;
+			break;
+		case 'V':
+			req->device = true;
 			break;
 		case 'O':
 			args->once = true;
@@ -334,7 +338,7 @@ const struct cli_verb cli_alloc = {
 	"SYNOPSIS\n"
 	"    holdfast alloc SIZE [--low ADDR] [--high ADDR] [--align N]\n"
 	"        [--boundary N] [--zero] [--nowait | --wait[=SECONDS]]\n"
-	"        [--type NAME] [--node N]\n"
+	"        [--type NAME] [--node N] [--device]\n"
 	"        [--once | --exec COMMAND [ARGUMENT...]]\n"
 	"        [--socket PATH] [--json]\n"
 	"\n"
@@ -353,6 +357,8 @@ const struct cli_verb cli_alloc = {
 	"                    most; Ctrl-C cancels the request\n"
 	"    --type NAME     malloc type for the statistics\n"
 	"    --node N        NUMA node; otherwise any\n"
+	"    --device        a device writes there: if the process is killed,\n"
+	"                    quarantine it (holdfast release)\n"
 	"    --once          print and give back at once\n"
 	"    --exec COMMAND  run it with the buffer; everything behind is "
 	"its.\n"

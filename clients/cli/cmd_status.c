@@ -5,6 +5,22 @@
 
 #include "clients/cli/cli.h"
 
+/* What operators care for. */
+static void
+pool_limits_to_json(json_object *o, const struct holdfast_pool_status *p)
+{
+	cli_set_u64(o, "big_size", p->big_size);
+	cli_set_u64(o, "big_total", p->big_total);
+	cli_set_u64(o, "big_standby", p->big_standby);
+	cli_set_u64(o, "pool_max", p->pool_max);
+	cli_set_u64(o, "pool_min", p->pool_min);
+	cli_set_u64(o, "frames_quarantined", p->frames_quarantined);
+	cli_set_u64(o, "frames_tampered", p->frames_tampered);
+	cli_set_u64(o, "frames_poisoned", p->frames_poisoned);
+	cli_set_bool(o, "draining", p->draining);
+	cli_set_bool(o, "operator", p->is_operator);
+}
+
 static json_object *
 pool_to_json(const struct holdfast_pool_status *p)
 {
@@ -31,6 +47,7 @@ pool_to_json(const struct holdfast_pool_status *p)
 	cli_set_u64(o, "stock_misses", p->stock_misses);
 	cli_set_u64(o, "waiting", p->waiting);
 	cli_set_u64(o, "reclaim_asks", p->reclaim_asks);
+	pool_limits_to_json(o, p);
 	return o;
 }
 
@@ -82,6 +99,29 @@ types_to_json(const struct holdfast_type_stat *types, size_t n)
 	return array;
 }
 
+/* What there is only sometimes. */
+static void
+print_pool_more(const struct holdfast_pool_status *p)
+{
+	if (p->big_size != 0)
+		printf("          of them %llu big frames of %s, %llu free\n",
+		    (unsigned long long)p->big_total,
+		    cli_size_text(p->big_size),
+		    (unsigned long long)p->big_standby);
+	if (p->frames_quarantined != 0)
+		printf("          %llu quarantined after a death: holdfast "
+		       "release\n",
+		    (unsigned long long)p->frames_quarantined);
+	if (p->frames_tampered != 0)
+		printf("          %llu were changed by their holders\n",
+		    (unsigned long long)p->frames_tampered);
+	if (p->frames_poisoned != 0)
+		printf("          %llu were retired: their memory is bad\n",
+		    (unsigned long long)p->frames_poisoned);
+	if (p->draining)
+		puts("          drained: nothing new is allocated");
+}
+
 static void
 print_pool(const struct holdfast_pool_status *p)
 {
@@ -107,6 +147,7 @@ print_pool(const struct holdfast_pool_status *p)
 		       "%llu times\n",
 		    (unsigned long long)p->waiting,
 		    (unsigned long long)p->reclaim_asks);
+	print_pool_more(p);
 	printf("pin       %s\n", cli_pin_text(p->pin));
 	printf("addresses %s\n", p->addresses_known ? "known" : "not known");
 	if (*p->degraded != '\0')
@@ -240,7 +281,8 @@ const struct cli_verb cli_status = {
 	"DESCRIPTION\n"
 	"    Prints what the daemon says of itself: the pool's frames (free,\n"
 	"    in use, withheld in limbo, missing), its largest run, what pin a\n"
-	"    buffer gets, whether physical addresses are known, and in one\n"
+	"    buffer gets, what is quarantined, was tampered with or retired,\n"
+	"    whether physical addresses are known, and in one\n"
 	"    sentence what is not to be had here.  Then the limits of the\n"
 	"    calling tenant, what it uses of them, and its malloc types.\n"
 	"\n"

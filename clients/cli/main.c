@@ -11,7 +11,7 @@
 #include "clients/cli/cli.h"
 
 static const struct cli_verb *const verbs[] = {&cli_status, &cli_pool,
-    &cli_alloc, &cli_map};
+    &cli_alloc, &cli_map, &cli_verify, &cli_release};
 #define NVERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 static void

@@ -53,6 +53,8 @@ picture_cell(const struct picture *picture, uint64_t start, uint64_t end)
 
 	if (covered(picture->limbo, picture->nlimbo, start, end) > 0)
 		return 'x';
+	if (covered(picture->held, picture->nheld, start, end) > 0)
+		return 'q';
 	if (nfree == 0)
 		return '#';
 	return nfree == end - start ? '.' : '+';
@@ -86,12 +88,13 @@ picture_draw(const struct picture *picture, uint64_t scale, FILE *out)
 		if (seg->domain != domain)
 			(void)fprintf(out, "node %d\n", seg->domain);
 		domain = seg->domain;
-		(void)fprintf(out, "  %#llx-%#llx, %s, %s free\n",
+		(void)fprintf(out, "  %#llx-%#llx, %s, %s free%s\n",
 		    (unsigned long long)seg->start,
 		    (unsigned long long)seg->end,
 		    cli_size_text(seg->end - seg->start),
 		    cli_size_text(covered(picture->free, picture->nfree,
-			seg->start, seg->end)));
+			seg->start, seg->end)),
+		    seg->big ? ", big frames" : "");
 		draw_segment(picture, seg, scale, out);
 	}
 }

@@ -4,7 +4,7 @@
 /*
  * The pool as text: one character for so many bytes of a physical segment.
  *
- *	.  free      #  in use      +  partly      x  in limbo
+ *	.  free   #  in use   +  partly   x  in limbo   q  quarantined
  */
 
 #include <stddef.h>
@@ -16,8 +16,8 @@
 #define PICTURE_COLUMNS 64
 
 struct picture {
-	const struct holdfast_run *segs, *free, *limbo; /* ascending */
-	size_t nsegs, nfree, nlimbo;
+	const struct holdfast_run *segs, *free, *limbo, *held; /* ascending */
+	size_t nsegs, nfree, nlimbo, nheld;
 	uint64_t frame_size;
 };
 

@@ -212,8 +212,10 @@ accept_packet(struct holdfast *h, const struct hf_exchange *exchange,
 		if (r < 0)
 			return r;
 	}
+	for (size_t i = 0; i < packet->n_lost; i++)
+		hf_lost_event(h, packet->lost[i]);
 	if (packet->n_replies == 0 && packet->n_events == 0 &&
-	    packet->reclaim == NULL)
+	    packet->reclaim == NULL && packet->n_lost == 0)
 		return hf_mistrust(h, "the daemon sent an empty packet");
 	for (size_t i = 0; i < packet->n_replies; i++) {
 		const Holdfast__V1__Reply *reply = packet->replies[i];

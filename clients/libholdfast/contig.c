@@ -52,6 +52,15 @@ list_remove(struct holdfast *h, struct hf_buf *buf)
 		h->bufs = buf->next;
 }
 
+struct holdfast_buf *
+hf_buf_find(struct holdfast *h, uint64_t id)
+{
+	for (struct hf_buf *buf = h->bufs; buf != NULL; buf = buf->next)
+		if (buf->public.id == id)
+			return &buf->public;
+	return NULL;
+}
+
 void
 hf_bufs_free_all(struct holdfast *h)
 {
@@ -215,6 +224,7 @@ call_alloc(struct holdfast *h, const struct holdfast_contig_req *req,
 		op.type = (char *)(uintptr_t)req->type; /* only read */
 	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;
 	request.contig_alloc = &op;
+	op.device = req->device;
 	op.deadline_ms = req->deadline_ms; /* refused without M_WAITOK */
 	if ((req->flags & HF_M_WAITOK) == 0)
 		return hf_call(h, &request,

@@ -153,6 +153,8 @@ struct holdfast_contig_req {
 	const char *type;     /* malloc type for statistics; NULL: "contig" */
 	bool no_map;          /* do not map it here: addr will be NULL */
 	uint64_t deadline_ms; /* with HF_M_WAITOK: from now; 0: none */
+	bool device;          /* a device writes there: should this process go
+			       * without having freed it, it is quarantined */
 };
 
 /*
@@ -245,6 +247,15 @@ struct holdfast_pool_status {
 	uint64_t reclaim_asks; /* times a client was asked for memory */
 	enum holdfast_pin pin;
 	bool addresses_known, simulated;
+	/* frames_* count a big frame as the frames it is as good as. */
+	uint64_t big_size; /* bytes in a big frame; 0: there are none */
+	uint64_t big_total, big_standby;
+	uint64_t pool_max, pool_min; /* bytes that it may grow or shrink to */
+	uint64_t frames_quarantined; /* of frames_in_use */
+	uint64_t frames_tampered;    /* found changed by their holders, ever */
+	uint64_t frames_poisoned;    /* whose memory went bad, ever */
+	bool draining;               /* nothing new is allocated */
+	bool is_operator;            /* the caller may change the pool */
 	char degraded[256];
 };
 struct holdfast_quota {
@@ -258,6 +269,7 @@ struct holdfast_tenant_status {
 struct holdfast_run {
 	uint64_t start, end;
 	int domain;
+	bool big; /* of big frames; known of segments */
 };
 
 int holdfast_pool_status(struct holdfast *h,
@@ -300,5 +312,7 @@ int holdfast_map_list_all(struct holdfast *h, struct holdfast_map_item **mapsp,
 
 /* Maps (vm_map(9)): the second half of the manual. */
 #include "holdfast_map.h"
+/* The pool: the third part. */
+#include "holdfast_pool.h"
 
 #endif

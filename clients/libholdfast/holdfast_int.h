@@ -20,6 +20,12 @@
 
 struct hf_buf;
 
+#define HF_LOST_MAX 64
+
+struct hf_lost {
+	uint64_t buffer, offset, size;
+};
+
 struct holdfast {
 	struct hf_conn conn;
 	int broken;       /* 0, or the -errno that every later call returns */
@@ -47,6 +53,11 @@ struct holdfast {
 	bool listens; /* the daemon knows that we can give back */
 	bool reclaim; /* asked, and not answered */
 	uint64_t reclaim_bytes;
+	/* Bad memory that the callback has yet to hear of. */
+	holdfast_lost_fn *on_lost;
+	void *lost_arg;
+	struct hf_lost lost[HF_LOST_MAX]; /* a ring */
+	size_t nlost;                     /* told since the last dispatch */
 	char error[HOLDFAST_MESSAGE_MAX + 1];
 };
 
@@ -117,6 +128,13 @@ int hf_reclaim_listen(struct holdfast *h, bool listen);
 int hf_reclaim_done(struct holdfast *h);
 /* Call the callback, if the daemon has asked. */
 int hf_reclaim_dispatch(struct holdfast *h);
+
+/* Memory under one of our buffers went bad. */
+void hf_lost_event(struct holdfast *h, const Holdfast__V1__FrameLost *lost);
+/* Call the callback for each. */
+void hf_lost_dispatch(struct holdfast *h);
+/* The buffer of that number, or NULL. */
+struct holdfast_buf *hf_buf_find(struct holdfast *h, uint64_t id);
 
 /* Copy what the daemon sent into `size` bytes: cut, and printable. */
 void hf_copy_text(char *to, size_t size, const char *from);

@@ -79,7 +79,7 @@ holdfast_map_watch(struct holdfast_map *map)
 bool
 holdfast_pending(const struct holdfast *h)
 {
-	return h->changed || h->reclaim;
+	return h->changed || h->reclaim || h->nlost > 0;
 }
 
 static int
@@ -117,6 +117,7 @@ holdfast_dispatch(struct holdfast *h)
 		continue;
 	if (h->broken != 0)
 		return h->broken;
+	hf_lost_dispatch(h);
 	r = hf_reclaim_dispatch(h);
 	if (r < 0)
 		return r;

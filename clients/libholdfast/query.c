@@ -57,6 +57,16 @@ holdfast_pool_status(struct holdfast *h, struct holdfast_pool_status *statusp)
 	    .stock_misses = res->stock_misses,
 	    .waiting = res->waiting,
 	    .reclaim_asks = res->reclaim_asks,
+	    .big_size = res->big_size,
+	    .big_total = res->big_total,
+	    .big_standby = res->big_standby,
+	    .pool_max = res->pool_max,
+	    .pool_min = res->pool_min,
+	    .frames_quarantined = res->frames_quarantined,
+	    .frames_tampered = res->frames_tampered,
+	    .frames_poisoned = res->frames_poisoned,
+	    .draining = res->draining,
+	    .is_operator = res->is_operator,
 	    .pin = (enum holdfast_pin)res->pin,
 	    .addresses_known = res->addresses_known,
 	    .simulated = res->simulated,
@@ -137,6 +147,7 @@ runs_append(struct holdfast *h, struct runs *runs, Holdfast__V1__Run **from,
 						    .start = from[i]->start,
 						    .end = from[i]->end,
 						    .domain = from[i]->domain,
+						    .big = from[i]->big,
 						};
 
 		if (runs->n > 0)
@@ -156,7 +167,7 @@ runs_append(struct holdfast *h, struct runs *runs, Holdfast__V1__Run **from,
 	return 0;
 }
 
-enum { SEGMENTS, FREE, LIMBO, NKINDS };
+enum { SEGMENTS, FREE, LIMBO, QUARANTINE, NKINDS };
 
 static int
 runs_page(struct holdfast *h, uint64_t from, struct runs *runs, uint64_t *nextp)
@@ -176,6 +187,9 @@ runs_page(struct holdfast *h, uint64_t from, struct runs *runs, uint64_t *nextp)
 		r = runs_append(h, &runs[FREE], res->free, res->n_free);
 	if (r == 0)
 		r = runs_append(h, &runs[LIMBO], res->limbo, res->n_limbo);
+	if (r == 0)
+		r = runs_append(h, &runs[QUARANTINE], res->quarantine,
+		    res->n_quarantine);
 	if (r == 0 && res->next != 0 && res->next <= from)
 		r = hf_mistrust(h, "the daemon's list of runs does not end");
 	*nextp = res->next;
@@ -203,6 +217,22 @@ runs_all(struct holdfast *h, struct runs *runs)
 	return HF_OK;
 }
 
+/* Take one kind; the others are freed. */
+static void
+runs_take(struct runs *runs, int kind, struct holdfast_run **runsp, size_t *np)
+{
+	*runsp = runs[kind].run;
+	*np = runs[kind].n;
+	runs[kind].run = NULL;
+}
+
+static void
+runs_free(struct runs *runs)
+{
+	for (int i = 0; i < NKINDS; i++)
+		free(runs[i].run);
+}
+
 int
 holdfast_pool_runs(struct holdfast *h, struct holdfast_run **segsp,
     size_t *nsegsp, struct holdfast_run **freep, size_t *nfreep)
@@ -212,27 +242,37 @@ holdfast_pool_runs(struct holdfast *h, struct holdfast_run **segsp,
 
 	if (r != HF_OK)
 		return r;
-	*segsp = runs[SEGMENTS].run;
-	*nsegsp = runs[SEGMENTS].n;
-	*freep = runs[FREE].run;
-	*nfreep = runs[FREE].n;
-	free(runs[LIMBO].run);
+	runs_take(runs, SEGMENTS, segsp, nsegsp);
+	runs_take(runs, FREE, freep, nfreep);
+	runs_free(runs);
 	return HF_OK;
 }
 
-int
-holdfast_limbo_runs(struct holdfast *h, struct holdfast_run **runsp, size_t *np)
+static int
+runs_of_kind(struct holdfast *h, int kind, struct holdfast_run **runsp,
+    size_t *np)
 {
 	struct runs runs[NKINDS] = {0};
 	int r = runs_all(h, runs);
 
 	if (r != HF_OK)
 		return r;
-	*runsp = runs[LIMBO].run;
-	*np = runs[LIMBO].n;
-	free(runs[SEGMENTS].run);
-	free(runs[FREE].run);
+	runs_take(runs, kind, runsp, np);
+	runs_free(runs);
 	return HF_OK;
+}
+
+int
+holdfast_limbo_runs(struct holdfast *h, struct holdfast_run **runsp, size_t *np)
+{
+	return runs_of_kind(h, LIMBO, runsp, np);
+}
+
+int
+holdfast_quarantine_runs(struct holdfast *h, struct holdfast_run **runsp,
+    size_t *np)
+{
+	return runs_of_kind(h, QUARANTINE, runsp, np);
 }
 
 /* ---- Lists -----------------------------------------------------------------

@@ -48,11 +48,12 @@ TEST(cli_size_text__is_exact_where_it_can_be)
 
 #define M ((uint64_t)1 << 20)
 
-static const struct holdfast_run segs[] = {{0, 16 * M, 0},
-    {UINT64_C(4096) * M, UINT64_C(4100) * M, 1}};
-static const struct holdfast_run free_runs[] = {{2 * M, 4 * M, 0},
-    {8 * M, 9 * M, 0}, {UINT64_C(4098) * M, UINT64_C(4100) * M, 1}};
-static const struct holdfast_run limbo[] = {{14 * M, 16 * M, 0}};
+static const struct holdfast_run segs[] = {{0, 16 * M, 0, false},
+    {UINT64_C(4096) * M, UINT64_C(4100) * M, 1, false}};
+static const struct holdfast_run free_runs[] = {{2 * M, 4 * M, 0, false},
+    {8 * M, 9 * M, 0, false},
+    {UINT64_C(4098) * M, UINT64_C(4100) * M, 1, false}};
+static const struct holdfast_run limbo[] = {{14 * M, 16 * M, 0, false}};
 static const struct picture picture = {
     .segs = segs,
     .nsegs = 2,
@@ -83,10 +84,23 @@ TEST(picture_draw__shows_free_used_partly_and_limbo)
 
 TEST(picture_scale__keeps_within_the_rows_asked_for)
 {
-	static const struct holdfast_run big[] = {{0, UINT64_C(1) << 40, 0}};
+	static const struct holdfast_run big[] = {
+	    {0, UINT64_C(1) << 40, 0, false}};
 	struct picture p = {.segs = big, .nsegs = 1, .frame_size = 2 * M};
 	uint64_t scale = picture_scale(&p, 32);
 
 	ASSERT_EQ((UINT64_C(1) << 40) / scale / PICTURE_COLUMNS, 32);
 	ASSERT_EQ(picture_scale(&picture, 1), 2 * M); /* a row a segment */
+}
+
+TEST(picture_cell__shows_what_is_quarantined)
+{
+	static const struct holdfast_run held[] = {{10 * M, 12 * M, 0, false}};
+	struct picture p = picture;
+
+	p.held = held;
+	p.nheld = 1;
+	ASSERT_EQ(picture_cell(&p, 10 * M, 12 * M), 'q');
+	ASSERT_EQ(picture_cell(&p, 12 * M, 14 * M), '#');
+	ASSERT_EQ(picture_cell(&p, 14 * M, 16 * M), 'x');
 }

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 DAEMON, CLI = sys.argv[1:3]
 MIB = 1 << 20
@@ -97,6 +98,91 @@ def status_and_pool(d):
     text = d.run('pool', '--rows', '1').stdout
     check('pool: rows', 'one character is 4 MiB' in text
           and text.count('.' * 64) == 1, text)
+
+
+def operators(d):
+    rv, changed = d.json('pool', 'grow', '16')
+    check('pool grow: JSON', rv == 0 and changed['frames'] == 16
+          and changed['nruns'] == 1 and len(changed['runs']) == 1, changed)
+    result = d.run('pool', 'grow', '16')
+    check('pool grow: not beyond --pool-max', result.returncode == 1
+          and 'pool-max' in result.stderr, result)
+    result = d.run('pool', 'shrink', '16')
+    check('pool shrink: text', result.returncode == 0 and result.stdout
+          .startswith('16 of 16 frames went, in 1 runs, the largest 32 MiB'),
+          result)
+    result = d.run('pool', 'shrink', '1M')
+    check('pool shrink: not below --pool-min', result.returncode == 1
+          and 'pool-min' in result.stderr, result)
+    rv, changed = d.json('pool', 'drain')
+    check('pool drain', rv == 0 and changed == {'action': 'drain'}, changed)
+    rv, error = d.json('alloc', '4K', '--once')
+    check('pool drain: nothing new', rv == 1
+          and 'drained' in error['error']['message'], error)
+    check('pool drain: status', d.json('status')[1]['pool']['draining']
+          and 'drained' in d.run('status').stdout
+          and 'drained' in d.run('pool').stdout)
+    check('pool undrain', d.run('pool', 'undrain').returncode == 0
+          and d.run('alloc', '4K', '--once').returncode == 0)
+    rv, changed = d.json('pool', 'rebalance')
+    check('pool rebalance: one node', rv == 0 and changed['frames'] == 0,
+          changed)
+    rv, error = d.json('pool', 'demote', '1')
+    check('pool demote: no big frames', rv == 1
+          and error['error']['status'] == 'KERN_INVALID_ARGUMENT', error)
+    rv, error = d.json('pool', 'grow', '1', '--node', '3')
+    check('pool grow: no such node', rv == 1
+          and error['error']['status'] == 'KERN_INVALID_ARGUMENT', error)
+
+
+def truth(d):
+    rv, result = d.json('verify')
+    check('verify: nothing to read', rv == 0 and result['spans'] == 0, result)
+    holder, buf = d.hold('alloc', '6M')
+    rv, result = d.json('verify')
+    check('verify: all of it', rv == 0 and result['frames'] == 3
+          and result['mismatches'] == 0 and result['all_tenants'], result)
+    for fd in pathlib.Path(f'/proc/{holder.pid}/fd').iterdir():
+        if 'memfd:' in os.readlink(fd):
+            os.truncate(fd, 2 * MIB)
+    rv, result = d.json('verify')
+    check('verify: 1 on a mismatch', rv == 1 and result['mismatches'] == 2
+          and result['bad'][0]['mismatches'] == 2, result)
+    result = d.run('verify')
+    check('verify: text', result.returncode == 1
+          and '2 of 3 frames are not where they were' in result.stdout, result)
+    interrupt(holder, signal.SIGINT)
+    rv, status = d.json('status')
+    check('verify: counted once', status['pool']['frames_tampered'] == 2
+          and status['tenant']['tampered'] == 2, status)
+
+
+def quarantine(d):
+    check('release: nothing there', d.json('release') == (0, [])
+          and 'nothing' in d.run('release').stdout)
+    holder, buf = d.hold('alloc', '4M', '--device', '--type', 'ring')
+    interrupt(holder, signal.SIGTERM)
+    check('release: not who gives back', d.json('release') == (0, []))
+    holder, buf = d.hold('alloc', '4M', '--device', '--type', 'ring')
+    interrupt(holder, signal.SIGKILL)
+    held = []
+    for _ in range(600):
+        held = d.json('release')[1]
+        if held:
+            break
+        time.sleep(0.05)
+    check('release: lists it', len(held) == 1 and held[0]['size'] == 4 * MIB
+          and held[0]['type'] == 'ring' and held[0]['pa'] == buf['pa'], held)
+    text = d.run('pool').stdout
+    check('pool: shows it as quarantined', text.count('qq') == 1
+          and 'q quarantined' in text, text)
+    check('status: shows it', d.json('status')[1]['pool']
+          ['frames_quarantined'] == 2)
+    check('release: unknown', d.run('release', '99').returncode == 1)
+    rv, result = d.json('release', str(held[0]['id']))
+    check('release: one', rv == 0 and result == {'released': 1}, result)
+    rv, result = d.json('release', '--all')
+    check('release: all', rv == 0 and result == {'released': 0}, result)
 
 
 def alloc(d):
@@ -334,7 +420,10 @@ def whole(d):
 
 def usage(d):
     for args in (['alloc'], ['alloc', '1Q'], ['alloc', '1', '2'], ['nothing'],
-                 ['status', 'x'], ['pool', '--rows', '0'], ['map'],
+                 ['status', 'x'], ['pool', '--rows', '0'], ['pool', 'melt'],
+                 ['pool', 'grow'], ['pool', 'grow', '1', '2'],
+                 ['pool', 'drain', '1'], ['verify', 'x'], ['release', '0'],
+                 ['release', '1', '2'], ['release', '1', '--all'], ['map'],
                  ['map', 'nothing'], ['map', 'find', 'a'], ['--nothing'],
                  ['map', 'find', 'a', '1', '--space', 'x'], ['map', 'list', 'x'],
                  ['map', 'create'], ['map', 'protect', 'a', '0', '4K'],
@@ -351,7 +440,8 @@ def usage(d):
         result = d.run(*args)
         check('usage: holdfast ' + ' '.join(args), result.returncode == 2
               and 'help' in result.stderr and result.stdout == '', result)
-    for verb in ([], ['status'], ['pool'], ['alloc'], ['map']):
+    for verb in ([], ['status'], ['pool'], ['alloc'], ['map'], ['verify'],
+                 ['release']):
         result = d.run(*verb, '--help')
         check('help: holdfast ' + ' '.join(verb), result.returncode == 0
               and 'SYNOPSIS' in result.stdout and 'EXIT STATUS'
@@ -382,10 +472,36 @@ def dark():
     d.dir.cleanup()
 
 
-daemon = Daemon('--allow-addresses', 'all')
-for case in (status_and_pool, alloc, maps, usage):
+def subjects():
+    """Who is no operator."""
+    d = Daemon('--pool-1g', '2')
+    rv, pool = d.json('pool')
+    check('big frames: shown', pool['big_total'] == 2
+          and pool['big_size'] == 1024 * MIB
+          and pool['frames_total'] == 128 + 1024, pool)
+    if os.getuid() == 0:
+        result = d.run('pool', 'demote', '1')
+        check('pool demote', result.returncode == 0
+              and result.stdout.startswith('1 of 1'), result)
+        os.chmod(d.dir.name, 0o755)
+        result = d.run('pool', 'drain', user=65534)
+        check('pool drain: not for nobody', result.returncode == 1
+              and 'operator' in result.stderr, result)
+        check('release: not for nobody',
+              d.run('release', '--all', user=65534).returncode == 1)
+        check('verify: for everybody',
+              d.run('verify', user=65534).returncode == 0)
+        os.chmod(d.dir.name, 0o700)
+    d.stop()
+
+
+daemon = Daemon('--allow-addresses', 'all', '--pool-max', '288M',
+                '--pool-min', '64M', '--operators', str(os.getuid()))
+for case in (status_and_pool, operators, truth, quarantine, alloc, maps,
+             usage):
     case(daemon)
 daemon.stop()
 dark()
+subjects()
 print(f'{passed} passed, {failed} failed, 0 skipped')
 sys.exit(failed != 0)
