@@ -151,6 +151,7 @@ handle_contig_alloc(struct call *call)
 	struct buffer *buffer;
 	struct call *kept;
 
+	workers_busy(session->server->workers);
 	if (!contig_alloc_params(call, &params))
 		return CALL_DONE;
 	if (contig_alloc(&session->server->pool, session->tenant,
@@ -231,6 +232,7 @@ handle_contig_free(struct call *call)
 
 	if (buffer == NULL)
 		return CALL_DONE;
+	workers_busy(call->session->server->workers);
 	idtable_remove(&call->session->ids, id);
 	contig_free(buffer);
 	return CALL_DONE;

@@ -179,7 +179,12 @@ reclaim_is_moving(struct pool *pool, struct reclaim_try *attempt,
 			     pool->stock.nframes > pool->stock.nframes_ready;
 	attempt->asks = attempt->asks && reclaim->nawaited > 0;
 	attempt->grows = attempt->grows && reclaim->growing;
-	if (attempt->dissolves || attempt->asks || attempt->grows)
+	attempt->hurries = attempt->hurries && pool->nrecycling > 0;
+	/* What was held back for idle time would be there by now without. */
+	if (workers_hurry(pool->workers))
+		attempt->hurries = true;
+	if (attempt->hurries || attempt->dissolves || attempt->asks ||
+	    attempt->grows)
 		return true;
 	return !nowait && (span_may_come(pool, waiter->tenant) ||
 			      (kept != NULL && kept != waiter));

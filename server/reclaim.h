@@ -38,7 +38,8 @@ struct reclaim_try {
 	const struct session *asker; /* is not asked itself; may be NULL */
 	enum reclaim_step step;      /* the next one */
 	unsigned epoch;
-	bool dissolves, asks, grows; /* waits for what it set in motion */
+	/* Waits for what it set in motion. */
+	bool hurries, dissolves, asks, grows;
 };
 
 /* In each session; zeroed: does not listen. */

@@ -14,7 +14,9 @@
 #include "server/log.h"
 #include "server/worker.h"
 
-#define BACKGROUND_NICE 10
+#define BACKGROUND_NICE 5
+#define HOLD_MS         1  /* without a request: then it is idle time */
+#define HOLD_TIMES      10 /* and no job is held longer than so often that */
 
 enum worker_kind { WORKER_SMALL, WORKER_ANY, WORKER_BACKGROUND };
 
@@ -30,6 +32,11 @@ struct workers {
 	pthread_cond_t wake;
 	pthread_cond_t wake_background;
 	struct job_list small, large, background, ran;
+	struct job_list held; /* until they go to the background; loop only */
+	struct event *hold;
+	unsigned nholds; /* times the oldest was held on */
+	bool busy;       /* a request came since then */
+	bool idle;       /* there was a pause, and nothing came since */
 	bool stop;
 	int eventfd;
 	struct event *event;
@@ -133,6 +140,59 @@ workers_readable(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+/* ---- Idle time --------------------------------------------------- */
+
+void
+workers_busy(struct workers *workers)
+{
+	workers->busy = true;
+	workers->idle = false;
+}
+
+bool
+workers_hurry(struct workers *workers)
+{
+	struct job *job;
+
+	if (TAILQ_EMPTY(&workers->held))
+		return false;
+	(void)evtimer_del(workers->hold);
+	(void)pthread_mutex_lock(&workers->lock);
+	while ((job = TAILQ_FIRST(&workers->held)) != NULL) {
+		TAILQ_REMOVE(&workers->held, job, entry);
+		job->list = &workers->background;
+		TAILQ_INSERT_TAIL(job->list, job, entry);
+	}
+	(void)pthread_cond_broadcast(&workers->wake_background);
+	(void)pthread_mutex_unlock(&workers->lock);
+	return true;
+}
+
+/* false: no timer, so it cannot wait. */
+static bool
+workers_hold_on(struct workers *workers)
+{
+	static const struct timeval tv = {.tv_usec = HOLD_MS * 1000};
+
+	workers->busy = false;
+	return evtimer_add(workers->hold, &tv) == 0;
+}
+
+static void
+workers_held_long(evutil_socket_t fd, short what, void *arg)
+{
+	struct workers *workers = arg;
+
+	(void)fd;
+	(void)what;
+	workers->idle = !workers->busy;
+	if (workers->idle || ++workers->nholds >= HOLD_TIMES ||
+	    !workers_hold_on(workers))
+		(void)workers_hurry(workers);
+}
+
+/* ---- Life -------------------------------------------------------- */
+
 /* Threads take no signals: those are the loop's. */
 static int
 worker_start(struct worker *worker)
@@ -163,6 +223,8 @@ workers_free(struct workers *workers)
 		(void)pthread_join(workers->background_worker.thread, NULL);
 	if (workers->event != NULL)
 		event_free(workers->event);
+	if (workers->hold != NULL)
+		event_free(workers->hold);
 	if (workers->eventfd >= 0)
 		(void)close(workers->eventfd);
 	(void)pthread_cond_destroy(&workers->wake);
@@ -192,15 +254,19 @@ workers_new(struct workers **workersp, struct event_base *base, size_t n)
 	TAILQ_INIT(&workers->small);
 	TAILQ_INIT(&workers->large);
 	TAILQ_INIT(&workers->background);
+	TAILQ_INIT(&workers->held);
 	TAILQ_INIT(&workers->ran);
 	workers->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (workers->eventfd < 0)
 		return error_origin(-errno);
 	workers->event = event_new(base, workers->eventfd, EV_READ | EV_PERSIST,
 	    workers_readable, workers);
-	if (workers->event == NULL || event_add(workers->event, NULL) < 0)
+	workers->hold = evtimer_new(base, workers_held_long, workers);
+	if (workers->hold == NULL || workers->event == NULL ||
+	    event_add(workers->event, NULL) < 0)
 		return error_origin(-ENOMEM);
 	workers->n_max = n;
+	workers->idle = true;
 	*workersp = take_ptr(workers);
 	return 0;
 }
@@ -247,6 +313,22 @@ workers_run_here(struct workers *workers, struct job *job)
 	workers->pending++;
 }
 
+/* Until there is idle time. */
+static void
+workers_hold(struct workers *workers, struct job *job)
+{
+	bool first = TAILQ_EMPTY(&workers->held);
+
+	job->state = JOB_QUEUED; /* no other thread sees it yet */
+	job->list = &workers->held;
+	TAILQ_INSERT_TAIL(job->list, job, entry);
+	if (!first)
+		return;
+	workers->nholds = 0;
+	if (workers->idle || !workers_hold_on(workers))
+		(void)workers_hurry(workers);
+}
+
 void
 workers_submit(struct workers *workers, struct job *job)
 {
@@ -264,15 +346,17 @@ workers_submit(struct workers *workers, struct job *job)
 		workers_run_here(workers, job);
 		return;
 	}
+	workers->pending++;
+	if (job->list == &workers->background) {
+		workers_hold(workers, job);
+		return;
+	}
 	(void)pthread_mutex_lock(&workers->lock);
 	job->state = JOB_QUEUED;
 	TAILQ_INSERT_TAIL(job->list, job, entry);
 	/* All of them: the one woken might not be allowed to take it. */
-	(void)pthread_cond_broadcast(job->list == &workers->background
-					 ? &workers->wake_background
-					 : &workers->wake);
+	(void)pthread_cond_broadcast(&workers->wake);
 	(void)pthread_mutex_unlock(&workers->lock);
-	workers->pending++;
 }
 
 bool

@@ -7,8 +7,11 @@
  * A job is embedded in what it works for.  `run` is called on a worker and
  * may touch only what the loop leaves alone meanwhile; `done` is called on
  * the loop afterwards.  The first worker takes small jobs only, so those never
- * wait behind large ones.  Background jobs have a thread of their own, which
- * yields the processor to everybody else.  Design: docs/design/server.md.
+ * wait behind large ones.
+ *
+ * Background jobs are for idle time: they are held back while requests come in,
+ * for some milliseconds at most, and have a thread of their own, which yields
+ * the processor to everybody else.  Design: docs/design/server.md.
  */
 
 #include <stdbool.h>
@@ -44,6 +47,11 @@ int workers_new(struct workers **workersp, struct event_base *base, size_t n);
  * NULL is fine.
  */
 void workers_free(struct workers *workers);
+
+/* A request came that background jobs should not be in the way of. */
+void workers_busy(struct workers *workers);
+/* Hold background jobs back no more.  true: some were. */
+bool workers_hurry(struct workers *workers);
 
 /* Queue an idle job.  Never fails.  Loop thread. */
 void workers_submit(struct workers *workers, struct job *job);

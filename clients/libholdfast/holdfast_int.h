@@ -36,9 +36,10 @@ struct holdfast {
 	uint32_t batch_max;      /* requests the daemon accepts in one packet */
 	uint8_t *packet;         /* HOLDFAST_PACKET_MAX bytes, out and in */
 	struct wire_arena arena; /* for the replies of one packet */
-	struct hf_index spans;   /* struct hf_span by the daemon's id */
-	struct hf_index views;   /* struct hf_view by address */
-	struct hf_view *last;    /* view of the last holdfast_vtophys() hit */
+	uint64_t frames_dev, frames_size; /* known for huge pages */
+	struct hf_index spans; /* struct hf_span by the daemon's id */
+	struct hf_index views; /* struct hf_view by address */
+	struct hf_view *last;  /* view of the last holdfast_vtophys() hit */
 	struct hf_buf *bufs;
 	struct holdfast_map *maps;
 	unsigned events_stray; /* of maps that we let go while armed */

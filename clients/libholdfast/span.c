@@ -20,6 +20,28 @@ bitmap_words(const struct hf_span *span)
 	return (size_t)((span->size / span->page + 63) / 64);
 }
 
+/*
+ * The words of the bitmap that [offset, offset + size) is in, one after
+ * another: *maskp has its bits there.  false: no more.
+ */
+static bool
+next_word(const struct hf_span *span, uint64_t *offsetp, uint64_t end,
+    uint64_t *wordp, uint64_t *maskp)
+{
+	uint64_t page = *offsetp / span->page, last = end / span->page;
+	uint64_t n;
+
+	if (page >= last)
+		return false;
+	n = 64 - page % 64;
+	if (n > last - page)
+		n = last - page;
+	*wordp = page / 64;
+	*maskp = (n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1) << (page % 64);
+	*offsetp += n * span->page;
+	return true;
+}
+
 static bool
 page_is_used(const struct hf_span *span, uint64_t page)
 {
@@ -29,8 +51,10 @@ page_is_used(const struct hf_span *span, uint64_t page)
 static bool
 range_is_free(const struct hf_span *span, uint64_t offset, uint64_t size)
 {
-	for (uint64_t at = offset; at < offset + size; at += span->page)
-		if (page_is_used(span, at / span->page))
+	uint64_t end = offset + size, word, mask;
+
+	while (next_word(span, &offset, end, &word, &mask))
+		if ((span->used[word] & mask) != 0)
 			return false;
 	return true;
 }
@@ -38,11 +62,34 @@ range_is_free(const struct hf_span *span, uint64_t offset, uint64_t size)
 static void
 mark_range(struct hf_span *span, uint64_t offset, uint64_t size)
 {
-	for (uint64_t at = offset; at < offset + size; at += span->page) {
-		uint64_t page = at / span->page;
+	uint64_t end = offset + size, word, mask;
 
-		span->used[page / 64] ^= UINT64_C(1) << (page % 64);
+	while (next_word(span, &offset, end, &word, &mask))
+		span->used[word] ^= mask;
+}
+
+static const char *
+file_system_fault(struct holdfast *h, int fd, const struct stat *st,
+    const Holdfast__V1__ContigAllocResult *res)
+{
+	bool simulated = res->pin == HOLDFAST__V1__PIN__PIN_NONE;
+	struct statfs fs;
+
+	/* Files of one device are of one file system, which we know then. */
+	if (h->frames_size == res->frame_size && h->frames_dev == st->st_dev)
+		return NULL;
+	if (fstatfs(fd, &fs) < 0 ||
+	    (fs.f_type != HUGETLBFS_MAGIC &&
+		!(simulated && fs.f_type == TMPFS_MAGIC)))
+		return "has no huge pages";
+	if (fs.f_type == HUGETLBFS_MAGIC &&
+	    (uint64_t)fs.f_bsize != res->frame_size)
+		return "has huge pages of another size";
+	if (fs.f_type == HUGETLBFS_MAGIC) {
+		h->frames_dev = st->st_dev;
+		h->frames_size = res->frame_size;
 	}
+	return NULL;
 }
 
 /*
@@ -51,24 +98,19 @@ mark_range(struct hf_span *span, uint64_t offset, uint64_t size)
  * pinned, may send base pages instead.
  */
 static const char *
-span_fd_fault(int fd, const struct stat *st,
+span_fd_fault(struct holdfast *h, int fd, const struct stat *st,
     const Holdfast__V1__ContigAllocResult *res)
 {
-	bool simulated = res->pin == HOLDFAST__V1__PIN__PIN_NONE;
-	struct statfs fs;
 	int seals = fcntl(fd, F_GET_SEALS), flags = fcntl(fd, F_GETFL);
+	const char *fault;
 
 	if (!S_ISREG(st->st_mode) || seals < 0)
 		return "is not a memfd";
 	if (flags < 0 || (flags & O_ACCMODE) != O_RDWR)
 		return "is not open for reading and writing";
-	if (fstatfs(fd, &fs) < 0 ||
-	    (fs.f_type != HUGETLBFS_MAGIC &&
-		!(simulated && fs.f_type == TMPFS_MAGIC)))
-		return "has no huge pages";
-	if (fs.f_type == HUGETLBFS_MAGIC &&
-	    (uint64_t)fs.f_bsize != res->frame_size)
-		return "has huge pages of another size";
+	fault = file_system_fault(h, fd, st, res);
+	if (fault != NULL)
+		return fault;
 	if (st->st_size < 0 || (uint64_t)st->st_size != res->span_size)
 		return "has another size";
 	if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0)
@@ -177,7 +219,7 @@ hf_span_get(struct holdfast *h, const Holdfast__V1__ContigAllocResult *res,
 	if (fd >= 0) {
 		const char *fault = fstat(fd, &st) < 0
 					? "cannot be looked at"
-					: span_fd_fault(fd, &st, res);
+					: span_fd_fault(h, fd, &st, res);
 
 		if (fault != NULL)
 			return hf_mistrust(h, "the descriptor of span %llu %s",

@@ -238,6 +238,8 @@ TEST(stock__constraints_hold_and_fail_exactly_as_without_it)
 			    (result->pa + result->size - 1) / alloc.boundary);
 		ASSERT_EQ(client_free(&with, result->buffer), (int)OK);
 	}
+	ASSERT_EQ(client_ping(&without), (int)OK); /* drops descriptors */
+	rig_settle(&plain);
 	client_close(&with);
 	rig_fini(&rig);
 	client_close(&without);
