@@ -852,6 +852,52 @@ TEST(hostile__lookups_and_runs_are_checked)
 	}
 }
 
+/* A success without what was asked for is none. */
+TEST(hostile__questions_need_an_answer)
+{
+	struct holdfast_map_options options = {.name = "m", .no_mirror = true};
+	struct holdfast_map_limits limits = {0};
+	struct holdfast_map_stat stat;
+	struct holdfast_entry entry;
+	bool truth = false;
+
+	for (int i = 0; i < 6; i++) {
+		struct holdfast_map *map;
+		struct holdfast *h;
+		struct fake fake;
+		uint64_t addr;
+		int r = 0;
+
+		fake_start(&fake, NULL, NULL); /* has no answer to these */
+		h = fake_connect(&fake);
+		ASSERT_EQ(holdfast_map_create(h, &options, &map), HF_OK);
+		switch (i) {
+		case 0:
+			r = holdfast_map_stat(map, &stat);
+			break;
+		case 1:
+			r = holdfast_map_limits(map, 0, &limits);
+			break;
+		case 2:
+			r = holdfast_map_lookup_entry(map, 1, &truth, &entry);
+			break;
+		case 3:
+			r = holdfast_map_check_protection(map, 0, 0, 0, &truth);
+			break;
+		case 4:
+			r = holdfast_map_check_boundary(map, 0, 0, &truth);
+			break;
+		default:
+			r = holdfast_map_find_aligned(map, 0, 1, 0, 1, &addr);
+			break;
+		}
+		ASSERT_EQ(r, -EPROTO);
+		expect_broken(h, -EPROTO);
+		holdfast_close(h);
+		fake_stop(&fake);
+	}
+}
+
 /* ---- Noise
  * -------------------------------------------------------------------- */
 

@@ -240,6 +240,58 @@ life_delete(struct life *life, uint64_t addr)
 }
 
 static void
+life_window(struct life *life, uint64_t addr)
+{
+	PREPARE(MapSubmap, MAP_SUBMAP, MAP_SUBMAP, map_submap);
+	Holdfast__V1__MapCreate create = HOLDFAST__V1__MAP_CREATE__INIT;
+	request_t below = HOLDFAST__V1__REQUEST__INIT;
+	reply_t *reply;
+
+	below.op_case = HOLDFAST__V1__REQUEST__OP_MAP_CREATE;
+	below.map_create = &create;
+	reply = step(life, &below);
+	if (reply == NULL)
+		return;
+	op.map = life->map;
+	op.submap = reply->map->map;
+	op.start = addr;
+	op.end = addr + PAGE;
+	(void)step(life, &request);
+}
+
+static void
+life_ask(struct life *life)
+{
+	PREPARE(MapList, MAP_LIST, MAP_LIST, map_list);
+	Holdfast__V1__MapChmod chmod = HOLDFAST__V1__MAP_CHMOD__INIT;
+	request_t other = HOLDFAST__V1__REQUEST__INIT;
+
+	other.op_case = HOLDFAST__V1__REQUEST__OP_MAP_CHMOD;
+	other.map_chmod = &chmod;
+	chmod.map = life->map;
+	chmod.set_mode = true;
+	chmod.mode = 0644;
+	(void)step(life, &other);
+	op.all = true;
+	(void)step(life, &request);
+}
+
+/* Twice, so that it replaces; away from others, whose object it would share.
+ */
+static uint64_t
+life_fixed(struct life *life)
+{
+	PREPARE(MapFixed, MAP_FIXED, MAP_FIXED, map_fixed);
+
+	op.map = life->map;
+	op.start = MAP_DEFAULT_MIN + 64 * RIG_FRAME;
+	op.length = PAGE;
+	op.prot = op.max_prot = VM_PROT_READ;
+	(void)step(life, &request);
+	return step(life, &request) == NULL ? 0 : op.start;
+}
+
+static void
 live(struct rig *rig)
 {
 	struct life life = {0};
@@ -255,8 +307,14 @@ live(struct rig *rig)
 		if (life.object != 0)
 			(void)life_find(&life, life.object);
 		life_entries(&life);
-		if (addr != 0)
+		if (addr != 0) {
+			uint64_t fixed = life_fixed(&life);
+
 			life_delete(&life, addr);
+			if (fixed != 0)
+				life_window(&life, fixed);
+		}
+		life_ask(&life);
 	}
 	life_free(&life);
 	client_close(&life.client);

@@ -55,7 +55,7 @@ number(struct client *client)
 	void *object;
 
 	if (session != NULL && dice(8) != 0 &&
-	    idtable_next(&session->ids, (enum id_kind)(1 + dice(3)), dice(8),
+	    idtable_next(&session->ids, (enum id_kind)(1 + dice(4)), dice(8),
 		&id, &object))
 		return id;
 	return figure();
@@ -74,6 +74,7 @@ fill(struct client *client, ProtobufCMessage *message)
 		const ProtobufCFieldDescriptor *field = &d->fields[i];
 		char *at = (char *)message + field->offset;
 		bool is_number = strcmp(field->name, "map") == 0 ||
+				 strcmp(field->name, "submap") == 0 ||
 				 strcmp(field->name, "object") == 0 ||
 				 strcmp(field->name, "buffer") == 0;
 
