@@ -368,17 +368,13 @@ vm_map_locked(vm_map_t map)
 bool
 vm_map_lookup_entry(vm_map_t map, vm_offset_t addr, vm_map_entry_t *entryp)
 {
-	struct vm_cursor cur;
-
 	vm_map_assert_locked(map);
 
 	if (addr < map->tree.min) {
 		*entryp = NULL;
 		return false;
 	}
-	vm_tree_seek(&map->tree, addr, &cur);
-	*entryp = vm_cursor_entry(&cur);
-	return addr < vm_cursor_gap_start(&cur);
+	return map->tree.isa->lookup(&map->tree, addr, entryp);
 }
 
 vm_map_entry_t

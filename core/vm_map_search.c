@@ -295,6 +295,7 @@ leaf_close_plain(struct vm_leaf *leaf, unsigned slot)
 static const struct vm_tree_isa isa_plain = {
     .name = "plain",
     .seek = seek_plain,
+    .lookup = lookup_plain,
     .fit = fit_plain,
     .insert = insert_plain,
     .remove = remove_plain,
@@ -591,6 +592,7 @@ leaf_close_avx512(struct vm_leaf *leaf, unsigned slot)
 static const struct vm_tree_isa isa_avx512 = {
     .name = "avx512",
     .seek = seek_avx512,
+    .lookup = lookup_avx512,
     .fit = fit_avx512,
     .insert = insert_avx512,
     .remove = remove_avx512,
@@ -743,6 +745,7 @@ inner_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf,
 static const struct vm_tree_isa isa_avx2 = {
     .name = "avx2",
     .seek = seek_avx2,
+    .lookup = lookup_avx2,
     .fit = fit_avx2,
     .insert = insert_avx2,
     .remove = remove_avx2,

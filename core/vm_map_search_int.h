@@ -55,6 +55,26 @@ ISA(seek)(const struct vm_tree *tree, vm_offset_t addr, struct vm_cursor *cur)
 	cur->slot = ISA(leaf_slot)(cur->leaf, addr);
 }
 
+ISA_TARGET static bool
+ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
+    struct vm_map_entry **entryp)
+{
+	const void *p = tree->root;
+	const struct vm_leaf *leaf;
+	unsigned slot;
+
+	for (unsigned level = tree->height; level > 0; level--) {
+		const struct vm_node *node = p;
+
+		p = node->child[ISA_RANK(node->key, node->count, addr) - 1];
+	}
+	leaf = p;
+	leaf_prefetch(tree, leaf);
+	slot = ISA(leaf_slot)(leaf, addr);
+	*entryp = leaf->entry[slot];
+	return addr < vm_leaf_end(leaf, slot);
+}
+
 /*
  * From child `p` at `level` down to the first leaf whose column promises
  * enough.  Every index node on the way has such a child.

@@ -111,6 +111,9 @@ struct vm_tree_isa {
 	const char *name; /* "plain", "avx2", "avx512" */
 	void (*seek)(const struct vm_tree *tree, vm_offset_t addr,
 	    struct vm_cursor *cur);
+	/* seek() without a cursor: does the entry hold `addr`? */
+	bool (*lookup)(const struct vm_tree *tree, vm_offset_t addr,
+	    struct vm_map_entry **entryp);
 	bool (*fit)(const struct vm_tree *tree, const struct vm_gap_req *req,
 	    unsigned column, struct vm_cursor *cur, vm_offset_t *addrp);
 	/* vm_tree_insert(), where the leaf has a free slot */
