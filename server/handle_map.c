@@ -154,7 +154,12 @@ call_attached(struct call *call, struct map *map, unsigned access, bool mirrors)
 	    (access & MAP_MAY_CHANGE) != 0 ? ID_MAP : ID_MAP_READ, map,
 	    &result->map);
 	if (r == 0 && mirrors) {
-		r = watch_mirror(map, call->session, result->map);
+		bool serves = call->request != NULL &&
+			      call->request->op_case ==
+				  HOLDFAST__V1__REQUEST__OP_MAP_ATTACH &&
+			      call->request->map_attach->session != 0;
+
+		r = watch_mirror(map, call->session, result->map, serves);
 		if (r < 0)
 			idtable_remove(&call->session->ids, result->map);
 	}

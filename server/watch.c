@@ -73,8 +73,27 @@ barrier_concerns(const struct barrier *barrier, const struct watch *watch)
 {
 	const struct session *session = watch->session;
 
-	return watch->mirrors && session != barrier->actor &&
-	       (barrier->pid == 0 || session->pid != barrier->pid);
+	if (!watch->mirrors || session == barrier->actor)
+		return false;
+	return watch->serves || barrier->pid == 0 ||
+	       session->pid != barrier->pid;
+}
+
+/* Has it, or another session of its process, carried the change out? */
+static bool
+barrier_is_acked(const struct barrier *barrier, const struct watch *watch)
+{
+	const struct watch *other;
+
+	if (watch->acked >= barrier->number)
+		return true;
+	TAILQ_FOREACH (other, &barrier->map->watches, entry) {
+		if (other->acked >= barrier->number && other->mirrors &&
+		    other->session->pid == watch->session->pid &&
+		    watch->session->pid != 0)
+			return true;
+	}
+	return false;
 }
 
 static bool
@@ -86,7 +105,7 @@ barrier_is_done(const struct barrier *barrier)
 		return true;
 	TAILQ_FOREACH (watch, &barrier->map->watches, entry) {
 		if (barrier_concerns(barrier, watch) &&
-		    watch->acked < barrier->number)
+		    !barrier_is_acked(barrier, watch))
 			return false;
 	}
 	return true;
@@ -147,7 +166,7 @@ barrier_fired(evutil_socket_t fd, short what, void *arg)
 	}
 	TAILQ_FOREACH (watch, &barrier->map->watches, entry) {
 		if (barrier_concerns(barrier, watch) &&
-		    watch->acked < barrier->number)
+		    !barrier_is_acked(barrier, watch))
 			session_doom(watch->session, "no_ack");
 	}
 }
@@ -248,13 +267,14 @@ watch_drop(struct map *map, const struct session *session, uint64_t id)
 }
 
 int
-watch_mirror(struct map *map, struct session *session, uint64_t id)
+watch_mirror(struct map *map, struct session *session, uint64_t id, bool serves)
 {
 	struct watch *watch = watch_get(map, session, id);
 
 	if (watch == NULL)
 		return -ENOMEM;
 	watch->mirrors = true;
+	watch->serves = serves;
 	watch->sent = watch->acked = map->last_ack;
 	return 0;
 }

@@ -27,8 +27,9 @@ struct watch {
 	uint64_t id;              /* the session's number for the map */
 	bool armed;
 	vm_offset_t start, end; /* changed and not told; empty: nothing */
-	bool mirrors;           /* barriers wait for it */
-	uint64_t sent, acked;   /* barriers that it was told of, has done */
+	bool mirrors;           /* barriers wait for its process */
+	bool serves; /* it resolves faults for another of the process */
+	uint64_t sent, acked; /* barriers that it was told of, has done */
 	/* What it is to be told when it has acked what was sent. */
 	uint64_t next;
 	vm_offset_t next_start, next_end;
@@ -60,8 +61,12 @@ TAILQ_HEAD(barrier_list, barrier);
  * last.  -ENOMEM.
  */
 int watch_arm(struct map *map, struct session *session, uint64_t id);
-/* Barriers wait for this attachment from now on.  -ENOMEM. */
-int watch_mirror(struct map *map, struct session *session, uint64_t id);
+/*
+ * Barriers wait for the process of this attachment from now on; `serves`: even
+ * for changes that another session of the process makes.  -ENOMEM.
+ */
+int watch_mirror(struct map *map, struct session *session, uint64_t id,
+    bool serves);
 /* It has carried out everything up to that number. */
 void watch_ack(struct map *map, struct session *session, uint64_t id,
     uint64_t number);

@@ -72,7 +72,8 @@ map_create(struct cli *cli, int argc, char **argv)
 	    {"max", required_argument, NULL, 'X'},
 	    {"mode", required_argument, NULL, 'O'},
 	    {"group", required_argument, NULL, 'R'}, CLI_COMMON_OPTIONS};
-	struct holdfast_map_options create = {.no_mirror = true};
+	struct holdfast_map_options create = {.no_mirror = true,
+	    .mirrored = true};
 	struct holdfast_map *map;
 	struct holdfast *h;
 	int c, r, rv;

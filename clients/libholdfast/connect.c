@@ -135,6 +135,7 @@ holdfast_close(struct holdfast *h)
 	hf_index_fini(&h->spans);
 	hf_index_fini(&h->views);
 	free(h->packet);
+	free(h->path);
 	wire_arena_fini(&h->arena);
 	free(h);
 }
@@ -161,6 +162,7 @@ take_hello(struct holdfast *h, const Holdfast__V1__HelloResult *hello)
 		return hf_mistrust(h, "the daemon's frame size is %llu",
 		    (unsigned long long)hello->frame_size);
 	h->conn.greeted = true;
+	h->session = hello->session;
 	info->version = hello->version;
 	info->page_size = hello->page_size;
 	info->frame_size = hello->frame_size;
@@ -212,6 +214,9 @@ open_and_negotiate(struct holdfast *h, const struct holdfast_options *options)
 	}
 	if (timeout_ms == 0)
 		timeout_ms = DEFAULT_TIMEOUT_MS;
+	h->path = strdup(path);
+	if (h->path == NULL)
+		return -ENOMEM;
 	r = hf_conn_open(&h->conn, path, timeout_ms);
 	return r < 0 ? r : negotiate(h, name);
 }

@@ -32,6 +32,8 @@ struct holdfast {
 	uint64_t next_id; /* of a request */
 	const volatile uint8_t *mine; /* reads 0 in a forked child */
 	struct holdfast_info info;
+	char *path;              /* of the socket */
+	uint32_t session;        /* our number, as the daemon has it */
 	uint32_t packet_max;     /* bytes the daemon accepts */
 	uint32_t batch_max;      /* requests the daemon accepts in one packet */
 	uint8_t *packet;         /* HOLDFAST_PACKET_MAX bytes, out and in */

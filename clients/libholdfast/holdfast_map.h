@@ -101,6 +101,7 @@ struct holdfast_map_options {
 	const char *machine; /* create, with no_mirror: of another machine than
 				the daemon's; NULL: the daemon's */
 	uint64_t page_size;  /* create, of that machine; 0: its usual one */
+	bool mirrored;       /* create, with no_mirror: others will mirror it */
 	uint32_t mode;       /* create; 0: 0600; owners keep their 0400 */
 	bool group_set;      /* create: else the caller's own group */
 	uint32_t group;      /* a gid of the caller's */
@@ -121,6 +122,12 @@ struct holdfast_entry {
 	uint64_t offset;
 	uint64_t pa;                    /* superpage entries, where told */
 	enum holdfast_object_kind kind; /* of the object; 0: none */
+	/* holdfast_map_entries_counted() only; pages, as procstat -v has them
+	 */
+	uint64_t resident;         /* that there are behind it */
+	uint64_t resident_private; /* of those, nobody else's */
+	uint32_t refs;             /* to its object */
+	uint32_t shadows;          /* of its object */
 };
 
 /*
@@ -349,6 +356,9 @@ int holdfast_map_check_boundary(struct holdfast_map *map, uint64_t start,
 /* All entries, in a malloc'ed array that the caller frees. */
 int holdfast_map_entries(struct holdfast_map *map,
     struct holdfast_entry **entriesp, size_t *np);
+/* The same, counted: slower. */
+int holdfast_map_entries_counted(struct holdfast_map *map,
+    struct holdfast_entry **entriesp, size_t *np);
 /* HF_FAILURE: an invariant is broken; the sentence has its tag. */
 int holdfast_map_check(struct holdfast_map *map);
 /* Carry out here what others changed since. */
@@ -367,6 +377,52 @@ int holdfast_map_watch(struct holdfast_map *map);
  */
 int holdfast_dispatch(struct holdfast *h);
 bool holdfast_pending(const struct holdfast *h);
+
+/*
+ * vmspace_fork(9): a second map over the same range, entry by entry as
+ * inheritance says.  HF_INHERIT_COPY: what either of the two writes from now on
+ * the other does not see; pages are shared until then.  The parent must have
+ * been created to be mirrored, and be this user's.
+ *
+ * options->name, mode and group are the child's, by default the parent's mode
+ * and group.  The child is attached, but not mapped, here: its addresses are
+ * the parent's.  Another process attaches it by name.
+ *
+ * From now on a write to what is shared is a fault (holdfast_map_fault()) in
+ * every process that has one of the two mapped: each calls
+ * holdfast_map_handle_faults() first, unless it only reads.  A process with
+ * threads that write while it forks must do so, too.
+ *
+ * When it returns, every process that mirrors the parent has let go of writing
+ * to what is shared; one that does not answer in time (with a handler, or in
+ * holdfast_dispatch()) was disconnected.
+ * HF_EXISTS, HF_QUOTA, HF_RESOURCE_SHORTAGE, HF_DENIED; HF_INVALID_ARGUMENT:
+ * not mirrored, or something in it cannot be forked, which the sentence names.
+ */
+int holdfast_map_fork(struct holdfast_map *map,
+    const struct holdfast_map_options *options, struct holdfast_map **childp);
+
+/*
+ * vm_fault(9): have an access of type `access` (HF_PROT_*) to `addr` succeed:
+ * copy on write, grow a stack, map here what another process has entered.
+ * HF_INVALID_ADDRESS, HF_PROTECTION_FAILURE, HF_QUOTA, HF_RESOURCE_SHORTAGE.
+ */
+int holdfast_map_fault(struct holdfast_map *map, uint64_t addr,
+    uint32_t access);
+
+/*
+ * Have every access of this process to the map that needs it resolved in that
+ * way, from a handler of SIGSEGV; until the map is let go.
+ *
+ * The handler asks a thread of the library's, which has a connection of its
+ * own, and waits.  A fault that is not the map's, or that is refused, goes to
+ * the handler that was there before; so install your own before the first call
+ * of this, and leave SIGSEGV alone afterwards.  A thread that runs on a stack
+ * in the map needs sigaltstack(2).  In a child of fork(2) faults are passed on.
+ * -EEXIST: it does already.  -EMFILE: 64 maps do.  HF_INVALID_ARGUMENT: the map
+ * is not mirrored here.  As holdfast_connect(), and as pthread_create(3).
+ */
+int holdfast_map_handle_faults(struct holdfast_map *map);
 
 /*
  * Many finds in one packet.  rv[i] has what holdfast_map_find() would have

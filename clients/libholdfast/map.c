@@ -18,12 +18,14 @@ map_free(struct holdfast_map *map)
 {
 	struct holdfast_map **link = &map->h->maps;
 
+	hf_service_stop(map);
 	while (*link != map)
 		link = &(*link)->next;
 	*link = map->next;
 	if (map->armed)
 		map->h->events_stray++;
 	hf_mirror_fini(&map->mirror);
+	(void)pthread_mutex_destroy(&map->lock);
 	free(map);
 }
 
@@ -89,9 +91,20 @@ mirror_map(struct holdfast_map *map)
 	return hf_map_sync(map, map->min, map->max);
 }
 
+static void
+lock_init(struct holdfast_map *map)
+{
+	pthread_mutexattr_t attr;
+
+	(void)pthread_mutexattr_init(&attr);
+	(void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+	(void)pthread_mutex_init(&map->lock, &attr);
+	(void)pthread_mutexattr_destroy(&attr);
+}
+
 /* From the daemon's answer to a handle; on failure the daemon is told. */
-static int
-map_new(struct holdfast *h, const Holdfast__V1__MapResult *res, bool mirror,
+int
+hf_map_new(struct holdfast *h, const Holdfast__V1__MapResult *res, bool mirror,
     struct holdfast_map **mapp)
 {
 	char why[sizeof(h->error)];
@@ -112,8 +125,10 @@ map_new(struct holdfast *h, const Holdfast__V1__MapResult *res, bool mirror,
 	    .min = res->min,
 	    .max = res->max,
 	    .access = res->access,
+	    .faults = res->mirrored,
 	    .next = h->maps,
 	};
+	lock_init(map);
 	h->maps = map;
 	r = mirror ? mirror_map(map) : HF_OK;
 	if (r != HF_OK) {
@@ -144,7 +159,7 @@ call_for_map(struct holdfast *h, Holdfast__V1__Request *request,
 	}
 	r = hf_call(h, request, HOLDFAST__V1__REPLY__RESULT_MAP, 0, &reply,
 	    NULL);
-	return r == HF_OK ? map_new(h, reply->map, !options->no_mirror, mapp)
+	return r == HF_OK ? hf_map_new(h, reply->map, !options->no_mirror, mapp)
 			  : r;
 }
 
@@ -161,6 +176,8 @@ holdfast_map_create(struct holdfast *h,
 	if (options->machine != NULL)
 		op.machine = (char *)(uintptr_t)options->machine;
 	op.page_size = options->page_size;
+	op.mirrors = !options->no_mirror;
+	op.mirrored = op.mirrors || options->mirrored;
 	op.mode = options->mode;
 	if (options->group_set)
 		op.group = (uint64_t)options->group + 1;
@@ -177,6 +194,7 @@ holdfast_map_attach(struct holdfast *h,
 		op.name = (char *)(uintptr_t)options->name; /* only read */
 	if (options->owner_set)
 		op.owner = (uint64_t)options->owner + 1;
+	op.mirrors = !options->no_mirror;
 	return call_for_map(h, &request, options, mapp);
 }
 

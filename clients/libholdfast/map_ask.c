@@ -65,6 +65,10 @@ entry_from_wire(const Holdfast__V1__Entry *from)
 	    .offset = from->offset,
 	    .pa = from->pa,
 	    .kind = (enum holdfast_object_kind)from->kind,
+	    .resident = from->resident,
+	    .resident_private = from->resident_private,
+	    .refs = from->refs,
+	    .shadows = from->shadows,
 	};
 }
 
@@ -112,9 +116,9 @@ holdfast_map_lookup_entry(struct holdfast_map *map, uint64_t addr, bool *foundp,
 	return HF_OK;
 }
 
-int
-holdfast_map_entries(struct holdfast_map *map, struct holdfast_entry **entriesp,
-    size_t *np)
+static int
+list_entries(struct holdfast_map *map, bool counted,
+    struct holdfast_entry **entriesp, size_t *np)
 {
 	struct holdfast_entry *entries = NULL, *more;
 	uint64_t from = map->min;
@@ -122,7 +126,7 @@ holdfast_map_entries(struct holdfast_map *map, struct holdfast_entry **entriesp,
 
 	do {
 		struct hf_entries page;
-		int r = hf_map_entries_page(map, from, 0, false, &page);
+		int r = hf_map_entries_ask(map, from, 0, false, counted, &page);
 
 		if (r == HF_OK && page.n > ENTRIES_MAX - n)
 			r = hf_mistrust(map->h, "the daemon's list of entries "
@@ -144,6 +148,20 @@ holdfast_map_entries(struct holdfast_map *map, struct holdfast_entry **entriesp,
 	*entriesp = entries;
 	*np = n;
 	return HF_OK;
+}
+
+int
+holdfast_map_entries(struct holdfast_map *map, struct holdfast_entry **entriesp,
+    size_t *np)
+{
+	return list_entries(map, false, entriesp, np);
+}
+
+int
+holdfast_map_entries_counted(struct holdfast_map *map,
+    struct holdfast_entry **entriesp, size_t *np)
+{
+	return list_entries(map, true, entriesp, np);
 }
 
 /* ---- Truths -------------------------------------------------------------- */

@@ -155,6 +155,7 @@ each_piece(struct holdfast_map *map, uint64_t start, uint64_t end,
 {
 	int r = 0;
 
+	hf_map_lock(map);
 	for (size_t i = 0; i < map->mirror.n && r == 0; i++) {
 		const struct hf_piece *piece = &map->mirror.pieces[i];
 		uint64_t low = piece->start > start ? piece->start : start;
@@ -164,6 +165,7 @@ each_piece(struct holdfast_map *map, uint64_t start, uint64_t end,
 			r = act((void *)(uintptr_t)low, (size_t)(high - low),
 			    piece, arg);
 	}
+	hf_map_unlock(map);
 	return r;
 }
 
@@ -311,9 +313,11 @@ holdfast_map_growstack(struct holdfast_map *map, uint64_t addr)
 	if (r != HF_OK)
 		return r;
 	/* From below what was touched, as it grows in steps, to the stack. */
+	hf_map_lock(map);
 	for (size_t i = 0; i < map->mirror.n && end == map->max; i++)
 		if (map->mirror.pieces[i].start > page)
 			end = map->mirror.pieces[i].start;
+	hf_map_unlock(map);
 	return hf_map_sync(map,
 	    page - map->min > STACK_STEP ? page - STACK_STEP : map->min, end);
 }

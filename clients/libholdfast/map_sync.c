@@ -21,8 +21,26 @@
 
 #define ENTRY_COW 0x4u /* MAP_ENTRY_COW of vm_map(9) */
 
-static int
-check_entries(struct holdfast_map *map, uint64_t from,
+struct holdfast_map *
+hf_map_shown(struct holdfast_map *map)
+{
+	return map->serves != NULL ? map->serves : map;
+}
+
+void
+hf_map_lock(struct holdfast_map *map)
+{
+	(void)pthread_mutex_lock(&hf_map_shown(map)->lock);
+}
+
+void
+hf_map_unlock(struct holdfast_map *map)
+{
+	(void)pthread_mutex_unlock(&hf_map_shown(map)->lock);
+}
+
+int
+hf_map_check_entries(struct holdfast_map *map, uint64_t from,
     const struct hf_entries *page)
 {
 	uint64_t mask = map->h->info.page_size - 1, at = 0;
@@ -57,6 +75,13 @@ int
 hf_map_entries_page(struct holdfast_map *map, uint64_t from, uint64_t end,
     bool want_fds, struct hf_entries *page)
 {
+	return hf_map_entries_ask(map, from, end, want_fds, false, page);
+}
+
+int
+hf_map_entries_ask(struct holdfast_map *map, uint64_t from, uint64_t end,
+    bool want_fds, bool want_counts, struct hf_entries *page)
+{
 	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
 	Holdfast__V1__MapEntries op = HOLDFAST__V1__MAP_ENTRIES__INIT;
 	const Holdfast__V1__Reply *reply;
@@ -66,6 +91,7 @@ hf_map_entries_page(struct holdfast_map *map, uint64_t from, uint64_t end,
 	op.from = from;
 	op.end = end;
 	op.want_fds = want_fds;
+	op.want_counts = want_counts;
 	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_ENTRIES;
 	request.map_entries = &op;
 	r = hf_call(map->h, &request, HOLDFAST__V1__REPLY__RESULT_MAP_ENTRIES,
@@ -75,7 +101,7 @@ hf_map_entries_page(struct holdfast_map *map, uint64_t from, uint64_t end,
 	page->entries = reply->map_entries->entries;
 	page->n = reply->map_entries->n_entries;
 	page->next = reply->map_entries->next;
-	r = check_entries(map, from, page);
+	r = hf_map_check_entries(map, from, page);
 	if (r < 0)
 		hf_fds_close(&page->fds);
 	return r;
@@ -122,8 +148,10 @@ prot_to_linux(uint32_t prot)
 }
 
 /*
- * An entry that copies on write is this process's own once it writes, in base
- * pages; huge pages are not to be had for copies, so they are only read.
+ * Of a map that was made to be mirrored the daemon says which rights each piece
+ * may be mapped with, and copies on write itself.  Otherwise a base page that
+ * is copied on write is this process's own once it writes; huge pages are not
+ * to be had for copies, so they are only read.
  */
 static void
 set_rights(const struct holdfast_map *map, struct hf_piece *piece,
@@ -134,7 +162,7 @@ set_rights(const struct holdfast_map *map, struct hf_piece *piece,
 		piece->prot &= ~PROT_WRITE; /* its descriptor only reads */
 	piece->not_in_child = entry->inheritance == HF_INHERIT_NONE ||
 			      entry->inheritance == HF_INHERIT_ZERO;
-	if ((entry->eflags & ENTRY_COW) == 0)
+	if ((entry->eflags & ENTRY_COW) == 0 || map->faults)
 		return;
 	if (entry->kind == HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_SUPER)
 		piece->prot &= ~PROT_WRITE;
@@ -179,9 +207,8 @@ entries_to_pieces(struct holdfast_map *map, const struct hf_entries *page,
 	return 0;
 }
 
-/* Carry out one page, which speaks for [start, end). */
-static int
-apply_page(struct holdfast_map *map, const struct hf_entries *page,
+int
+hf_map_apply(struct holdfast_map *map, const struct hf_entries *page,
     uint64_t start, uint64_t end)
 {
 	struct hf_piece *pieces = calloc(page->n + 1, sizeof(*pieces));
@@ -192,7 +219,8 @@ apply_page(struct holdfast_map *map, const struct hf_entries *page,
 		return -ENOMEM;
 	r = entries_to_pieces(map, page, start, end, pieces, &n);
 	if (r == 0) {
-		r = hf_mirror_set(&map->mirror, start, end, pieces, n);
+		r = hf_mirror_set(&hf_map_shown(map)->mirror, start, end,
+		    pieces, n);
 		if (r < 0)
 			hf_say(map->h,
 			    "the map cannot be carried out between "
@@ -203,13 +231,9 @@ apply_page(struct holdfast_map *map, const struct hf_entries *page,
 	return r;
 }
 
-int
-hf_map_sync(struct holdfast_map *map, uint64_t start, uint64_t end)
+static int
+sync_locked(struct holdfast_map *map, uint64_t start, uint64_t end)
 {
-	if (!map->mirrored)
-		return HF_OK;
-	start = start > map->min ? start : map->min;
-	end = end < map->max ? end : map->max;
 	while (start < end) {
 		struct hf_entries page;
 		uint64_t border;
@@ -218,7 +242,7 @@ hf_map_sync(struct holdfast_map *map, uint64_t start, uint64_t end)
 		if (r != HF_OK)
 			return r;
 		border = page.next != 0 && page.next < end ? page.next : end;
-		r = apply_page(map, &page, start, border);
+		r = hf_map_apply(map, &page, start, border);
 		hf_fds_close(&page.fds);
 		if (r < 0)
 			return r;
@@ -228,12 +252,32 @@ hf_map_sync(struct holdfast_map *map, uint64_t start, uint64_t end)
 }
 
 int
+hf_map_sync(struct holdfast_map *map, uint64_t start, uint64_t end)
+{
+	int r;
+
+	if (!map->mirrored)
+		return HF_OK;
+	hf_map_lock(map);
+	r = sync_locked(map, start > map->min ? start : map->min,
+	    end < map->max ? end : map->max);
+	hf_map_unlock(map);
+	return r;
+}
+
+int
 hf_map_forget(struct holdfast_map *map, uint64_t start, uint64_t end)
 {
-	if (!map->mirrored)
+	struct holdfast_map *shown = hf_map_shown(map);
+	int r = 0;
+
+	if (!shown->mirrored)
 		return 0;
 	start = start > map->min ? start : map->min;
 	end = end < map->max ? end : map->max;
-	return start < end ? hf_mirror_set(&map->mirror, start, end, NULL, 0)
-			   : 0;
+	hf_map_lock(map);
+	if (start < end)
+		r = hf_mirror_set(&shown->mirror, start, end, NULL, 0);
+	hf_map_unlock(map);
+	return r;
 }

@@ -11,6 +11,8 @@
 
 #include "clients/libholdfast/map_int.h"
 
+#define ACK_PACKET_MAX 64 /* bytes */
+
 static struct holdfast_map *
 map_by_id(struct holdfast *h, uint64_t id)
 {
@@ -21,19 +23,9 @@ map_by_id(struct holdfast *h, uint64_t id)
 	return map;
 }
 
-int
-hf_map_event(struct holdfast *h, const Holdfast__V1__Event *event)
+static void
+note_change(struct holdfast_map *map, const Holdfast__V1__Event *event)
 {
-	struct holdfast_map *map = map_by_id(h, event->map);
-
-	if (map == NULL && h->events_stray > 0) {
-		h->events_stray--; /* sent before it knew that we let go */
-		return 0;
-	}
-	if (map == NULL || !map->armed || event->start >= event->end)
-		return hf_mistrust(h, "the daemon sent an event that nobody "
-				      "waits for");
-	map->armed = false;
 	if (map->changed_start >= map->changed_end) {
 		map->changed_start = event->start;
 		map->changed_end = event->end;
@@ -42,7 +34,76 @@ hf_map_event(struct holdfast *h, const Holdfast__V1__Event *event)
 		map->changed_start = event->start;
 	if (event->end > map->changed_end)
 		map->changed_end = event->end;
-	h->changed = true;
+	map->h->changed = true;
+}
+
+static int
+send_ack(struct holdfast_map *map, uint64_t ack)
+{
+	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__MapAck op = HOLDFAST__V1__MAP_ACK__INIT;
+	uint8_t packet[ACK_PACKET_MAX];
+	struct wire_out out;
+	int r;
+
+	op.map = map->id;
+	op.ack = ack;
+	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_ACK;
+	request.map_ack = &op;
+	wire_out_init(&out, packet, sizeof(packet));
+	r = wire_append_request(&out, &request);
+	if (r == 0)
+		r = hf_conn_send(&map->h->conn, out.buf, out.len);
+	return r < 0 ? hf_broken(map->h, r) : 0;
+}
+
+/*
+ * Somebody waits until this process sees a change.  It may come in the middle
+ * of another call, so nothing is asked here.  What others may not see any more
+ * is made read-only; what has changed is made inaccessible where a service
+ * brings it back by a fault, and is left to holdfast_dispatch() elsewhere.
+ */
+static int
+change_at_once(struct holdfast_map *map, const Holdfast__V1__Event *event)
+{
+	struct holdfast_map *shown = hf_map_shown(map);
+	int r = 0;
+
+	hf_map_lock(map);
+	if (shown->mirrored && event->write_protect)
+		r = hf_mirror_write_protect(&shown->mirror, event->start,
+		    event->end);
+	else if (shown->service != NULL)
+		r = hf_map_forget(map, event->start, event->end);
+	hf_map_unlock(map);
+	if (r < 0)
+		return hf_broken(map->h, r);
+	if (shown->service == NULL)
+		note_change(map, event);
+	return send_ack(map, event->ack);
+}
+
+int
+hf_map_event(struct holdfast *h, const Holdfast__V1__Event *event)
+{
+	struct holdfast_map *map = map_by_id(h, event->map);
+
+	if (event->ack != 0) {
+		if (event->start >= event->end)
+			return hf_mistrust(h, "the daemon sent a change that "
+					      "ends before it begins");
+		/* Without a map: it was sent before it knew we let go. */
+		return map != NULL ? change_at_once(map, event) : 0;
+	}
+	if (map == NULL && h->events_stray > 0) {
+		h->events_stray--; /* sent before it knew that we let go */
+		return 0;
+	}
+	if (map == NULL || !map->armed || event->start >= event->end)
+		return hf_mistrust(h, "the daemon sent an event that nobody "
+				      "waits for");
+	map->armed = false;
+	note_change(map, event);
 	return 0;
 }
 
@@ -90,7 +151,7 @@ carry_out_changes(struct holdfast_map *map)
 
 	if (start >= end)
 		return HF_OK;
-	r = arm(map);
+	r = map->watched ? arm(map) : HF_OK;
 	if (r == HF_OK)
 		r = hf_map_sync(map, start, end);
 	if (r == HF_UNKNOWN_ID) { /* destroyed */

@@ -255,6 +255,37 @@ hf_mirror_set(struct hf_mirror *mirror, uint64_t start, uint64_t end,
 	return r;
 }
 
+int
+hf_mirror_write_protect(struct hf_mirror *mirror, uint64_t start, uint64_t end)
+{
+	size_t low = below(mirror, start), high = low, n = 0;
+	struct hf_piece *pieces;
+	int r;
+
+	while (high < mirror->n && mirror->pieces[high].start < end)
+		high++;
+	if (low == high)
+		return 0;
+	pieces = calloc(high - low, sizeof(*pieces));
+	if (pieces == NULL)
+		return -ENOMEM;
+	for (; low < high; low++, n++) {
+		struct hf_piece *piece = &pieces[n];
+
+		*piece = mirror->pieces[low];
+		piece->prot &= ~PROT_WRITE;
+		if (piece->start < start) {
+			piece->file_offset += start - piece->start;
+			piece->start = start;
+		}
+		if (piece->end > end)
+			piece->end = end;
+	}
+	r = hf_mirror_set(mirror, start, end, pieces, n);
+	free(pieces);
+	return r;
+}
+
 /* ---- What is in the way ---------------------------------------------------
  */
 

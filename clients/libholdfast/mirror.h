@@ -48,6 +48,12 @@ int hf_mirror_set(struct hf_mirror *mirror, uint64_t start, uint64_t end,
     const struct hf_piece *pieces, size_t n);
 
 /*
+ * Make nothing of [start, end) writable.  -ENOMEM ...: as mprotect(2).
+ */
+int hf_mirror_write_protect(struct hf_mirror *mirror, uint64_t start,
+    uint64_t end);
+
+/*
  * Write what of this process lies in [start, end) to `text`, as a phrase.
  */
 void hf_mirror_collision(uint64_t start, uint64_t end, char *text, size_t size);

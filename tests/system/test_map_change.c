@@ -235,7 +235,7 @@ TEST(stack__grows_when_told_and_not_below_its_limit)
 	world_stop(&w);
 }
 
-TEST(copy_on_write__keeps_writes_to_this_process)
+TEST(copy_on_write__is_a_fault_and_keeps_writes_from_the_object)
 {
 	struct holdfast_map_args args = {.length = 8192,
 	    .prot = HF_PROT_RW,
@@ -253,6 +253,8 @@ TEST(copy_on_write__keeps_writes_to_this_process)
 	args.cow = 2; /* MAP_COPY_ON_WRITE */
 	ASSERT_EQ(holdfast_map_find(w.map, &args, &copy), HF_OK);
 	ASSERT_EQ(*(volatile char *)copy, 1);
+	ASSERT_EQ(touch(copy, true), SIGSEGV);
+	ASSERT_EQ(holdfast_map_fault(w.map, copy, HF_PROT_WRITE), HF_OK);
 	*(volatile char *)copy = 2;
 	ASSERT_EQ(*(volatile char *)shared, 1);
 	world_stop(&w);
