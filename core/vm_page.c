@@ -34,6 +34,8 @@ vm_pager_destroy(struct vm_pager *pager)
 uint64_t
 vm_pager_npages(const struct vm_pager *pager)
 {
+	MPASS(pager != NULL);
+
 	return uma_zone_used(&pager->pages);
 }
 
@@ -97,6 +99,8 @@ priority(const struct vm_page *page)
 {
 	uint64_t x = page->pindex + 0x9e3779b97f4a7c15ull;
 
+	MPASS(page != NULL);
+
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
 	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
 	return x ^ x >> 31;
@@ -107,6 +111,8 @@ static void
 treap_split(struct vm_page *page, vm_pindex_t pindex, struct vm_page **lowp,
     struct vm_page **highp)
 {
+	MPASS(lowp != NULL && highp != NULL);
+
 	while (page != NULL)
 		if (page->pindex < pindex) {
 			*lowp = page;
@@ -161,6 +167,8 @@ vm_pages_find(const struct vm_pages *pages, vm_pindex_t pindex)
 {
 	struct vm_page *page = pages->root;
 
+	MPASS(pages != NULL);
+
 	while (page != NULL && page->pindex != pindex)
 		page = pindex < page->pindex ? page->left : page->right;
 	return page;
@@ -170,6 +178,8 @@ struct vm_page *
 vm_pages_next(const struct vm_pages *pages, vm_pindex_t pindex)
 {
 	struct vm_page *page = pages->root, *best = NULL;
+
+	MPASS(pages != NULL);
 
 	while (page != NULL)
 		if (page->pindex < pindex) {
@@ -252,6 +262,8 @@ vm_pages_move(struct vm_pages *pages, vm_pindex_t shift, vm_pindex_t limit,
 static bool
 treap_check(const struct vm_page *page, vm_pindex_t low, vm_pindex_t high)
 {
+	MPASS(low <= high);
+
 	if (page == NULL)
 		return true;
 	if (page->pindex < low || page->pindex >= high)
@@ -266,6 +278,8 @@ treap_check(const struct vm_page *page, vm_pindex_t low, vm_pindex_t high)
 bool
 vm_pages_check(const struct vm_pages *pages, vm_pindex_t limit)
 {
+	MPASS(pages != NULL);
+
 	return treap_check(pages->root, 0, limit) &&
 	       treap_count(pages->root) == pages->count;
 }

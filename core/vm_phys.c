@@ -20,6 +20,8 @@
 vm_size_t
 vm_phys_page_size(const struct vm_phys *phys)
 {
+	MPASS(phys->page_shift < 64);
+
 	return UINT64_C(1) << phys->page_shift;
 }
 
@@ -73,6 +75,8 @@ vm_phys_destroy(struct vm_phys *phys)
 static int
 phys_reserve(struct vm_phys *phys, uint64_t more)
 {
+	MPASS(phys->nruns + phys->ntaken + more >= more);
+
 	return rt_store_reserve(&phys->store, phys->nruns + phys->ntaken + more,
 	    phys->ntrees);
 }
@@ -92,6 +96,8 @@ range_check(const struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end)
 static int
 domain_reserve(struct vm_phys *phys, int d)
 {
+	MPASS(d >= 0 && d < VM_PHYS_DOMAINS);
+
 	if (phys->domains[d] != NULL)
 		return KERN_SUCCESS;
 	phys->domains[d] = uma_malloc(phys->arch, sizeof(*phys->domains[d]));
@@ -103,6 +109,8 @@ static unsigned
 zones_of(vm_paddr_t start, vm_paddr_t end)
 {
 	unsigned first = phys_zone(start), last = phys_zone(end - 1);
+
+	MPASS(start < end);
 
 	return (2u << last) - (1u << first);
 }
@@ -118,6 +126,8 @@ bytes_above_4g(vm_paddr_t start, vm_paddr_t end)
 static void
 list_trees(struct vm_phys *phys)
 {
+	MPASS(phys->ntrees <= nitems(phys->trees));
+
 	phys->ntrees = 0;
 	for (unsigned z = PHYS_NZONES; z-- > 0;) {
 		phys->zone_trees[z + 1] = phys->ntrees;
@@ -137,6 +147,8 @@ list_trees(struct vm_phys *phys)
 static bool
 seg_joins(const struct phys_seg *seg, int domain, void *owner)
 {
+	MPASS(seg->start < seg->end);
+
 	return seg->domain == domain && seg->owner == owner;
 }
 
@@ -146,6 +158,8 @@ seg_enter(struct vm_phys *phys, struct phys_seg *fresh, vm_paddr_t start,
     vm_paddr_t end, int domain, void *owner)
 {
 	struct phys_seg *before, *after, *seg = fresh;
+
+	MPASS(start < end && fresh != NULL);
 
 	before = start > 0 ? phys_seg_at(phys, start - 1) : NULL;
 	after = phys_seg_at(phys, end);
@@ -215,6 +229,8 @@ static bool
 run_holding(struct vm_phys *phys, const struct phys_seg *seg, vm_paddr_t start,
     vm_paddr_t end, struct phys_run *run)
 {
+	MPASS(seg->start <= start && start < seg->end && start < end);
+
 	return phys_run_seek(phys->domains[seg->domain], start, run) &&
 	       run->start <= start && end <= run->end;
 }
@@ -228,6 +244,8 @@ seg_remove_check(struct vm_phys *phys, vm_paddr_t start, vm_paddr_t end,
     bool *middlep)
 {
 	int rv = KERN_SUCCESS;
+
+	MPASS(start < end);
 
 	*middlep = false;
 	while (start < end) {
@@ -255,6 +273,8 @@ seg_carve(struct vm_phys *phys, struct phys_seg *seg, vm_paddr_t start,
     vm_paddr_t end, struct phys_seg **sparep)
 {
 	struct phys_seg old = *seg;
+
+	MPASS(seg->start <= start && start < end && end <= seg->end);
 
 	phys_seg_unlink(phys, seg);
 	if (old.start < start) {
@@ -358,6 +378,8 @@ query_init(const struct vm_phys *phys, const struct contig_req *req,
 {
 	vm_size_t page = vm_phys_page_size(phys);
 
+	MPASS(req->size > 0);
+
 	query->size = roundup2(req->size, page);
 	query->low = roundup2(req->low, page);
 	query->high = rounddown2(req->high, page);
@@ -374,6 +396,8 @@ query_init(const struct vm_phys *phys, const struct contig_req *req,
 static bool
 low_is_scarce(const struct vm_phys *phys)
 {
+	MPASS(phys->above_4g <= phys->total);
+
 	return phys->above_4g > UINT64_C(64) << 30;
 }
 
@@ -387,6 +411,9 @@ zones_find(struct vm_phys *phys, int only, unsigned first, unsigned last,
 	const struct phys_domain *domain =
 	    only >= 0 ? phys->domains[only] : NULL;
 	const struct phys_tree *tree;
+
+	MPASS(first <= last && last < PHYS_NZONES);
+	MPASS(only < VM_PHYS_DOMAINS);
 
 	if ((only >= 0 && domain == NULL) ||
 	    !phys_search(&phys->trees[begin], end - begin, domain, &phys->store,
@@ -403,6 +430,8 @@ static bool
 phys_find(struct vm_phys *phys, int only, const struct phys_query *query,
     struct phys_run *run, vm_paddr_t *pap)
 {
+	MPASS(query->size > 0 && query->low < query->high);
+
 	if (low_is_scarce(phys))
 		return zones_find(phys, only, 2, 2, query, run, pap) ||
 		       zones_find(phys, only, 1, 1, query, run, pap) ||
@@ -417,6 +446,8 @@ vm_phys_find_contig(struct vm_phys *phys, const struct contig_req *req,
 {
 	struct phys_query query;
 	struct phys_run run;
+
+	MPASS(req != NULL && pap != NULL);
 
 	if (contig_req_check(req, vm_phys_page_size(phys), NULL) !=
 	    KERN_SUCCESS)
@@ -455,6 +486,8 @@ vm_phys_alloc_contig(struct vm_phys *phys, const struct contig_req *req,
 	struct phys_run run;
 	vm_paddr_t pa;
 	int rv;
+
+	MPASS(req != NULL && pap != NULL);
 
 	if (contig_req_check(req, vm_phys_page_size(phys), NULL) !=
 	    KERN_SUCCESS)
@@ -566,6 +599,7 @@ pieces_more(const struct phys_seg *seg, vm_paddr_t start, vm_paddr_t end,
 {
 	int more = -1;
 
+	MPASS(start < end);
 	MPASS(seg->start <= start && end <= seg->end);
 
 	more += start != seg->start && !around->before;
@@ -601,6 +635,8 @@ vm_phys_next_free(struct vm_phys *phys, vm_paddr_t pa, struct vm_phys_run *runp)
 	struct phys_run run, best = {.start = UINT64_MAX};
 	struct phys_seg *seg;
 
+	MPASS(runp != NULL);
+
 	for (int d = 0; d < VM_PHYS_DOMAINS; d++)
 		if (phys->domains[d] != NULL &&
 		    phys_run_seek(phys->domains[d], pa, &run) &&
@@ -619,6 +655,8 @@ vm_phys_next_seg(struct vm_phys *phys, vm_paddr_t pa, struct vm_phys_run *runp)
 {
 	struct phys_seg *seg = phys_seg_next(phys, pa);
 
+	MPASS(runp != NULL);
+
 	if (seg == NULL)
 		return false;
 	*runp =
@@ -629,6 +667,8 @@ vm_phys_next_seg(struct vm_phys *phys, vm_paddr_t pa, struct vm_phys_run *runp)
 void
 vm_phys_stats(struct vm_phys *phys, struct vm_phys_stats *statsp)
 {
+	MPASS(phys->free <= phys->total);
+
 	*statsp = (struct vm_phys_stats){
 	    .total = phys->total,
 	    .free = phys->free,

@@ -17,6 +17,8 @@ struct tree_walk {
 static void
 tree_broken(struct tree_walk *walk, const char *text)
 {
+	MPASS(text != NULL);
+
 	if (walk->broken == NULL)
 		walk->broken = text;
 }
@@ -28,6 +30,8 @@ sum_run(struct rt_sum *sum, const struct rt_store *store, vm_paddr_t start,
 {
 	vm_paddr_t from = start >> store->page_shift;
 	vm_paddr_t upto = end >> store->page_shift;
+
+	MPASS(start < end);
 
 	sum->classes |= UINT64_C(1) << rt_class(upto - from);
 	for (unsigned l = 0; l < RT_LEVELS; l++) {
@@ -46,6 +50,8 @@ check_measures(struct tree_walk *walk, const struct rt_leaf *leaf, unsigned i)
 {
 	struct rt_leaf fresh = *leaf;
 
+	MPASS(i < leaf->n);
+
 	rt_leaf_measure(&fresh, i, walk->store->page_shift);
 	if (memcmp(&fresh, leaf, sizeof(fresh)) != 0)
 		tree_broken(walk, "[phys.measure] of a run");
@@ -55,6 +61,8 @@ static struct rt_sum
 check_leaf(struct tree_walk *walk, const struct rt_leaf *leaf)
 {
 	struct rt_sum sum = {0};
+
+	MPASS(leaf->n <= RT_LEAF);
 
 	for (unsigned i = 0; i < RT_LEAF; i++) {
 		if (i >= leaf->n) {
@@ -105,6 +113,8 @@ slot_sum(struct rt_inner *inner, unsigned i)
 {
 	struct rt_sum sum = {0};
 
+	MPASS(i < RT_FAN);
+
 	for (unsigned c = 0; c < RT_NCLASS; c++)
 		sum.classes |= (uint64_t)(*inner_having(inner, c) >> i & 1)
 			       << c;
@@ -126,6 +136,8 @@ slot_is_blank(struct rt_inner *inner, unsigned i)
 static vm_paddr_t
 node_first(const void *node, unsigned height)
 {
+	MPASS(height > 0);
+
 	if (height == 1)
 		return ((const struct rt_leaf *)node)->start[0];
 	return ((const struct rt_inner *)node)->first[0];
@@ -134,6 +146,8 @@ node_first(const void *node, unsigned height)
 static unsigned
 node_n(const void *node, unsigned height)
 {
+	MPASS(height > 0);
+
 	if (height == 1)
 		return ((const struct rt_leaf *)node)->n;
 	return ((const struct rt_inner *)node)->n;
@@ -144,6 +158,8 @@ check_node(struct tree_walk *walk, void *node, unsigned height)
 {
 	struct rt_inner *inner = node;
 	struct rt_sum sum = {0};
+
+	MPASS(height > 0 && height <= RT_HEIGHT);
 
 	if (height == 1)
 		return check_leaf(walk, node);
@@ -207,6 +223,8 @@ check_runs(struct vm_phys *phys, int d, unsigned zone, vm_size_t *freep)
 	vm_paddr_t page_mask = (UINT64_C(1) << phys->page_shift) - 1;
 	vm_paddr_t last = 0;
 
+	MPASS(zone < PHYS_NZONES);
+
 	for (; more; more = rt_next(rt, &path)) {
 		vm_paddr_t start = path.leaf->start[path.pos];
 		vm_paddr_t end = path.leaf->end[path.pos];
@@ -234,6 +252,8 @@ check_domain(struct vm_phys *phys, int d, uint64_t *nrunsp, uint64_t *nleavesp,
 	struct phys_domain *domain = phys->domains[d];
 	vm_size_t nfree = 0;
 	const char *broken;
+
+	MPASS(phys->domains[d] != NULL);
 
 	for (unsigned z = 0; z < PHYS_NZONES; z++) {
 		bool used = (domain->used >> z & 1) != 0;

@@ -14,6 +14,8 @@
 static struct rt *
 run_tree(struct phys_run *run)
 {
+	MPASS(run->zone < PHYS_NZONES);
+
 	return &run->domain->rt[run->zone];
 }
 
@@ -22,6 +24,8 @@ static bool
 run_first(struct phys_domain *domain, unsigned zone, struct phys_run *run)
 {
 	unsigned zones = domain->used >> zone << zone;
+
+	MPASS(zone <= PHYS_NZONES);
 
 	if (zones == 0)
 		return false;
@@ -51,6 +55,8 @@ phys_run_seek(struct phys_domain *domain, vm_paddr_t pa, struct phys_run *run)
 static bool
 run_next(const struct phys_run *run, struct phys_run *next)
 {
+	MPASS(run != next);
+
 	*next = *run;
 	if (!rt_next(run_tree(next), &next->path))
 		return run_first(run->domain, run->zone + 1, next);
@@ -64,6 +70,8 @@ run_insert(struct vm_phys *phys, struct phys_domain *domain, vm_paddr_t start,
 {
 	unsigned zone = phys_zone(end - 1);
 
+	MPASS(start < end);
+
 	rt_insert(&phys->store, &domain->rt[zone], start, end);
 	domain->used |= 1u << zone;
 	phys->nruns++;
@@ -74,6 +82,8 @@ static void
 run_insert_before(struct vm_phys *phys, struct phys_run *next, vm_paddr_t start,
     vm_paddr_t end)
 {
+	MPASS(start < end);
+
 	if (phys_zone(end - 1) != next->zone) {
 		run_insert(phys, next->domain, start, end);
 		return;
@@ -87,6 +97,8 @@ run_delete(struct vm_phys *phys, struct phys_run *run)
 {
 	struct rt *rt = run_tree(run);
 
+	MPASS(phys->nruns > 0);
+
 	rt_delete(&phys->store, rt, &run->path);
 	if (rt->height == 0)
 		run->domain->used &= ~(1u << run->zone);
@@ -98,6 +110,8 @@ static void
 run_resize(struct vm_phys *phys, struct phys_run *run, vm_paddr_t start,
     vm_paddr_t end)
 {
+	MPASS(start < end);
+
 	if (phys_zone(end - 1) == run->zone) {
 		rt_resize(&phys->store, run_tree(run), &run->path, start, end);
 		return;
@@ -111,6 +125,8 @@ count_free(struct vm_phys *phys, struct phys_domain *domain, vm_paddr_t start,
     vm_paddr_t end, bool freed)
 {
 	vm_size_t size = end - start;
+
+	MPASS(start < end);
 
 	domain->free = freed ? domain->free + size : domain->free - size;
 	phys->free = freed ? phys->free + size : phys->free - size;

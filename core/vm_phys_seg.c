@@ -15,6 +15,8 @@ seg_priority(const struct phys_seg *seg)
 {
 	uint64_t z = seg->start * UINT64_C(0x9e3779b97f4a7c15);
 
+	MPASS(seg->start < seg->end);
+
 	return (z ^ (z >> 29)) * UINT64_C(0xbf58476d1ce4e5b9);
 }
 
@@ -40,6 +42,8 @@ phys_seg_at(struct vm_phys *phys, vm_paddr_t pa)
 {
 	struct phys_seg *seg = phys->hint;
 
+	MPASS(seg == NULL || seg->start < seg->end);
+
 	if (seg == NULL || pa < seg->start || pa >= seg->end)
 		seg = phys_seg_next(phys, pa);
 	if (seg == NULL || seg->start > pa)
@@ -53,6 +57,8 @@ static void
 treap_split(struct phys_seg *root, vm_paddr_t start, struct phys_seg **leftp,
     struct phys_seg **rightp)
 {
+	MPASS(leftp != rightp);
+
 	while (root != NULL) {
 		if (root->start < start) {
 			*leftp = root;

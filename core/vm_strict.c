@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 #include "core/vm_strict.h"
+#include "core/kassert.h"
 
 #include "core/vm_object_int.h"
 
@@ -19,6 +20,8 @@ static int
 refuse(struct vm_refusal *whyp, int rv, const char *arg, const char *rule,
     uint64_t value)
 {
+	MPASS(rv != KERN_SUCCESS && arg != NULL && rule != NULL);
+
 	*whyp = (struct vm_refusal){.arg = arg, .rule = rule, .value = value};
 	return rv;
 }
@@ -27,6 +30,8 @@ static int
 refuse_limit(struct vm_refusal *whyp, int rv, const char *arg, const char *rule,
     uint64_t value, uint64_t limit)
 {
+	MPASS(rv != KERN_SUCCESS);
+
 	(void)refuse(whyp, rv, arg, rule, value);
 	whyp->limit = limit;
 	whyp->has_limit = true;
@@ -36,6 +41,8 @@ refuse_limit(struct vm_refusal *whyp, int rv, const char *arg, const char *rule,
 static const struct arch_machine *
 machine_of(vm_map_t map)
 {
+	MPASS(map != NULL);
+
 	return vm_map_pmap(map)->arch->machine;
 }
 
@@ -43,6 +50,8 @@ static int
 check_aligned(vm_size_t page, const char *arg, uint64_t value,
     struct vm_refusal *whyp)
 {
+	MPASS(page > 0 && powerof2(page));
+
 	if (value % page != 0)
 		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, arg,
 		    "be a multiple of the page size", value, page);
@@ -54,6 +63,8 @@ static int
 check_bits(uint64_t known, const char *arg, const char *rule, uint64_t value,
     struct vm_refusal *whyp)
 {
+	MPASS(known != 0 && arg != NULL);
+
 	if ((value & ~known) != 0)
 		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, arg, rule,
 		    value, known);
@@ -64,6 +75,8 @@ static int
 check_prot(vm_prot_t prot, vm_prot_t max, struct vm_refusal *whyp)
 {
 	int rv;
+
+	MPASS(whyp != NULL);
 
 	rv = check_bits(VM_PROT_ALL, "prot", "hold only the rights r, w and x",
 	    prot, whyp);
@@ -85,6 +98,8 @@ check_length(vm_map_t map, vm_size_t length, struct vm_refusal *whyp)
 {
 	vm_size_t span = vm_map_max(map) - vm_map_min(map);
 
+	MPASS(vm_map_min(map) < vm_map_max(map));
+
 	if (length == 0)
 		return refuse(whyp, KERN_INVALID_ARGUMENT, "length", "not be 0",
 		    length);
@@ -100,6 +115,8 @@ static int
 check_exact(vm_map_t map, vm_offset_t start, vm_size_t length,
     struct vm_refusal *whyp)
 {
+	MPASS(map != NULL && whyp != NULL);
+
 	if (start + length < start)
 		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, "length",
 		    "not run past the last address", length,
@@ -123,6 +140,8 @@ check_cow(const struct arch_machine *machine, const struct vm_insert_args *args,
 	int index =
 	    (args->cow & MAP_SPLIT_BOUNDARY_MASK) >> MAP_SPLIT_BOUNDARY_SHIFT;
 	int rv;
+
+	MPASS(machine != NULL && args != NULL);
 
 	rv = check_bits(STRICT_COW, "cow",
 	    "hold only flags that a caller may set", (uint32_t)args->cow, whyp);
@@ -159,6 +178,8 @@ check_congruent(vm_map_t map, const struct vm_insert_args *args,
 	const struct arch_machine *machine = machine_of(map);
 	vm_size_t super = machine->super[machine->nsuper - 1];
 
+	MPASS(map != NULL && args != NULL);
+
 	if (args->object == NULL || vm_object_type(args->object) != OBJT_SUPER)
 		return KERN_SUCCESS;
 	if ((args->start - vm_object_phase(args->object, args->offset)) %
@@ -178,6 +199,8 @@ check_place(vm_map_t map, const struct vm_insert_args *args,
 {
 	int rv;
 
+	MPASS(map != NULL && args != NULL);
+
 	rv = check_exact(map, args->start, args->length, whyp);
 	if (rv != KERN_SUCCESS)
 		return rv;
@@ -191,6 +214,8 @@ check_insert_args(vm_map_t map, const struct vm_insert_args *args,
 {
 	const struct arch_machine *machine = machine_of(map);
 	int rv;
+
+	MPASS(args != NULL);
 
 	rv = check_length(map, args->length, whyp);
 	if (rv != KERN_SUCCESS)
@@ -218,6 +243,8 @@ vm_strict_map(const struct arch_machine *machine, vm_offset_t min,
 {
 	int rv;
 
+	MPASS(machine != NULL && powerof2(machine->page_size));
+
 	rv = check_aligned(machine->page_size, "min", min, whyp);
 	if (rv != KERN_SUCCESS)
 		return rv;
@@ -241,6 +268,8 @@ vm_strict_insert(vm_map_t map, const struct vm_insert_args *args,
 {
 	int rv;
 
+	MPASS(map != NULL && args != NULL && whyp != NULL);
+
 	rv = check_insert_args(map, args, whyp);
 	if (rv != KERN_SUCCESS)
 		return rv;
@@ -251,6 +280,8 @@ int
 vm_strict_fixed(vm_map_t map, const struct vm_insert_args *args,
     struct vm_refusal *whyp)
 {
+	MPASS(map != NULL && args != NULL && whyp != NULL);
+
 	return vm_strict_insert(map, args, whyp);
 }
 
@@ -259,6 +290,8 @@ static int
 check_find_space(int find_space, struct vm_refusal *whyp)
 {
 	int exponent = find_space >> 8;
+
+	MPASS(whyp != NULL);
 
 	if (find_space < 0 || (find_space & 0xff) > VMFS_SUPER_SPACE)
 		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, "find_space",
@@ -282,6 +315,8 @@ vm_strict_find(vm_map_t map, const struct vm_insert_args *args,
 	bool search = args->find_space != VMFS_NO_SPACE;
 	int rv;
 
+	MPASS(map != NULL && args != NULL && whyp != NULL);
+
 	rv = check_find_space(args->find_space, whyp);
 	if (rv != KERN_SUCCESS)
 		return rv;
@@ -304,6 +339,8 @@ vm_strict_find_min(vm_map_t map, const struct vm_insert_args *args,
 {
 	int rv;
 
+	MPASS(map != NULL && args != NULL && whyp != NULL);
+
 	rv = check_aligned(machine_of(map)->page_size, "default_addr",
 	    default_addr, whyp);
 	if (rv != KERN_SUCCESS)
@@ -318,6 +355,8 @@ vm_strict_findspace(vm_map_t map, vm_offset_t start, vm_size_t length,
 	vm_size_t page = machine_of(map)->page_size;
 	vm_size_t span = vm_map_max(map) - vm_map_min(map);
 	int rv;
+
+	MPASS(map != NULL && whyp != NULL);
 
 	rv = check_aligned(page, "start", start, whyp);
 	if (rv != KERN_SUCCESS)
@@ -334,6 +373,8 @@ vm_strict_range(vm_map_t map, vm_offset_t start, vm_offset_t end,
 {
 	vm_size_t page = machine_of(map)->page_size;
 	int rv;
+
+	MPASS(map != NULL && whyp != NULL);
 
 	rv = check_aligned(page, "start", start, whyp);
 	if (rv != KERN_SUCCESS)
@@ -352,6 +393,8 @@ vm_strict_object(const struct arch_machine *machine, int type, vm_size_t size,
     struct vm_refusal *whyp)
 {
 	vm_size_t super;
+
+	MPASS(machine != NULL && whyp != NULL);
 
 	if (type != OBJT_SWAP && type != OBJT_SUPER && type != OBJT_SG)
 		return refuse(whyp, KERN_INVALID_ARGUMENT, "type",
@@ -382,6 +425,8 @@ vm_strict_stack(vm_map_t map, vm_offset_t addrbos, vm_size_t max_ssize,
 	    .max = max,
 	    .cow = cow | MAP_STACK_AREA};
 
+	MPASS(map != NULL && whyp != NULL);
+
 	return vm_strict_insert(map, &args, whyp);
 }
 
@@ -391,6 +436,8 @@ vm_strict_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
     struct vm_refusal *whyp)
 {
 	int rv;
+
+	MPASS(map != NULL && whyp != NULL);
 
 	rv = vm_strict_range(map, start, end, whyp);
 	if (rv != KERN_SUCCESS)
@@ -412,6 +459,8 @@ int
 vm_strict_inherit(vm_map_t map, vm_offset_t start, vm_offset_t end,
     int new_inheritance, struct vm_refusal *whyp)
 {
+	MPASS(map != NULL && whyp != NULL);
+
 	if (new_inheritance < VM_INHERIT_SHARE ||
 	    new_inheritance > VM_INHERIT_ZERO)
 		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, "inheritance",
@@ -424,6 +473,8 @@ int
 vm_strict_madvise(vm_map_t map, vm_offset_t start, vm_offset_t end, int advice,
     struct vm_refusal *whyp)
 {
+	MPASS(map != NULL && whyp != NULL);
+
 	if (advice < VM_MADV_NORMAL || advice > VM_MADV_CORE)
 		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, "advice",
 		    "be one of the VM_MADV_ values", (uint32_t)advice,
@@ -436,6 +487,8 @@ vm_strict_wire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags,
     struct vm_refusal *whyp)
 {
 	int rv;
+
+	MPASS(map != NULL && whyp != NULL);
 
 	rv = check_bits(VM_MAP_WIRE_USER | VM_MAP_WIRE_HOLESOK |
 			    VM_MAP_WIRE_WRITE,
@@ -451,6 +504,8 @@ vm_strict_check_protection(vm_map_t map, vm_offset_t start, vm_offset_t end,
 {
 	int rv;
 
+	MPASS(map != NULL && whyp != NULL);
+
 	rv = check_bits(VM_PROT_ALL, "prot", "hold only the rights r, w and x",
 	    prot, whyp);
 	if (rv != KERN_SUCCESS)
@@ -462,6 +517,8 @@ int
 vm_strict_lookup(vm_map_t map, vm_offset_t addr, vm_prot_t fault_type,
     struct vm_refusal *whyp)
 {
+	MPASS(map != NULL && whyp != NULL);
+
 	if (addr < vm_map_min(map))
 		return refuse_limit(whyp, KERN_INVALID_ADDRESS, "addr",
 		    "be at or above the start of the map", addr,
@@ -478,6 +535,8 @@ int
 vm_strict_limits(vm_map_t map, const struct vm_map_limits *limits,
     struct vm_refusal *whyp)
 {
+	MPASS(map != NULL && limits != NULL && whyp != NULL);
+
 	if (limits->overcommit < 0 || limits->overcommit > 7)
 		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, "overcommit",
 		    "hold only bits 0, 1 and 2", (uint32_t)limits->overcommit,
