@@ -6,7 +6,8 @@
 
 #define RECORD HF_RECORD_SIZE
 #define HEADER HF_HEADER_SIZE
-#define TOUCH  (UINT64_C(1) << HF_TOUCH) /* what tells most, where it is */
+/* What tells most, where it is. */
+#define MAINLY ((UINT64_C(1) << HF_TOUCH) | (UINT64_C(1) << HF_THREAD))
 
 uint64_t
 gen_random(uint64_t *state)
@@ -192,6 +193,7 @@ gen_header(uint64_t *state, uint64_t ops, uint8_t *data)
 	raw[5] = below(state, 3) == 0;
 	raw[6] = fault < 4 ? 0 : fault - 4;
 	raw[7] = raw[6] != 0 ? 1 + below(state, 24) : 0;
+	raw[8] = gen_random(state) & UINT32_MAX;
 	for (unsigned i = 0; i < hf_header_def.nfields; i++) {
 		const struct hf_fielddef *f = &hf_header_def.fields[i];
 
@@ -244,11 +246,11 @@ gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 		if (below(&state, 3) != 0)
 			subset |= m & -m;
 	if (below(&state, 8) != 0)
-		subset |= ops & TOUCH;
+		subset |= ops & MAINLY;
 	subset = subset != 0 ? subset : ops;
 	for (uint64_t m = subset; m != 0 && ndeck < 56; m &= m - 1)
-		for (unsigned w =
-			 1 + below(&state, 4) + ((m & -m) == TOUCH ? 6 : 0);
+		for (unsigned w = 1 + below(&state, 4) +
+				  ((m & -m & MAINLY) != 0 ? 6 : 0);
 		     w > 0 && ndeck < 64; w--)
 			deck[ndeck++] = (unsigned)__builtin_ctzll(m);
 	if (max < HEADER)
@@ -419,6 +421,8 @@ gen_mutate(uint64_t seed, uint64_t ops, uint8_t *data, size_t size, size_t max)
 	}
 	if (below(&state, 32) == 0)
 		gen_header(&state, ops, data);
+	if ((ops >> HF_THREAD & 1) != 0 && below(&state, 4) == 0)
+		data[10 + below(&state, 4)] ^= (uint8_t)gen_random(&state);
 	n = (size - HEADER) / RECORD;
 	for (unsigned i = 1 + below(&state, 4); i > 0; i--)
 		n = mutate_once(&state, ops, data + HEADER, n, max - HEADER);

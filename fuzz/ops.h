@@ -55,6 +55,18 @@
 	    FUZZ_BIT(HF_MADVISE) | FUZZ_BIT(HF_FIND) | FUZZ_BIT(HF_ENTRY) |    \
 	    FUZZ_BIT(HF_INJECT))
 
+#define FUZZ_OPS_SCHED                                                         \
+	(FUZZ_BIT(HF_THREAD) | FUZZ_BIT(HF_LOCK) | FUZZ_BIT(HF_INSERT) |       \
+	    FUZZ_BIT(HF_FIND) | FUZZ_BIT(HF_FIXED) | FUZZ_BIT(HF_FINDSPACE) |  \
+	    FUZZ_BIT(HF_REMOVE) | FUZZ_BIT(HF_PROTECT) |                       \
+	    FUZZ_BIT(HF_INHERIT) | FUZZ_BIT(HF_LOOKUP) | FUZZ_BIT(HF_ENTRY) |  \
+	    FUZZ_BIT(HF_CHECK_PROTECTION) | FUZZ_BIT(HF_FORK))
+
+#define FUZZ_OPS_PHYS                                                          \
+	(FUZZ_BIT(HF_THREAD) | FUZZ_BIT(HF_SEG) | FUZZ_BIT(HF_UNSEG) |         \
+	    FUZZ_BIT(HF_CONTIG) | FUZZ_BIT(HF_CONTIGFREE) |                    \
+	    FUZZ_BIT(HF_PHYS) | FUZZ_BIT(HF_GIVE) | FUZZ_BIT(HF_INJECT))
+
 #define FUZZ_OPS_CONTIG                                                        \
 	(FUZZ_BIT(HF_SEG) | FUZZ_BIT(HF_UNSEG) | FUZZ_BIT(HF_CONTIG) |         \
 	    FUZZ_BIT(HF_CONTIGFREE) | FUZZ_BIT(HF_PHYS) | FUZZ_BIT(HF_TAKE) |  \

@@ -71,6 +71,8 @@ enum hf_opcode {
 	HF_FLAGS,
 	HF_INJECT,
 	HF_TOUCH,
+	HF_THREAD,
+	HF_LOCK,
 	HF_NOPS,
 };
 

@@ -132,6 +132,10 @@ const struct hf_opdef hf_ops[HF_NOPS] = {
 	[HF_INJECT] = {"inject", 2, {
 		F("nth", HF_F_NTH, HF_T_INT, 16, 16, 1, false, true),
 		F("sticky", HF_F_STICKY, HF_T_BOOL, 8, 1, 0, false, false)}},
+	[HF_THREAD] = {"thread", 1, {
+		F("n", HF_F_VALUE, HF_T_INT, 8, 2, 0, true, true)}},
+	[HF_LOCK] = {"lock", 2, {MAP,
+		F("how", HF_F_KIND, HF_T_INT, 56, 3, 0, false, true)}},
 	[HF_TOUCH] = {"touch", 3, {MAP, ADDR("addr"),
 		F("type", HF_F_TYPE, HF_T_FTYPE, 56, 4, 1, false, true)}},
 };
