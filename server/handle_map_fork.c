@@ -308,7 +308,7 @@ handle_map_fork(struct call *call)
 	struct map *map = call_map_read(call, op->map);
 	struct slow *slow;
 
-	if (map == NULL || !call_mirrored(call, map) ||
+	if (map == NULL ||
 	    map_check_owner(map, call->session, "fork it", &call->answer) !=
 		KERN_SUCCESS)
 		return CALL_DONE;

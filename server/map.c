@@ -256,11 +256,12 @@ child_fork(struct map *child, struct map *parent, struct answer *answer)
 	int rv;
 
 	rv = child_charge(child, vm_map_nentries(parent->vm), answer);
-	if (rv == KERN_SUCCESS)
+	if (rv == KERN_SUCCESS && parent->file != NULL)
 		rv = map_fork_check(parent, answer);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	map_file_join(parent->file);
+	if (parent->file != NULL)
+		map_file_join(parent->file);
 	child->file = parent->file;
 	rv = vmspace_fork(parent->vm, &child->pmap, &child->vm);
 	if (rv == KERN_INVALID_ARGUMENT)
@@ -268,6 +269,8 @@ child_fork(struct map *child, struct map *parent, struct answer *answer)
 		    "map must not have a window to a submap");
 	if (rv != KERN_SUCCESS)
 		return answer_refuse_kern(answer, rv, "vmspace_fork");
+	if (parent->file == NULL)
+		return rv; /* only arithmetic: nobody's memory */
 	map_fork_shared(parent);
 	/* Without an object it is filled page by page, by faults. */
 	(void)map_back_anonymous(child, child->min, child->max, &unsaid);
@@ -283,7 +286,6 @@ map_fork(struct map *parent, const char *name, struct map **childp,
 	struct map *child;
 	int rv;
 
-	MPASS(parent->file != NULL);
 	rv = map_check_params(parent->tenant, parent->arch, &params, &machine,
 	    answer);
 	if (rv != KERN_SUCCESS)
@@ -291,7 +293,7 @@ map_fork(struct map *parent, const char *name, struct map **childp,
 	child = map_new(parent->tenant, parent->arch);
 	if (child == NULL)
 		return answer_refuse_errno(answer, -ENOMEM, "map");
-	child->host = true;
+	child->host = parent->host;
 	child->min = parent->min;
 	child->max = parent->max;
 	child->group = parent->group;

@@ -334,8 +334,6 @@ TEST(fault__answers_what_to_map_and_refuses_with_a_sentence)
 	ASSERT_EQ(fault(&f.client, plain, MIN_ADDR, VM_PROT_READ, NULL),
 	    (int)REFUSED(INVALID_ARGUMENT));
 	ASSERT_NOT_NULL(strstr(client_sentence(&f.client), "mirrored"));
-	ASSERT_EQ(fork_map(&f.client, plain, "b", NULL),
-	    (int)REFUSED(INVALID_ARGUMENT));
 	fixture_fini(&f);
 }
 

@@ -686,6 +686,39 @@ TEST(map_submap__holds_its_map_and_does_not_nest)
 	rig_fini(&f.rig);
 }
 
+TEST(map_fork__of_a_map_that_is_not_mirrored_is_arithmetic)
+{
+	struct fixture f;
+	uint64_t child;
+	reply_t *reply;
+	REQUEST(MapFork, MAP_FORK, map_fork);
+
+	fixture_init(&f);
+	op.map = f.map;
+	op.name = (char *)(uintptr_t) "m"; /* only read */
+	refused(&f, &request, (int)REFUSED(EXISTS), "\"m\" exists");
+	op.name = (char *)(uintptr_t) "child";
+	reply = client_call(&f.client, &request);
+	ASSERT_EQ(reply->status, OK);
+	ASSERT_FALSE(reply->map->mirrored);
+	child = reply->map->map;
+	ASSERT_EQ(client_map_entries(&f.client, child, false)->n_entries, 1u);
+	/* COPY, by inheritance: needs a copy in both. */
+	for (int i = 0; i < 2; i++) {
+		uint64_t map = i == 0 ? f.map : child;
+		Holdfast__V1__MapEntriesResult *all =
+		    client_map_entries(&f.client, map, false);
+		uint32_t both = MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY;
+
+		ASSERT_EQ(all->entries[0]->eflags & both, both);
+		ASSERT_EQ(client_map_check(&f.client, map), (int)OK);
+	}
+	ASSERT_EQ(client_map_delete(&f.client, child, AT, AT + 8 * PAGE),
+	    (int)OK);
+	ASSERT_EQ(client_map_entries(&f.client, f.map, false)->n_entries, 1u);
+	fixture_fini(&f);
+}
+
 /* What a map reserved for an object is given back after the map is gone. */
 TEST(map__an_object_outlives_the_map_that_it_was_charged_to)
 {
