@@ -44,6 +44,8 @@ check_fill(struct tree_walk *walk, unsigned count, unsigned level, bool isroot)
 static void
 check_leaf(struct tree_walk *walk, const struct vm_leaf *leaf)
 {
+	if (leaf->count == 0 || leaf->count > VM_LEAF_FANOUT)
+		return; /* [tree.fill] has been said */
 	if (walk->first == NULL)
 		walk->first = leaf;
 	walk_expect(walk, vm_leaf_start(leaf, 0) == walk->next,

@@ -114,3 +114,50 @@ TEST(vm_map_check__names_a_tree_that_disagrees_with_its_entries)
 	BREAK(map, e->end, e->end - 1, "[");
 	picture_free(map);
 }
+
+TEST(vm_map_check__names_a_leaf_that_does_not_know_its_bounds)
+{
+	vm_map_t map = picture_map("AA.BB.##..");
+	struct vm_leaf *leaf = map->tree.root;
+
+	ASSERT_EQ(map->tree.height, 0u);
+	BREAK(map, leaf->start[1], leaf->start[1] + 1, "[");
+	BREAK(map, leaf->end[2], leaf->end[2] + 1, "[tree.bounds]");
+	BREAK(map, leaf->limit, leaf->limit - 0x1000, "[tree.limit]");
+	BREAK(map, leaf->wide, true, "[tree.wide]");
+	BREAK(map, leaf->entry[0], entry_at(map, 0), "[");
+	BREAK(map, leaf->count, 0, "[tree.fill]");
+	picture_free(map);
+}
+
+TEST(vm_map_check__names_a_finger_that_points_elsewhere)
+{
+	vm_map_t map = picture_map("AA.BB.##");
+	struct vm_cursor cur;
+
+	vm_map_lock(map);
+	(void)vm_map_seek(map, picture_addr(map, 3), &cur);
+	vm_tree_point(&map->tree, &cur);
+	vm_map_unlock(map);
+	ASSERT_NULL(verdict(map));
+	BREAK(map, map->tree.finger.slot, 1, "[tree.finger]");
+	BREAK(map, map->tree.finger_end, picture_addr(map, 2), "[tree.finger]");
+	picture_free(map);
+}
+
+/* Enough entries for index nodes. */
+TEST(vm_map_check__names_keys_and_columns_that_are_wrong)
+{
+	vm_map_t map = picture_map(
+	    "Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa."
+	    "Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.Aa.");
+	struct vm_node *root = map->tree.root;
+
+	ASSERT_EQ(map->tree.height, 1u);
+	BREAK(map, root->key[1], root->key[1] + 0x1000, "[tree.key]");
+	BREAK(map, root->fit[0][0], root->fit[0][0] + 1, "[tree.fit]");
+	BREAK(map, root->fit[1][1], root->fit[1][1] + 1, "[tree.fit]");
+	BREAK(map, root->fit[2][1], 7, "[tree.fit]");
+	BREAK(map, root->count, 1, "[tree.fill]");
+	picture_free(map);
+}

@@ -186,12 +186,19 @@ step_fit(struct pair *p)
 	struct vm_gap_req req = random_req(p);
 	vm_offset_t want = 0, addr = 0;
 	struct vm_cursor cur;
-	bool found = vm_tree_fit(&p->tree, &req, &cur, &addr);
+	bool found;
 
+	/* Often where the finger points, if it does. */
+	if (test_random(&p->seed) % 2 == 0 && p->tree.finger_end < p->max)
+		req.start = p->tree.finger_end;
+	found = vm_tree_fit(&p->tree, &req, &cur, &addr);
 	ASSERT_EQ(found, slow_fit(p, &req, &want));
 	ASSERT_EQ(addr, want);
-	if (found && p->n < 90000)
-		pair_insert(p, &cur, addr, req.length);
+	if (!found || p->n >= 90000)
+		return;
+	pair_insert(p, &cur, addr, req.length);
+	if (test_random(&p->seed) % 2 == 0)
+		vm_tree_point(&p->tree, &cur);
 }
 
 /* Shrink an entry from either end, or grow it into the gaps around it. */
@@ -360,6 +367,39 @@ TEST(vm_tree__does_not_take_a_saturated_gap_that_grows_for_a_smaller_one)
 		pair_remove(&p, p.n - 1);
 		pair_check(&p);
 	}
+	pair_fini(&p);
+}
+
+/* The tests above would agree without a finger too: is it used at all? */
+TEST(vm_tree__goes_on_behind_the_last_insert_that_it_was_pointed_to)
+{
+	struct vm_gap_req req = {.length = PAGE, .align = PAGE};
+	struct vm_cursor cur;
+	vm_offset_t addr;
+	struct pair p;
+
+	pair_init(&p, "plain");
+	for (size_t i = 0; i < 500; i++) {
+		vm_tree_seek(&p.tree, MIN_ADDR + 4 * i * PAGE, &cur);
+		pair_insert(&p, &cur, MIN_ADDR + 4 * i * PAGE, PAGE);
+		ASSERT_EQ(p.tree.finger_end, VM_TREE_NOWHERE);
+	}
+	vm_tree_seek(&p.tree, MIN_ADDR + 400 * PAGE, &cur);
+	vm_tree_point(&p.tree, &cur);
+	ASSERT_EQ(p.tree.finger_end, MIN_ADDR + 401 * PAGE);
+	pair_check(&p);
+	req.start = p.tree.finger_end;
+	ASSERT_TRUE(vm_tree_fit_finger(&p.tree, &req, &cur, &addr));
+	ASSERT_EQ(addr, req.start);
+	ASSERT_EQ(vm_cursor_gap_start(&cur), req.start);
+	/* Too long for that gap: the search has to go on from there. */
+	req.length = 4 * PAGE;
+	ASSERT_FALSE(vm_tree_fit_finger(&p.tree, &req, &cur, &addr));
+	ASSERT_TRUE(vm_tree_fit(&p.tree, &req, &cur, &addr));
+	ASSERT_EQ(addr, p.entry[p.n - 1]->end);
+	/* Any edit makes it stale. */
+	pair_remove(&p, 3);
+	ASSERT_EQ(p.tree.finger_end, VM_TREE_NOWHERE);
 	pair_fini(&p);
 }
 
