@@ -189,6 +189,12 @@ int map_back_anonymous(struct map *map, vm_offset_t start, vm_offset_t end,
     struct answer *answer);
 
 /*
+ * Take the object of the anonymous entry [start, end) away again, which nobody
+ * has touched, or will: for a window.  Codes of vm_map_fixed().
+ */
+int map_unback(struct map *map, vm_offset_t start, vm_offset_t end);
+
+/*
  * What becomes unreachable when [start, end) is deleted, of objects that stay:
  * collected before, given back to the kernel after.  -ENOMEM.
  */

@@ -386,7 +386,9 @@ map_submap(struct map *map, vm_offset_t start, vm_offset_t end,
 	r = map_reserve_submap(map);
 	if (r < 0)
 		return answer_refuse_errno(answer, r, "submap");
-	rv = vm_map_submap(map->vm, start, end, submap->vm);
+	rv = map_unback(map, start, end);
+	if (rv == KERN_SUCCESS)
+		rv = vm_map_submap(map->vm, start, end, submap->vm);
 	map_settle(map);
 	if (rv == KERN_INVALID_ARGUMENT)
 		return answer_refuse(answer, rv,

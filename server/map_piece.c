@@ -191,6 +191,31 @@ map_back_anonymous(struct map *map, vm_offset_t start, vm_offset_t end,
 	return rv;
 }
 
+int
+map_unback(struct map *map, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry_info info = {0};
+	vm_map_entry_t entry;
+	int rv;
+
+	if (map->file == NULL || start >= end)
+		return KERN_SUCCESS;
+	vm_map_lock_read(map->vm);
+	if (vm_map_lookup_entry(map->vm, start, &entry))
+		vm_map_entry_info(entry, &info);
+	vm_map_unlock_read(map->vm);
+	if (info.start != start || info.end != end ||
+	    (info.eflags & (MAP_ENTRY_COW | MAP_ENTRY_IS_SUB_MAP)) != 0 ||
+	    object_anon(info.object) == NULL ||
+	    vm_object_refs(info.object) != 1)
+		return KERN_SUCCESS; /* no window can be there */
+	rv = vm_map_fixed(map->vm, NULL, 0, start, end - start, info.protection,
+	    info.max_protection, 0);
+	if (rv == KERN_SUCCESS)
+		(void)vm_map_inherit(map->vm, start, end, info.inheritance);
+	return rv;
+}
+
 /* ---- What a deletion leaves unreachable -------------------------- */
 
 /* Does the object stay, though this part of it goes? */

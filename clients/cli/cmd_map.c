@@ -260,7 +260,8 @@ static const struct {
     {"findspace", map_findspace},
     {"aligned", map_aligned},
     {"entries", map_entries},
-    {"show", map_entries},
+    {"show", map_show},
+    {"fork", map_fork},
     {"lookup", map_lookup},
     {"entry", map_entry},
     {"check-protection", map_check_protection},
@@ -312,7 +313,9 @@ const struct cli_verb cli_map = {
 	"    holdfast map create NAME [--min ADDR] [--max ADDR] [--mode MODE]\n"
 	"        [--group GROUP]\n"
 	"    holdfast map ls [--all]            (or: list)\n"
-	"    holdfast map show NAME             (or: entries NAME)\n"
+	"    holdfast map show NAME\n"
+	"    holdfast map entries NAME\n"
+	"    holdfast map fork NAME NEW [--mode MODE] [--group GROUP]\n"
 	"    holdfast map stat NAME\n"
 	"    holdfast map chmod NAME MODE\n"
 	"    holdfast map chgrp NAME GROUP\n"
@@ -396,8 +399,22 @@ const struct cli_verb cli_map = {
 	"    FLAGS are wirefuture, aslr, aslr-ignstart, wxorx and aslr-stack,\n"
 	"    joined by '+'.\n"
 	"\n"
-	"    'show' prints an entry a line: start, end, protection, maximum,\n"
-	"    inheritance, wirings, kind, object, offset, flags.\n"
+	"    'show' prints an entry a line as procstat -v does: start, end,\n"
+	"    protection, resident pages, those that nobody else has, "
+	"references\n"
+	"    to the object, objects that shadow it, flags (C copy on write, N\n"
+	"    needs copy, S superpages, D grows down, W wired by the user), "
+	"type\n"
+	"    (sw base pages, ph superpages, gd guard, -- nothing yet), "
+	"object.\n"
+	"    'entries' prints what vm_map(9) has: maximum, inheritance, "
+	"wirings,\n"
+	"    kind, object, offset, flags in words.\n"
+	"\n"
+	"    'fork' makes NEW out of NAME, entry by entry as inheritance "
+	"says;\n"
+	"    what is copied is shared until one of the two writes.  It holds\n"
+	"    NEW until interrupted.\n"
 	"\n"
 	"EXIT STATUS\n"
 	"    0 done, 1 refused, 2 usage, 3 no connection\n",

@@ -58,8 +58,8 @@ kind_text(enum holdfast_object_kind kind)
 					: "none";
 }
 
-static json_object *
-entry_to_json(const struct holdfast_entry *e)
+json_object *
+map_entry_to_json(const struct holdfast_entry *e)
 {
 	json_object *o = json_object_new_object();
 	char flags[160];
@@ -111,7 +111,7 @@ print_entries(const struct cli *cli, const struct holdfast_map *map,
 		cli_set_u64(o, "max", holdfast_map_max(map));
 		for (size_t i = 0; i < n; i++)
 			(void)json_object_array_add(array,
-			    entry_to_json(&entries[i]));
+			    map_entry_to_json(&entries[i]));
 		(void)json_object_object_add(o, "entries", array);
 		cli_print_json(o);
 		return;
@@ -181,7 +181,7 @@ map_lookup(struct cli *cli, int argc, char **argv)
 		if (r != HF_OK)
 			rv = cli_failed(cli, h, r, "look that up");
 		else if (cli->json) {
-			json_object *o = entry_to_json(&entry);
+			json_object *o = map_entry_to_json(&entry);
 
 			cli_set_u64(o, "pindex", pindex);
 			cli_print_json(o);
@@ -256,7 +256,7 @@ map_entry(struct cli *cli, int argc, char **argv)
 			if (entry.end != 0)
 				(void)json_object_object_add(o,
 				    found ? "entry" : "predecessor",
-				    entry_to_json(&entry));
+				    map_entry_to_json(&entry));
 			cli_print_json(o);
 		} else {
 			if (!found)

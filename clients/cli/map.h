@@ -31,6 +31,12 @@ int map_findspace(struct cli *cli, int argc, char **argv);
 int map_fixed(struct cli *cli, int argc, char **argv);
 int map_aligned(struct cli *cli, int argc, char **argv);
 
+/* What 'entries' prints of one; the caller's. */
+json_object *map_entry_to_json(const struct holdfast_entry *e);
+
+int map_fork(struct cli *cli, int argc, char **argv);
+int map_show(struct cli *cli, int argc, char **argv);
+
 int map_entries(struct cli *cli, int argc, char **argv);
 int map_lookup(struct cli *cli, int argc, char **argv);
 int map_check(struct cli *cli, int argc, char **argv);

@@ -242,7 +242,11 @@ def maps(d):
           and kinds[0] == 'super' and shown['entries'][1]['prot'] == 'r--',
           shown)
     text = d.run('map', 'show', 'shared').stdout
-    check('map show: text', '3 entries' in text and 'r-- rwx' in text, text)
+    check('map show: text', '3 entries' in text and ' RES ' in text
+          and '--S-- ph object' in text and '----- sw object' in text, text)
+    text = d.run('map', 'entries', 'shared').stdout
+    check('map entries: text', '3 entries' in text and 'r-- rwx' in text, text)
+    forks(d)
     rv, entry = d.json('map', 'lookup', 'shared', hex(low + 64 * MIB + 4096))
     check('map lookup: the page', rv == 0 and entry['pindex'] == 1, entry)
     rv, error = d.json('map', 'lookup', 'shared', hex(found['end']),
@@ -269,6 +273,26 @@ def maps(d):
     check('map show: unknown', rv == 1
           and error['error']['status'] == 'HF_UNKNOWN_ID', error)
     check('map create: SIGINT ends it', interrupt(holder, signal.SIGINT) == 0)
+
+
+def forks(d):
+    """A second map, copy on write."""
+    child, made = d.hold('map', 'fork', 'shared', 'copy', '--mode', '640')
+    check('map fork: JSON', made['name'] == 'copy'
+          and made['parent'] == 'shared', made)
+    rv, shown = d.json('map', 'show', 'copy')
+    base = shown['entries'][1]
+    check('map fork: copies are shared', rv == 0
+          and len(shown['entries']) == 3 and base['procstat_flags'] == 'CN---'
+          and base['refs'] == 2 and base['type'] == 'sw', shown)
+    rv, error = d.json('map', 'fork', 'shared', 'copy')
+    check('map fork: taken', rv == 1
+          and error['error']['status'] == 'HF_EXISTS', error)
+    check('map fork: usage', d.run('map', 'fork', 'shared').returncode == 2)
+    check('map fork: SIGINT ends it', interrupt(child, signal.SIGINT) == 0)
+    rv, error = d.json('map', 'show', 'copy')
+    check('map fork: then it is gone', rv == 1
+          and error['error']['status'] == 'HF_UNKNOWN_ID', error)
 
 
 def changes(d, at):
