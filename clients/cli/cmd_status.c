@@ -43,6 +43,7 @@ pool_to_json(const struct holdfast_pool_status *p)
 	cli_set_u64(o, "tenants", p->tenants);
 	cli_set_u64(o, "uptime_ms", p->uptime_ms);
 	cli_set_u64(o, "frames_ready", p->frames_ready);
+	cli_set_u64(o, "spans_ready", p->spans_ready);
 	cli_set_u64(o, "stock_hits", p->stock_hits);
 	cli_set_u64(o, "stock_misses", p->stock_misses);
 	cli_set_u64(o, "waiting", p->waiting);
@@ -137,9 +138,10 @@ print_pool(const struct holdfast_pool_status *p)
 	    (unsigned long long)p->frames_missing);
 	printf("          %s free, the largest run %s\n",
 	    cli_size_text(p->free_bytes), cli_size_text(p->largest_run));
-	printf("stock     %llu of the free frames in ready-made spans; %llu "
-	       "requests found one, %llu did not\n",
+	printf("stock     %llu of the free frames in %llu ready-made spans; "
+	       "%llu requests found one, %llu did not\n",
 	    (unsigned long long)p->frames_ready,
+	    (unsigned long long)p->spans_ready,
 	    (unsigned long long)p->stock_hits,
 	    (unsigned long long)p->stock_misses);
 	if (p->waiting != 0 || p->reclaim_asks != 0)

@@ -242,6 +242,7 @@ struct holdfast_pool_status {
 	uint64_t frames_limbo, frames_missing, free_bytes, largest_run;
 	uint64_t spans, sessions, tenants, uptime_ms;
 	uint64_t frames_ready; /* of frames_standby, in ready-made spans */
+	uint64_t spans_ready;
 	uint64_t stock_hits, stock_misses; /* requests that found one, or not */
 	uint64_t waiting;                  /* requests, for frames */
 	uint64_t reclaim_asks; /* times a client was asked for memory */

@@ -53,6 +53,7 @@ holdfast_pool_status(struct holdfast *h, struct holdfast_pool_status *statusp)
 	    .tenants = res->tenants,
 	    .uptime_ms = res->uptime_ms,
 	    .frames_ready = res->frames_ready,
+	    .spans_ready = res->spans_ready,
 	    .stock_hits = res->stock_hits,
 	    .stock_misses = res->stock_misses,
 	    .waiting = res->waiting,

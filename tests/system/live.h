@@ -42,7 +42,8 @@ void live_stop(struct live *live);
 /* Connect as ourselves. */
 struct holdfast *live_connect(const struct live *live);
 
-/* Open descriptors of the daemon. */
+/* Open descriptors of the daemon, without those of spans: it makes some in
+ * advance.  What the pool holds tells whether all spans are home. */
 int live_nfds(const struct live *live);
 
 /*
