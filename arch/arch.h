@@ -41,6 +41,7 @@ struct arch_event {
 	enum arch_event_kind kind;
 	struct arch_frame frame;
 	vm_size_t size; /* bytes in the frame */
+	bool grown;     /* GAINED: because of pool_grow() */
 };
 
 /* What span_check() finds of one frame. */

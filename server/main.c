@@ -13,8 +13,10 @@
 
 #include "arch/linux/linux.h"
 #include "arch/sim/sim.h"
+#include "server/badmem.h"
 #include "server/cleanup.h"
 #include "server/config.h"
+#include "server/hostlock.h"
 #include "server/janitor.h"
 #include "server/listener.h"
 #include "server/log.h"
@@ -31,8 +33,9 @@ struct daemon {
 	struct config config;
 	struct listener listener;
 	struct janitor janitor;
-	struct arch linux_arch; /* in use if the back end is */
-	struct arch *arch;      /* NULL: not open */
+	struct hostlock locks[JANITOR_SIZES]; /* frames, big frames */
+	struct arch linux_arch;               /* in use if the back end is */
+	struct arch *arch;                    /* NULL: not open */
 	struct server *server;
 	struct event *term, *intr;
 	int notify;
@@ -193,6 +196,46 @@ daemon_open_backend(struct daemon *daemon)
 	return 0;
 }
 
+/*
+ * Frames of one size on one node are for one daemon.  What cannot be locked,
+ * for want of the file, is not refused: who may not write /run has no
+ * privilege to disturb others either.
+ */
+static int
+daemon_lock_frames(struct daemon *daemon, int which, vm_size_t size)
+{
+	const struct config *config = &daemon->config;
+	pid_t pid = 0;
+	int r = hostlock_take(&daemon->locks[which], size, config->node, &pid);
+
+	if (r == 0)
+		return 0;
+	if (r != -EEXIST) {
+		log_warn("host_lock", "errno=%d text=\"not locked\"", -r);
+		return 0;
+	}
+	log_error("host_lock",
+	    "pid=%d text=\"another holdfastd, process %d, has the host's huge "
+	    "pages of %lluK; stop it, give each its own --node, or use "
+	    "--share-host\"",
+	    (int)pid, (int)pid, (unsigned long long)(size >> 10));
+	return r;
+}
+
+static int
+daemon_lock_host(struct daemon *daemon)
+{
+	const struct config *config = &daemon->config;
+	int r;
+
+	if (config->backend != BACKEND_LINUX || config->share_host)
+		return 0;
+	r = daemon_lock_frames(daemon, JANITOR_FRAMES, config->frame_size);
+	if (r == 0 && config->pool_big > 0)
+		r = daemon_lock_frames(daemon, JANITOR_BIG, UINT64_C(1) << 30);
+	return r;
+}
+
 /* ---- Signals ----------------------------------------------------- */
 
 static void
@@ -257,6 +300,9 @@ daemon_open(struct daemon *daemon)
 				     : strerror(-r));
 		return r;
 	}
+	r = daemon_lock_host(daemon);
+	if (r < 0)
+		return r;
 	r = janitor_start(&daemon->janitor, &daemon->listener,
 	    config->frame_size);
 	if (r < 0)
@@ -286,6 +332,8 @@ daemon_start(struct daemon *daemon)
 	if (r < 0)
 		return r;
 	r = daemon_watch_signals(daemon);
+	if (r == 0)
+		r = badmem_watch(daemon->server);
 	if (r < 0)
 		return r;
 	r = listener_start(&daemon->listener, daemon->server);
@@ -306,8 +354,11 @@ daemon_fini(struct daemon *daemon)
 		event_free(daemon->term);
 	if (daemon->intr != NULL)
 		event_free(daemon->intr);
+	badmem_unwatch();
 	server_free(daemon->server);
 	daemon_close_backend(daemon);
+	for (int i = 0; i < JANITOR_SIZES; i++)
+		hostlock_drop(&daemon->locks[i]);
 	/* Without a janitor nobody else removes the file. */
 	if (daemon->janitor.pid == 0)
 		listener_unlink(&daemon->listener);
@@ -347,7 +398,7 @@ close_inherited_fds(int keep)
 int
 main(int argc, char **argv)
 {
-	struct daemon daemon = {.notify = -1};
+	struct daemon daemon = {.notify = -1, .locks = {{-1}, {-1}}};
 	int r;
 
 	open_standard_fds();

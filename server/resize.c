@@ -70,7 +70,7 @@ resize_gained(struct pool *pool, const struct arch_event *event)
 	struct resize *resize = TAILQ_FIRST(&pool->resizes);
 	vm_paddr_t pa = event->frame.pa;
 
-	if (resize == NULL || resize->kind != RESIZE_GROW ||
+	if (!event->grown || resize == NULL || resize->kind != RESIZE_GROW ||
 	    event->size != resize->grow.frame_size)
 		return;
 	(void)runs_add(resize, pa, pa + event->size, event->frame.domain);

@@ -26,6 +26,7 @@ EXCEPTIONS = {('server/main.c', 'arch')}      # the one place that picks a backe
 THROUGH_CONTRACT = {'core', 'server'}         # see arch/ only through CONTRACT
 INSTALLED = {'clients/libholdfast/holdfast.h',  # these find each other bare
              'clients/libholdfast/holdfast_map.h',
+             'clients/libholdfast/holdfast_pool.h',
              'clients/libholdfast/holdfast_cache.h'}
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 

@@ -62,7 +62,7 @@ events_push_locked(struct linux_pool *lp, enum arch_event_kind kind,
 		lp->lp_event_head = 0;
 	}
 	lp->lp_events[lp->lp_event_tail++] =
-	    (struct arch_event){kind, {pa, domain}, lp->lp_frame_size};
+	    (struct arch_event){kind, {pa, domain}, lp->lp_frame_size, false};
 }
 
 bool
@@ -75,11 +75,13 @@ events_pop_locked(struct linux_pool *lp, struct arch_event *evp)
 }
 
 void
-events_gained_locked(struct linux_pool *lp, const struct arch_frame *frame)
+events_gained_locked(struct linux_pool *lp, const struct arch_frame *frame,
+    bool grown)
 {
 	MPASS(lp->lp_counts.missing > 0);
 	lp->lp_counts.missing--;
 	lp->lp_counts.standby++;
 	events_unreserve_locked(lp, 1);
 	events_push_locked(lp, ARCH_FRAME_GAINED, frame->pa, frame->domain);
+	lp->lp_events[lp->lp_event_tail - 1].grown = grown;
 }

@@ -184,8 +184,8 @@ void events_push_locked(struct linux_pool *lp, enum arch_event_kind kind,
     vm_paddr_t pa, int domain);
 bool events_pop_locked(struct linux_pool *lp, struct arch_event *evp);
 /* A frame, HELD by now, takes the place of a missing one. */
-void events_gained_locked(struct linux_pool *lp,
-    const struct arch_frame *frame);
+void events_gained_locked(struct linux_pool *lp, const struct arch_frame *frame,
+    bool grown);
 
 /* pagemap.c */
 

@@ -74,7 +74,7 @@ claim(struct linux_pool *lp, struct arch_span *span, uint32_t slot,
 		span_gets_back(lp, owner,
 		    (size_t)span_expects(lp, owner, frame->pa));
 	} else if (lp->lp_counts.missing > 0) {
-		events_gained_locked(lp, frame);
+		events_gained_locked(lp, frame, false);
 	} else {
 		ours = false;
 	}

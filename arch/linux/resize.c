@@ -99,7 +99,7 @@ grow_choose(struct linux_pool *lp, struct arch_frame *frames, uint32_t *slots,
 		want = 0;
 	want = MIN(want, lp->lp_counts.missing);
 	for (; taken < want; taken++)
-		events_gained_locked(lp, &frames[taken]);
+		events_gained_locked(lp, &frames[taken], true);
 	for (size_t i = want; i < n; i++) {
 		slots[i] = inventory_find(&lp->lp_inv, frames[i].pa);
 		inventory_pull(&lp->lp_inv, slots[i]);

@@ -510,6 +510,9 @@ sim_pool_grow(void *ctx, const struct arch_grow *grow)
 	for (size_t i = 0; r >= 0 && i < n; i++, pa += sim->frame_size, r++) {
 		frame_insert(sim, pa, MAX(grow->node, 0), false);
 		event_push(sim, ARCH_FRAME_GAINED, pa, MAX(grow->node, 0));
+		((struct event_node *)((char *)sim->events_tail -
+				       offsetof(struct event_node, next)))
+		    ->event.grown = true;
 	}
 	pthread_mutex_unlock(&sim->lock);
 	return r;
