@@ -220,6 +220,13 @@ void vm_map_clip_start(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
 void vm_map_clip_end(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
     vm_object_t *sparep);
 
+/*
+ * Cut [start, end) out of the middle of the entry at the cursor, which needs
+ * no object for that.  The cursor and the entry are then that part.
+ */
+void vm_map_clip_middle(vm_map_t map, struct vm_cursor *cur, vm_offset_t start,
+    vm_offset_t end);
+
 /* Give an entry that has no object one of its own, and its charge to that. */
 void vm_map_entry_back(vm_map_t map, struct vm_map_entry *entry,
     vm_object_t *sparep);

@@ -352,8 +352,12 @@ protect_entry(vm_map_t map, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
 		rv = vm_map_reserve(map, ncuts, ncuts);
 		if (rv != KERN_SUCCESS)
 			return rv;
-		vm_map_clip_start(map, &cur, start, NULL);
-		vm_map_clip_end(map, &cur, end, NULL);
+		if (ncuts == 2) {
+			vm_map_clip_middle(map, &cur, start, end);
+		} else {
+			vm_map_clip_start(map, &cur, start, NULL);
+			vm_map_clip_end(map, &cur, end, NULL);
+		}
 	}
 	MPASS(entry->start == start && entry->end == end);
 
@@ -361,7 +365,9 @@ protect_entry(vm_map_t map, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
 	if (prot != old)
 		vm_map_pmap_protect(map, start, end, prot);
 	map->updates++;
-	vm_map_merge_both(map, &cur);
+	/* Between two parts of what it was it now differs from both. */
+	if (ncuts < 2 || prot == old)
+		vm_map_merge_both(map, &cur);
 	return KERN_SUCCESS;
 }
 

@@ -199,9 +199,9 @@ clip_charge_object(vm_map_t map, struct vm_map_entry *entry,
 		vm_map_entry_charge_object(map, entry);
 }
 
-/* A second entry with the same attributes and one more reference. */
+/* A second entry with the same attributes; its reference is still to come. */
 static struct vm_map_entry *
-entry_clone(vm_map_t map, const struct vm_map_entry *entry)
+entry_copy(vm_map_t map, const struct vm_map_entry *entry)
 {
 	struct vm_map_entry *clone = uma_zalloc_reserved(&map->entries);
 
@@ -209,8 +209,16 @@ entry_clone(vm_map_t map, const struct vm_map_entry *entry)
 
 	*clone = *entry;
 	clone->pending = false;
+	return clone;
+}
+
+static struct vm_map_entry *
+entry_clone(vm_map_t map, const struct vm_map_entry *entry)
+{
+	struct vm_map_entry *clone = entry_copy(map, entry);
+
 	if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0)
-		vm_object_reference(clone->object.vm_object);
+		vm_object_reference_many(clone->object.vm_object, 1);
 	return clone;
 }
 
@@ -262,6 +270,30 @@ vm_map_clip_end(vm_map_t map, struct vm_cursor *cur, vm_offset_t addr,
 }
 
 void
+vm_map_clip_middle(vm_map_t map, struct vm_cursor *cur, vm_offset_t start,
+    vm_offset_t end)
+{
+	struct vm_map_entry *entry = vm_cursor_entry(cur), *lower, *upper;
+
+	MPASS(entry->start < start && start < end && end < entry->end);
+	MPASS((entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0);
+	MPASS(!vm_map_clip_backs(map, entry));
+
+	clip_charge_object(map, entry, NULL);
+	vm_object_reference_many(entry->object.vm_object, 2);
+	lower = entry_copy(map, entry);
+	upper = entry_copy(map, entry);
+	entry_advance(upper, end - entry->start);
+	entry_advance(entry, start - entry->start);
+	vm_tree_split(&map->tree, cur, start, lower, entry);
+	(void)vm_tree_next(&map->tree, cur);
+	vm_tree_split(&map->tree, cur, end, entry, upper);
+	map->updates += 2;
+	MPASS(vm_cursor_entry(cur) == entry);
+	MPASS(entry->start == start && entry->end == end);
+}
+
+void
 vm_map_range_clip(vm_map_t map, struct vm_map_range *range, vm_object_t *sparep)
 {
 	struct vm_cursor back;
@@ -291,12 +323,12 @@ vm_map_mergeable(const struct vm_map_entry *prev,
 
 	if ((entry->eflags & MAP_ENTRY_NOMERGE) != 0)
 		return false;
-	return prev->end == entry->start &&
+	return prev->protection == entry->protection &&
+	       prev->end == entry->start &&
 	       prev->object.vm_object == entry->object.vm_object &&
 	       (prev->object.vm_object == NULL ||
 		   prev->offset + entry_size(prev) == entry->offset) &&
 	       prev->eflags == entry->eflags &&
-	       prev->protection == entry->protection &&
 	       prev->max_protection == entry->max_protection &&
 	       prev->inheritance == entry->inheritance &&
 	       prev->wired_count == entry->wired_count &&

@@ -282,14 +282,20 @@ vm_object_bury(vm_object_t dead)
 }
 
 void
-vm_object_reference(vm_object_t object)
+vm_object_reference_many(vm_object_t object, unsigned n)
 {
 	if (object == NULL)
 		return;
 	vm_mutex_lock(&object_lock);
 	MPASS(object->refs > 0);
-	object->refs++;
+	object->refs += n;
 	vm_mutex_unlock(&object_lock);
+}
+
+void
+vm_object_reference(vm_object_t object)
+{
+	vm_object_reference_many(object, 1);
 }
 
 void

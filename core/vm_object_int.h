@@ -41,6 +41,9 @@ struct vm_object {
 	void (*release)(void *handle); /* (g) */
 };
 
+/* `n` references more, by somebody who has one.  NULL is fine. */
+void vm_object_reference_many(vm_object_t object, unsigned n);
+
 /* The lock of all objects, for those who walk chains. */
 void vm_objects_lock(void);
 void vm_objects_unlock(void);
