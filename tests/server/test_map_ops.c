@@ -686,6 +686,26 @@ TEST(map_submap__holds_its_map_and_does_not_nest)
 	rig_fini(&f.rig);
 }
 
+/* A second entry, over an object of its own. */
+static void
+show_object(struct fixture *f)
+{
+	uint64_t object;
+	REQUEST(MapInsert, MAP_INSERT, map_insert);
+
+	ASSERT_EQ(client_object(&f->client,
+		      HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_BASE, PAGE,
+		      &object),
+	    (int)OK);
+	op.map = f->map;
+	op.object = object;
+	op.start = AT + 64 * PAGE;
+	op.end = AT + 65 * PAGE;
+	op.prot = VM_PROT_RW;
+	op.max_prot = VM_PROT_RW;
+	(void)accepted(f, &request);
+}
+
 TEST(map_fork__of_a_map_that_is_not_mirrored_is_arithmetic)
 {
 	struct fixture f;
@@ -694,6 +714,7 @@ TEST(map_fork__of_a_map_that_is_not_mirrored_is_arithmetic)
 	REQUEST(MapFork, MAP_FORK, map_fork);
 
 	fixture_init(&f);
+	show_object(&f);
 	op.map = f.map;
 	op.name = (char *)(uintptr_t) "m"; /* only read */
 	refused(&f, &request, (int)REFUSED(EXISTS), "\"m\" exists");
@@ -702,7 +723,7 @@ TEST(map_fork__of_a_map_that_is_not_mirrored_is_arithmetic)
 	ASSERT_EQ(reply->status, OK);
 	ASSERT_FALSE(reply->map->mirrored);
 	child = reply->map->map;
-	ASSERT_EQ(client_map_entries(&f.client, child, false)->n_entries, 1u);
+	ASSERT_EQ(client_map_entries(&f.client, child, false)->n_entries, 2u);
 	/* COPY, by inheritance: needs a copy in both. */
 	for (int i = 0; i < 2; i++) {
 		uint64_t map = i == 0 ? f.map : child;
@@ -710,12 +731,12 @@ TEST(map_fork__of_a_map_that_is_not_mirrored_is_arithmetic)
 		    client_map_entries(&f.client, map, false);
 		uint32_t both = MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY;
 
-		ASSERT_EQ(all->entries[0]->eflags & both, both);
+		ASSERT_EQ(all->entries[1]->eflags & both, both);
 		ASSERT_EQ(client_map_check(&f.client, map), (int)OK);
 	}
 	ASSERT_EQ(client_map_delete(&f.client, child, AT, AT + 8 * PAGE),
 	    (int)OK);
-	ASSERT_EQ(client_map_entries(&f.client, f.map, false)->n_entries, 1u);
+	ASSERT_EQ(client_map_entries(&f.client, f.map, false)->n_entries, 2u);
 	fixture_fini(&f);
 }
 
