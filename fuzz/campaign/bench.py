@@ -35,9 +35,14 @@ class Bench:
         self.source = builds.source
         self.targets = self.builds.targets()
         self.engines = opts.engines or ('replay', 'generator', 'libfuzzer')
-        want = [t for t in self.targets if t in opts.targets]
+        named = {t for bug in bugs.catalogue() for t in bug.targets}
+        opts.targets = [t for t in self.targets
+                        if t in opts.targets and t in named]
+        want = opts.targets
         self.builds.make('plain', want, kinds=('replay_', 'generate_'))
-        self.builds.make('asan', want, kinds=('', 'generate_'))
+        kinds = ('', 'generate_') if 'libfuzzer' in self.engines else (
+            'generate_',)
+        self.builds.make('asan', want, kinds=kinds)
         if 'afl' in self.engines:
             self.builds.make('afl', want, kinds=('',))
             self.mutators = self.builds.mutators()
@@ -84,7 +89,8 @@ class Bench:
         return code != 0, self.oracle(text)
 
     def generator(self, bug, target, seed, log, _folder):
-        flavour = 'asan' if bug.kind == 'use after free' else 'plain'
+        asan = bug.kind in ('use after free', 'overflow')
+        flavour = 'asan' if asan else 'plain'
         code, text = self.call(
             [self.builds.binary(flavour, 'generate_', target), '-s',
              1000003 * seed + 1, '-t', self.opts.time],

@@ -15,6 +15,7 @@
 #define DAEMON_BUFFERS 32 /* a client remembers */
 #define DAEMON_IDS     16
 #define DAEMON_PENDING 64
+#define DAEMON_DEAD    8 /* numbers given back lately */
 #define DAEMON_INODES  256
 
 struct buffer_seen {
@@ -43,6 +44,8 @@ struct daemon_client {
 	unsigned nbuffers;
 	uint64_t ids[SYS_NIDS][DAEMON_IDS]; /* objects and maps */
 	unsigned nids[SYS_NIDS];
+	uint64_t dead[DAEMON_DEAD];
+	unsigned ndead;
 	struct pending pending[DAEMON_PENDING];
 };
 
@@ -69,6 +72,7 @@ struct daemon {
 	} inodes[DAEMON_INODES];
 	unsigned ninodes;
 	bool memfd;
+	bool short_queues;
 	bool spoiled; /* frames were taken away or changed on purpose */
 	struct readback readback;
 	struct wire_arena arena;
@@ -100,6 +104,8 @@ void daemon_check_reply(struct daemon *d, struct daemon_client *c,
     size_t nfds);
 /* No two live buffers share memory. */
 void daemon_check_buffers(struct daemon *d);
+/* No account is over its limit. */
+void daemon_check_quotas(struct daemon *d);
 /* Everything is home. */
 void daemon_check_end(struct daemon *d);
 /* Write a secret into a buffer, and look for others'. */

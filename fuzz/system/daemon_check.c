@@ -167,6 +167,22 @@ daemon_check_buffers(struct daemon *d)
 				    (unsigned long long)all[i]->pa);
 }
 
+/* Nobody holds more than he may. */
+void
+daemon_check_quotas(struct daemon *d)
+{
+	const struct tenant *tenant;
+
+	TAILQ_FOREACH (tenant, &d->server->tenants, entry)
+		for (unsigned i = 0; i < QUOTA_NRESOURCES; i++)
+			if (tenant->quota.used[i] > tenant->quota.limit[i])
+				(void)fuzz_found(d->rep, "limit", "quota",
+				    "%s has %llu %s of %llu", tenant->name,
+				    (unsigned long long)tenant->quota.used[i],
+				    quota_resource_name((enum quota_resource)i),
+				    (unsigned long long)tenant->quota.limit[i]);
+}
+
 void
 daemon_touch(struct daemon *d, struct daemon_client *c, unsigned n)
 {
@@ -324,6 +340,17 @@ plan_readback(struct daemon *d, const struct pending *p,
 /* ---- Replies --------------------------------------------------------------
  */
 
+/* No number is given out twice. */
+static void
+check_fresh(struct daemon *d, const struct daemon_client *c, uint64_t id)
+{
+	for (unsigned i = 0; i < DAEMON_DEAD && id != 0; i++)
+		if (c->dead[i] == id && !c->wild)
+			(void)fuzz_found(d->rep, "stale", "number",
+			    "%#llx was given back, and is given out again",
+			    (unsigned long long)id);
+}
+
 static void
 learn(struct daemon_client *c, enum sys_id kind, uint64_t id)
 {
@@ -435,12 +462,15 @@ take_result(struct daemon *d, struct daemon_client *c, const struct pending *p,
 {
 	switch (reply->result_case) {
 	case HOLDFAST__V1__REPLY__RESULT_CONTIG_ALLOC:
+		check_fresh(d, c, reply->contig_alloc->buffer);
 		take_buffer(d, c, p, reply->contig_alloc, fds, nfds);
 		break;
 	case HOLDFAST__V1__REPLY__RESULT_OBJECT_CREATE:
+		check_fresh(d, c, reply->object_create->object);
 		learn(c, SYS_ID_OBJECT, reply->object_create->object);
 		break;
 	case HOLDFAST__V1__REPLY__RESULT_MAP:
+		check_fresh(d, c, reply->map->map);
 		learn(c, SYS_ID_MAP, reply->map->map);
 		break;
 	case HOLDFAST__V1__REPLY__RESULT_TENANT_STATUS:

@@ -61,6 +61,10 @@ daemon_open(struct daemon *d, unsigned slot, unsigned tenant, bool hello)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		0, fds) < 0)
 		return;
+	/* A short queue is soon full when nobody reads. */
+	if (d->short_queues)
+		(void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &(int){2048},
+		    sizeof(int));
 	sys_env.uid = SYS_UID + tenant;
 	if (server_accept(d->server, fds[1]) < 0) {
 		(void)close(fds[0]);
@@ -136,17 +140,21 @@ choose_id(void *arg, enum sys_id kind, uint8_t b)
 {
 	struct chooser *ch = arg;
 	struct daemon *d = ch->d;
+	enum sys_id other = (enum sys_id)((kind + 1 + (b & 1)) % SYS_NIDS);
 	uint64_t id;
 
-	if (kind == SYS_ID_OBJECT && b % 2 == 0 && b < 0xc0)
+	if (kind == SYS_ID_OBJECT && b % 2 == 0 && b < 0xb0)
 		id = 0;
-	else if (b < 0xc0)
+	else if (b < 0xb0)
 		id = id_of(ch->c, kind, b >> (kind == SYS_ID_OBJECT));
+	else if (b < 0xc0)
+		id = id_of(ch->c, other, b >> 1 & 3);
 	else if (b < 0xe0)
 		id = id_of(&d->clients[b % DAEMON_CLIENTS], kind, b >> 2 & 3);
+	else if (b < 0xe8)
+		id = ch->c->dead[b % DAEMON_DEAD];
 	else if (b < 0xf0)
-		id =
-		    id_of(ch->c, (enum sys_id)(b % SYS_NIDS), 0) + (b >> 2 & 3);
+		id = id_of(ch->c, kind, 0) + (b & 7);
 	else
 		id = sys_figure(b);
 	if (!is_known(ch->c, kind, id))
@@ -157,6 +165,7 @@ choose_id(void *arg, enum sys_id kind, uint8_t b)
 static void
 forget(struct daemon_client *c, enum sys_id kind, uint64_t id)
 {
+	c->dead[c->ndead++ % DAEMON_DEAD] = id;
 	if (kind == SYS_ID_BUFFER) {
 		for (unsigned i = 0; i < c->nbuffers; i++) {
 			if (c->buffers[i].id != id)
@@ -395,4 +404,5 @@ daemon_settle(struct daemon *d)
 				again |= drain(d, &d->clients[i]);
 	} while (again);
 	daemon_check_buffers(d);
+	daemon_check_quotas(d);
 }

@@ -56,6 +56,7 @@ enum way {
 	WAY_PROT,
 	WAY_ONE,
 	WAY_ZERO,
+	WAY_FLAGS,
 	WAY_PLAIN
 };
 
@@ -90,6 +91,7 @@ static const struct {
     {"version_max", WAY_ONE},
     {"kind", WAY_ONE},
     {"find_space", WAY_ONE},
+    {"flags", WAY_FLAGS},
 };
 
 static enum way
@@ -151,6 +153,8 @@ number(const struct sys_fill *fill, const char *name, uint8_t b)
 		return 1 ^ (b & 0x0f);
 	case WAY_ZERO:
 		return (b & 0xc0) == 0 ? 0 : fill->base + SYS_PAGE * b;
+	case WAY_FLAGS: /* M_ZERO is 0x100 */
+		return (b & 7) | (b >= 0x10 ? 0x100 : 0);
 	default:
 		return b;
 	}

@@ -6,7 +6,8 @@
  * with its faults.
  *
  * Header: byte 0 frames, 1 who is told addresses, 2 quota, 3 memfds, 4 and 5
- * failing allocations.  When all sessions are closed everything is as before.
+ * failing allocations, 6
+ * short queues.  When all sessions are closed everything is as before.
  */
 
 #include <stdio.h>

@@ -38,6 +38,7 @@ enum how {
 	EVENT,
 	HANG_UP,
 	SILENT,
+	MOVED,
 	NHOWS
 };
 
@@ -383,11 +384,29 @@ change_field(struct liar *liar, struct answer_out *a)
 	    f->type == PROTOBUF_C_TYPE_STRING ||
 	    f->type == PROTOBUF_C_TYPE_MESSAGE)
 		return;
-	if (liar->operand[3] != 0) /* near the truth */
-		v = *(uint32_t *)((char *)m + f->offset) +
-		    (uint64_t)SYS_PAGE * liar->operand[3];
+	if (liar->operand[3] != 0) { /* near the truth */
+		v = 0;
+		memcpy(&v, (char *)m + f->offset,
+		    f->type == PROTOBUF_C_TYPE_UINT64 ? 8 : 4);
+		v += (uint64_t)SYS_PAGE * liar->operand[3];
+	}
 	memcpy((char *)m + f->offset, &v,
 	    f->type == PROTOBUF_C_TYPE_UINT64 ? 8 : 4);
+}
+
+/* A buffer somewhere else, with figures that agree with each other. */
+static void
+move_buffer(struct liar *liar, struct answer_out *a)
+{
+	Holdfast__V1__ContigAllocResult *r = (void *)&a->body;
+	uint64_t within = SYS_PAGE * (uint64_t)(int8_t)liar->operand[0];
+	uint64_t whole = SYS_FRAME * (uint64_t)(int8_t)liar->operand[1];
+
+	if (a->reply.result_case != RESULT(CONTIG_ALLOC))
+		return;
+	r->offset += within;
+	r->span_pa += whole;
+	r->pa += within + whole;
 }
 
 static void
@@ -463,6 +482,9 @@ lie_with_reply(struct liar *liar, struct answer_out *a)
 		a->entry[0].base.descriptor = NULL;
 		holdfast__v1__map_find_result__init((void *)&a->body);
 		a->reply.result_case = RESULT(MAP_FIND);
+		break;
+	case MOVED:
+		move_buffer(liar, a);
 		break;
 	case FIELD_TOO:
 	case FIELD:
