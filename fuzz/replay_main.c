@@ -76,7 +76,7 @@ static void
 replay_path(struct replay *r, const char *path)
 {
 	struct dirent **names;
-	struct stat st;
+	struct stat st = {0}; /* MemorySanitizer does not know stat() */
 	char sub[4096];
 	int n;
 
