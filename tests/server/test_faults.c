@@ -18,14 +18,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/server/failing.h"
 #include "tests/server/rig.h"
 #include "tests/test.h"
 
 #define PAGE UINT64_C(4096)
 
 static atomic_bool armed;
-static atomic_ulong countdown; /* 0: fail nothing */
-static atomic_ulong nfailed;
+atomic_ulong countdown; /* 0: fail nothing */
+atomic_ulong nfailed;
 
 static bool
 fails(void)
@@ -44,9 +45,7 @@ void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t size);
 int __real_memfd_create(const char *name, unsigned flags);
-void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
 int __wrap_memfd_create(const char *name, unsigned flags);
 
 void *
@@ -76,7 +75,7 @@ __wrap_memfd_create(const char *name, unsigned flags)
 	return -1;
 }
 
-static void
+void
 arm(bool begins)
 {
 	atomic_store(&armed, begins);
