@@ -290,6 +290,107 @@ life_fixed(struct life *life)
 	return step(life, &request) == NULL ? 0 : op.start;
 }
 
+/* ---- A mirrored map and its fork ----------------------------------------- */
+
+static uint64_t
+life_mirrored(struct life *life)
+{
+	PREPARE(MapCreate, MAP_CREATE, MAP_CREATE, map_create);
+	reply_t *reply;
+
+	op.mirrored = op.mirrors = true;
+	reply = step(life, &request);
+	return reply == NULL ? 0 : reply->map->map;
+}
+
+static uint64_t
+life_fork(struct life *life)
+{
+	PREPARE(MapFork, MAP_FORK, MAP_FORK, map_fork);
+	reply_t *reply;
+
+	op.map = life->map;
+	op.name = (char *)"forked";
+	reply = step(life, &request);
+	return reply == NULL ? 0 : reply->map->map;
+}
+
+/* A refused fork leaves nothing that needs a copy. */
+static void
+life_not_forked(struct life *life)
+{
+	PREPARE(MapEntries, MAP_ENTRIES, MAP_ENTRIES, map_entries);
+	reply_t *reply;
+
+	op.map = life->map;
+	reply = step(life, &request);
+	for (size_t i = 0; reply != NULL && i < reply->map_entries->n_entries;
+	     i++)
+		ASSERT_EQ(reply->map_entries->entries[i]->eflags &
+			      MAP_ENTRY_NEEDS_COPY,
+		    0u);
+}
+
+static bool
+life_fault(struct life *life, uint64_t map, uint64_t addr)
+{
+	PREPARE(MapFault, MAP_FAULT, MAP_FAULT, map_fault);
+
+	op.map = map;
+	op.addr = addr;
+	op.access = VM_PROT_WRITE;
+	return step(life, &request) != NULL;
+}
+
+static void
+life_stack(struct life *life)
+{
+	PREPARE(MapStack, MAP_STACK, MAP_STACK, map_stack);
+
+	op.map = life->map;
+	op.addrbos = MAP_DEFAULT_MIN + 128 * RIG_FRAME;
+	op.max_ssize = RIG_FRAME;
+	op.prot = op.max_prot = VM_PROT_RW;
+	op.cow = MAP_STACK_AREA;
+	if (step(life, &request) != NULL)
+		(void)life_fault(life, life->map, op.addrbos + RIG_FRAME / 2);
+}
+
+static void
+life_check(struct life *life, uint64_t map)
+{
+	PREPARE(MapCheck, MAP_CHECK, MAP_CHECK, map_check);
+
+	op.map = map;
+	(void)step(life, &request);
+}
+
+static void
+life_forked(struct life *life)
+{
+	uint64_t addr, super = 0, child;
+
+	life->map = life_mirrored(life);
+	if (life->map == 0)
+		return;
+	addr = life_find(life, 0);
+	if (life->object != 0)
+		super = life_find(life, life->object);
+	life_stack(life);
+	child = life_fork(life);
+	if (child == 0)
+		life_not_forked(life);
+	if (child != 0 && addr != 0 && life_fault(life, child, addr + PAGE))
+		(void)life_fault(life, life->map, addr + PAGE);
+	if (child != 0 && super != 0)
+		(void)life_fault(life, child, super + PAGE);
+	life_check(life, life->map);
+	if (child != 0)
+		life_check(life, child);
+	if (addr != 0)
+		life_delete(life, addr);
+}
+
 static void
 live(struct rig *rig)
 {
@@ -315,6 +416,7 @@ live(struct rig *rig)
 		}
 		life_ask(&life);
 	}
+	life_forked(&life);
 	life_free(&life);
 	client_close(&life.client);
 }
