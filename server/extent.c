@@ -51,10 +51,18 @@ static void
 punch_done(struct job *job)
 {
 	struct punch *punch = (struct punch *)job;
+	struct map_file *file = punch->file;
+	struct file_waiter *waiter;
 
 	quota_discharge(&punch->bytes);
-	file_unref(punch->file);
 	free(punch);
+	file->npunching--;
+	while (file->npunching == 0 &&
+	       (waiter = TAILQ_FIRST(&file->waiters)) != NULL) {
+		TAILQ_REMOVE(&file->waiters, waiter, entry);
+		waiter->done(waiter);
+	}
+	file_unref(file);
 }
 
 /*
@@ -87,6 +95,7 @@ file_punch(struct map_file *file, const struct file_run *runs, size_t n,
 	*bytes = (struct quota_charge){0};
 	memcpy(punch->runs, runs, n * sizeof(*runs));
 	file->refs++;
+	file->npunching++;
 	workers_submit(file->workers, &punch->job);
 }
 
@@ -115,6 +124,21 @@ map_file_flush(struct map_file *file)
 	bytes = charge_split(&file->bytes, size);
 	file_punch(file, file->runs, file->nruns, &bytes);
 	file->nruns = 0;
+}
+
+bool
+map_file_wait(struct map_file *file, struct file_waiter *waiter)
+{
+	if (file->npunching == 0)
+		return false;
+	TAILQ_INSERT_TAIL(&file->waiters, waiter, entry);
+	return true;
+}
+
+void
+map_file_unwait(struct map_file *file, struct file_waiter *waiter)
+{
+	TAILQ_REMOVE(&file->waiters, waiter, entry);
 }
 
 /* ---- Pages ------------------------------------------------------- */
@@ -271,6 +295,7 @@ map_file_new(struct map_file **filep, const struct arch *arch,
 		return error_origin(-ENOMEM);
 	file->refs = 1;
 	file->nmaps = 1;
+	TAILQ_INIT(&file->waiters);
 	file->fd = -1;
 	file->tenant = tenant;
 	file->workers = workers;

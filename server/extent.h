@@ -15,7 +15,9 @@
  * Design: docs/design/map_fork.md.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "core/vm_page.h"
 #include "server/quota.h"
@@ -30,9 +32,17 @@ struct file_run {
 	uint64_t offset, size; /* bytes */
 };
 
+/* Who waits until everything freed so far is with the kernel. */
+struct file_waiter {
+	TAILQ_ENTRY(file_waiter) entry;
+	void (*done)(struct file_waiter *waiter);
+};
+
 struct map_file {
-	unsigned refs;  /* maps, extents, punching under way */
-	unsigned nmaps; /* of the references */
+	unsigned refs;      /* maps, extents, punching under way */
+	unsigned nmaps;     /* of the references */
+	unsigned npunching; /* workers under way */
+	TAILQ_HEAD(, file_waiter) waiters;
 	int fd;
 	uint64_t next; /* bytes handed out */
 	vm_size_t pagesize;
@@ -69,6 +79,13 @@ void map_file_leave(struct map_file *file);
  * everything that may have freed objects.
  */
 void map_file_flush(struct map_file *file);
+
+/*
+ * Call `done` from the loop when no worker punches any more.  false: none does.
+ */
+bool map_file_wait(struct map_file *file, struct file_waiter *waiter);
+/* It waits no longer. */
+void map_file_unwait(struct map_file *file, struct file_waiter *waiter);
 
 /* Pages of the file that copies have. */
 uint64_t map_file_npages(const struct map_file *file);

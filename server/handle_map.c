@@ -688,6 +688,69 @@ large_delete_start(struct call *call, struct map *map, vm_offset_t start,
 	return CALL_WAITS;
 }
 
+/*
+ * The reply to one that gives much memory back comes when the kernel has it,
+ * so that nothing is charged for it any more.
+ */
+struct emptied {
+	struct file_waiter waiter;
+	struct call *call;
+	struct map *map; /* one attachment is ours, so its file stays */
+	struct map_file *file;
+};
+
+static void
+emptied_end(struct emptied *emptied)
+{
+	map_detach(emptied->map);
+	free(emptied);
+}
+
+static void
+emptied_done(struct file_waiter *waiter)
+{
+	struct emptied *emptied = (struct emptied *)waiter;
+
+	call_finish(emptied->call);
+	emptied_end(emptied);
+}
+
+static void
+emptied_cancel(struct call *call)
+{
+	struct emptied *emptied = call->object;
+
+	map_file_unwait(emptied->file, &emptied->waiter);
+	call_drop(call);
+	emptied_end(emptied);
+}
+
+/* Without memory to wait with it does not wait. */
+static enum call_outcome
+reply_when_empty(struct call *call, struct map *map)
+{
+	struct emptied *emptied;
+
+	if (map->file == NULL || map->file->npunching == 0)
+		return CALL_DONE;
+	emptied = calloc(1, sizeof(*emptied));
+	if (emptied == NULL)
+		return CALL_DONE;
+	emptied->call = call_keep(call, emptied_cancel);
+	if (emptied->call == NULL) {
+		answer_init(&call->answer);
+		free(emptied);
+		return CALL_DONE;
+	}
+	emptied->call->object = emptied;
+	emptied->waiter.done = emptied_done;
+	emptied->map = map;
+	emptied->file = map->file;
+	map->attached++;
+	(void)map_file_wait(map->file, &emptied->waiter); /* seen above */
+	return CALL_WAITS;
+}
+
 enum call_outcome
 handle_map_delete(struct call *call)
 {
@@ -702,8 +765,10 @@ handle_map_delete(struct call *call)
 	if (map_delete_is_large(map, del->start, del->end))
 		return large_delete_start(call, map, del->start, del->end);
 	map_punch(map, del->start, del->end);
-	(void)map_delete(map, del->start, del->end, &call->answer);
-	return CALL_DONE;
+	if (map_delete(map, del->start, del->end, &call->answer) !=
+	    KERN_SUCCESS)
+		return CALL_DONE;
+	return reply_when_empty(call, map);
 }
 
 /* ---- Looking ----------------------------------------------------- */
