@@ -141,15 +141,6 @@ struct hunt {
 	vm_paddr_t pa; /* the place found */
 };
 
-/* Bit i: bytes[i] is `byte`; the product gathers the high bits. */
-static unsigned
-bytes_mask(const uint8_t *bytes, unsigned byte)
-{
-	uint64_t word = bytes_equal(bytes, byte) >> 7;
-
-	return (unsigned)(word * UINT64_C(0x0102040810204080) >> 56);
-}
-
 /*
  * The runs of a leaf that have what the summaries promise.  This is the same
  * for a run whatever leaf it is in, so the choice does not depend on how runs
@@ -159,22 +150,17 @@ static uint32_t
 leaf_mask(const struct hunt *h, const struct rt_leaf *leaf)
 {
 	int16_t unit = (int16_t)((1 << h->level) - 1);
-	uint32_t mask = 0;
+	rt_lanes fits[RT_LEAF / 8];
 
 	static_assert(RT_LEAF == 32, "a bit for each run");
 	MPASS(leaf->n > 0);
 
-	if (h->cls < RT_NCLASS) {
-		for (unsigned v = 0; v < RT_LEAF / 8; v++)
-			mask |= bytes_mask(&leaf->cls[8 * v], h->cls)
-				<< (8 * v);
-		return mask;
-	}
+	if (h->cls < RT_NCLASS)
+		return leaf_of_class(leaf, h->cls);
 	for (unsigned v = 0; v < RT_LEAF / 8; v++)
-		mask |= lanes_mask(leaf->length[v] - (leaf->offset[v] & unit) >=
-				   h->want)
-			<< (8 * v);
-	return mask;
+		fits[v] = leaf->length[v] - (leaf->offset[v] & unit) >= h->want;
+	return lanes_mask(fits[0], fits[1]) | lanes_mask(fits[2], fits[3])
+						  << 16;
 }
 
 static bool

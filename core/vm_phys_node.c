@@ -281,7 +281,6 @@ leaf_set_n(void *node, unsigned n)
  */
 
 typedef vm_paddr_t addr_pair __attribute__((vector_size(16), aligned(8)));
-typedef int8_t rt_bytes __attribute__((vector_size(16)));
 
 static void
 pair_move(vm_paddr_t *to, const vm_paddr_t *from)

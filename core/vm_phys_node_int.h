@@ -12,24 +12,66 @@
 
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "core/kassert.h"
 #include "core/vm_phys_int.h"
 
 #define RT_NO_START UINT64_MAX
 
-/* Bit i: lane i, which is all ones or all zeroes, is not 0. */
+typedef int8_t rt_bytes __attribute__((vector_size(16)));
+
+/*
+ * Bit i: byte i, which is all ones or all zeroes, is not 0.  Each keeps a bit
+ * of its own, and the eight of a word fold into one byte.
+ */
 static inline unsigned
-lanes_mask(rt_lanes lanes)
+bytes_mask_plain(rt_bytes bytes)
 {
-	static const rt_lanes bits = {1, 2, 4, 8, 16, 32, 64, 128};
+	static const rt_bytes bits = {1, 2, 4, 8, 16, 32, 64, -128, 1, 2, 4, 8,
+	    16, 32, 64, -128};
 	uint64_t words[2];
 
-	lanes &= bits;
-	memcpy(words, &lanes, sizeof(words));
-	words[0] |= words[1];
-	words[0] |= words[0] >> 32;
-	return (unsigned)(words[0] | words[0] >> 16) & 0xff;
+	bytes &= bits;
+	memcpy(words, &bytes, sizeof(words));
+	for (unsigned i = 0; i < 2; i++)
+		words[i] = (words[i] * UINT64_C(0x0101010101010101)) >> 56;
+	return (unsigned)(words[0] | words[1] << 8);
 }
+
+/* The same for the lanes of `low` and, above them, of `high`. */
+static inline unsigned
+lanes_mask_plain(rt_lanes low, rt_lanes high)
+{
+	rt_bytes bytes;
+
+	for (unsigned i = 0; i < 8; i++) {
+		bytes[i] = (int8_t)low[i];
+		bytes[8 + i] = (int8_t)high[i];
+	}
+	return bytes_mask_plain(bytes);
+}
+
+/* x86-64 has both in an instruction or two. */
+#ifdef __SSE2__
+static inline unsigned
+bytes_mask(rt_bytes bytes)
+{
+	return (unsigned)_mm_movemask_epi8((__m128i)bytes);
+}
+
+static inline unsigned
+lanes_mask(rt_lanes low, rt_lanes high)
+{
+	return (unsigned)_mm_movemask_epi8(
+	    _mm_packs_epi16((__m128i)low, (__m128i)high));
+}
+#else
+#define bytes_mask bytes_mask_plain
+#define lanes_mask lanes_mask_plain
+#endif
 
 static inline bool
 lanes_any(rt_lanes lanes)
@@ -97,28 +139,15 @@ leaf_prefetch(const struct rt_leaf *leaf)
 		__builtin_prefetch((const char *)leaf + at);
 }
 
-/* Which of eight bytes, all below 128, are `byte`: their high bits. */
-static inline uint64_t
-bytes_equal(const uint8_t *bytes, unsigned byte)
+/* The runs of a leaf that are of the class, one bit each. */
+static inline uint32_t
+leaf_of_class(const struct rt_leaf *leaf, unsigned cls)
 {
-	const uint64_t ones = UINT64_C(0x0101010101010101);
-	uint64_t word;
+	const rt_bytes *classes = (const rt_bytes *)leaf->cls;
 
-	memcpy(&word, bytes, sizeof(word));
-	word ^= ones * byte;
-	return ~(word + ones * 0x7f) & ones * 0x80;
-}
-
-/* Has the leaf a run of the class? */
-static inline bool
-leaf_has_class(const struct rt_leaf *leaf, unsigned cls)
-{
-	uint64_t some = 0;
-
-	static_assert(RT_LEAF % 8 == 0, "eight classes at a time");
-	for (unsigned i = 0; i < RT_LEAF; i += 8)
-		some |= bytes_equal(&leaf->cls[i], cls);
-	return some != 0;
+	static_assert(RT_LEAF == 32, "a bit for each run");
+	return bytes_mask(classes[0] == (int8_t)cls) |
+	       bytes_mask(classes[1] == (int8_t)cls) << 16;
 }
 
 /* Longest measures: of a leaf, exact; of an inner node, from its slots. */

@@ -130,7 +130,7 @@ class_less(struct rt *rt, const struct rt_path *path, unsigned old)
 {
 	MPASS(old < RT_NCLASS);
 
-	if (!leaf_has_class(path->leaf, old))
+	if (leaf_of_class(path->leaf, old) == 0)
 		class_went(rt, path, old);
 }
 

@@ -9,7 +9,7 @@
 
 #include "arch/sim/sim.h"
 #include "core/vm_param.h"
-#include "core/vm_phys_int.h"
+#include "core/vm_phys_node_int.h"
 #include "tests/test.h"
 
 #define PAGE UINT64_C(4096)
@@ -500,6 +500,29 @@ TEST(rt_class__grows_with_the_length_and_is_exact_up_to_seven)
 		last = c;
 	}
 	ASSERT_EQ(rt_class(UINT64_MAX >> 12), RT_NCLASS - 1u);
+}
+
+/* What the machine does in an instruction is what the plain code says. */
+TEST(lanes_mask__has_a_bit_for_each_lane)
+{
+	uint64_t seed = test_seed();
+
+	for (unsigned n = 0; n < 2000; n++) {
+		unsigned want = (unsigned)(test_random(&seed) & 0xffff);
+		rt_lanes low, high;
+		rt_bytes bytes;
+
+		for (unsigned i = 0; i < 8; i++) {
+			low[i] = (int16_t) - (int)(want >> i & 1);
+			high[i] = (int16_t) - (int)(want >> (8 + i) & 1);
+		}
+		for (unsigned i = 0; i < 16; i++)
+			bytes[i] = (int8_t) - (int)(want >> i & 1);
+		ASSERT_EQ(lanes_mask_plain(low, high), want);
+		ASSERT_EQ(lanes_mask(low, high), want);
+		ASSERT_EQ(bytes_mask_plain(bytes), want);
+		ASSERT_EQ(bytes_mask(bytes), want);
+	}
 }
 
 TEST(vm_phys__handles_runs_longer_than_the_measure)
