@@ -25,6 +25,8 @@ static_assert(VM_LEAF_FANOUT % 16 == 0 && VM_LEAF_FANOUT <= 64,
 static_assert(VM_NODE_FANOUT % 16 == 0 && VM_NODE_FANOUT <= 64,
     "so is an index node");
 
+_Thread_local uint64_t vm_tree_visits;
+
 /* Trees of more entries than this do not stay in the caches near a core. */
 #define CACHED_ENTRIES 20000
 

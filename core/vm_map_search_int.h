@@ -46,6 +46,7 @@ ISA(seek)(const struct vm_tree *tree, vm_offset_t addr, struct vm_cursor *cur)
 		struct vm_node *node = p;
 		unsigned slot = ISA_RANK(node->key, node->count, addr) - 1;
 
+		VM_TREE_VISIT();
 		cur->node[level - 1] = node;
 		cur->at[level - 1] = slot;
 		p = node->child[slot];
@@ -66,6 +67,7 @@ ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
 	for (unsigned level = tree->height; level > 0; level--) {
 		const struct vm_node *node = p;
 
+		VM_TREE_VISIT();
 		p = node->child[ISA_RANK(node->key, node->count, addr) - 1];
 	}
 	leaf = p;
@@ -89,6 +91,7 @@ ISA(sink)(const struct vm_tree *tree, void *p, unsigned level,
 		    node->count, want->promise);
 
 		MPASS(slot < node->count);
+		VM_TREE_VISIT();
 		cur->node[level - 1] = node;
 		cur->at[level - 1] = slot;
 		p = node->child[slot];
@@ -110,6 +113,7 @@ ISA(climb)(const struct vm_tree *tree, const struct gap_want *want,
 		unsigned slot = ISA_FIRST(node->fit[want->column],
 		    cur->at[level - 1] + 1, node->count, want->promise);
 
+		VM_TREE_VISIT();
 		if (slot < node->count) {
 			cur->at[level - 1] = slot;
 			ISA(sink)
@@ -127,6 +131,7 @@ ISA(leaf_gap)(const struct vm_leaf *leaf, unsigned from,
 {
 	unsigned last = leaf->count - 1, slot;
 
+	VM_TREE_VISIT();
 	if (__builtin_expect(leaf->wide || !want->narrow, 0))
 		return leaf_gap_wide(leaf, from, want->req);
 	if (from < last) {

@@ -137,6 +137,13 @@ struct vm_tree_isa {
 	void (*leaf_close)(struct vm_leaf *leaf, unsigned slot);
 };
 
+/*
+ * Nodes and leaves that this thread's searches have looked at; counted with
+ * VM_INVARIANTS=2 only.  Whoever asks sets it to 0 first.
+ */
+extern _Thread_local uint64_t vm_tree_visits;
+#define VM_TREE_VISIT() ((void)(VM_INVARIANTS >= 2 && ++vm_tree_visits != 0))
+
 /* The fastest that this processor has; `name`: that one, or NULL. */
 const struct vm_tree_isa *vm_tree_isa_best(void);
 const struct vm_tree_isa *vm_tree_isa_find(const char *name);

@@ -94,15 +94,40 @@ holder(const struct run *run, vm_offset_t addr)
 							   : run->model.n;
 }
 
+/*
+ * Cost: searches look at a few nodes a level, however many entries there are;
+ * a level is at least a quarter of a node's fan-out.
+ */
+static bool
+is_cheap(struct run *run, const char *op, unsigned a_level)
+{
+	uint64_t max = (uint64_t)a_level * (run->tree.height + 1) + 1;
+
+	return vm_tree_visits <= max ||
+	       fuzz_found(run->rep, "cost", op,
+		   "%" PRIu64 " nodes looked at in a tree of height %u",
+		   vm_tree_visits, run->tree.height);
+}
+
 /* Seek with each instruction set; the cursor is the last one's. */
 static bool
 seek(struct run *run, vm_offset_t addr, struct vm_cursor *cur)
 {
 	size_t i = model_tree_rank(&run->model, addr);
 	void *want = i > 0 ? run->model.range[i - 1].what : NULL;
+	struct vm_map_entry *entry;
+	bool is;
 
 	for (unsigned k = 0; k < run->nisas; k++) {
+		vm_tree_visits = 0;
 		run->isa[k]->seek(&run->tree, addr, cur);
+		is = run->isa[k]->lookup(&run->tree, addr, &entry);
+		if (!is_cheap(run, "seek", 2))
+			return false;
+		if (entry != want || is != (holder(run, addr) < run->model.n))
+			return fuzz_found(run->rep, "out", "lookup",
+			    "0x%" PRIx64 " with %s: not entry %zu of %zu", addr,
+			    run->isa[k]->name, i, run->model.n);
 		if (vm_cursor_entry(cur) != want)
 			return fuzz_found(run->rep, "out", "seek",
 			    "0x%" PRIx64 " with %s: not entry %zu of %zu", addr,
@@ -329,6 +354,7 @@ fit_once(struct run *run, const struct vm_gap_req *req, vm_offset_t want,
 	vm_offset_t addr = 0;
 	size_t i;
 
+	vm_tree_visits = 0;
 	if (vm_tree_fit(&run->tree, req, &cur, &addr) != is ||
 	    (is && addr != want))
 		return fuzz_found(run->rep, "out", "fit",
@@ -336,6 +362,11 @@ fit_once(struct run *run, const struct vm_gap_req *req, vm_offset_t want,
 		    " bytes at 0x%" PRIx64 " by 0x%" PRIx64,
 		    run->tree.isa->name, addr, is ? want : 0, req->length,
 		    req->start, req->align);
+	for (i = 0; i < VM_TREE_ALIGNS && req->align != run->tree.align[i];)
+		i++;
+	/* The columns promise nothing for other alignments, and phases. */
+	if (req->phase == 0 && i < VM_TREE_ALIGNS && !is_cheap(run, "fit", 4))
+		return false;
 	i = is ? model_tree_rank(&run->model, want) : 0;
 	return !is ||
 	       vm_cursor_entry(&cur) ==
