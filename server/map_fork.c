@@ -9,7 +9,7 @@
 #include "server/map.h"
 
 /* Wired pages are copied at once, while everybody waits: not too many. */
-#define FORK_WIRED_MAX (UINT64_C(64) << 20) /* bytes */
+#define FORK_WIRED_MAX (UINT64_C(8) << 20) /* bytes */
 
 /* Is it copied at once, because it is wired? */
 static bool
