@@ -215,9 +215,60 @@ def alloc(d):
     check('alloc: --exec of what a signal ends', result.returncode == 137)
     result = d.run('alloc', '2M', '--exec', '/nowhere')
     check('alloc: --exec of nothing', result.returncode == 127)
-    rv, pool = d.json('status')
+    for _ in range(1000):  # it is zeroed in idle time
+        rv, pool = d.json('status')
+        if pool['pool']['frames_in_use'] == 0:
+            break
+        time.sleep(0.01)
     check('alloc: everything came back',
           pool['pool']['frames_in_use'] == 0, pool)
+
+
+def waits(d):
+    """Wait until a request queues in the daemon."""
+    for _ in range(2000):
+        if d.json('status')[1]['pool']['waiting'] > 0:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def waiting(d):
+    holder, _ = d.hold('alloc', '256M')
+    rv, error = d.json('alloc', '4M', '--once')
+    check('alloc: refused without --wait', rv == 1
+          and error['error']['status'] == 'KERN_NO_SPACE', error)
+    rv, error = d.json('alloc', '4M', '--once', '--wait=0.05')
+    check('alloc --wait=SECONDS: times out', rv == 1
+          and error['error']['status'] == 'HF_TIMED_OUT'
+          and '50 ms' in error['error']['message'], error)
+    rv, error = d.json('alloc', '512M', '--once', '--wait')
+    check('alloc --wait: what can never be is refused', rv == 1
+          and error['error']['status'] == 'KERN_NO_SPACE', error)
+    command = [CLI, '--socket', d.socket, 'alloc', '4M', '--once', '--wait',
+               '--json']
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        check('alloc --wait: waits', waits(d))
+        process.send_signal(sig)
+        out, err = process.communicate(timeout=30)
+        check(f'alloc --wait: {sig.name} cancels', process.returncode == 1
+              and 'HF_CANCELLED' in out, (out, err))
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
+    check('alloc --wait: waits for its turn', waits(d))
+    interrupt(holder, signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    check('alloc --wait: gets what came free', process.returncode == 0
+          and json.loads(out)['size'] == 4 * MIB, out)
+    for bad in ('--wait=x', '--wait=-1', '--wait=1e9', '--wait=nan'):
+        check(f'alloc {bad}: usage', d.run('alloc', '4K', bad).returncode == 2)
+    check('alloc --wait --nowait: usage',
+          d.run('alloc', '4K', '--wait', '--nowait').returncode == 2)
+    pool = d.json('status')[1]['pool']
+    check('status: the stock', {'frames_ready', 'spans_ready', 'stock_hits',
+          'stock_misses', 'waiting', 'reclaim_asks'} <= pool.keys(), pool)
+    check('status: the stock, text', 'stock     ' in d.run('status').stdout)
 
 
 def maps(d):
@@ -521,8 +572,8 @@ def subjects():
 
 daemon = Daemon('--allow-addresses', 'all', '--pool-max', '288M',
                 '--pool-min', '64M', '--operators', str(os.getuid()))
-for case in (status_and_pool, operators, truth, quarantine, alloc, maps,
-             usage):
+for case in (status_and_pool, operators, truth, quarantine, alloc, waiting,
+             maps, usage):
     case(daemon)
 daemon.stop()
 dark()
