@@ -72,10 +72,16 @@ vm_map_entry_delete(vm_map_t map, struct vm_cursor *cur)
 
 	MPASS(entry != NULL);
 
-	if ((entry->eflags & MAP_ENTRY_USER_WIRED) != 0)
+	MPASS(!entry->pending);
+
+	if ((entry->eflags & MAP_ENTRY_USER_WIRED) != 0) {
+		MPASS(map->user_wired >= size);
 		map->user_wired -= size;
-	if (!entry_is_guard(entry))
+	}
+	if (!entry_is_guard(entry)) {
+		MPASS(map->size >= size);
 		map->size -= size;
+	}
 	if (entry->cred)
 		vm_account_release(map->account, size);
 	vm_map_pmap_remove(map, entry->start, entry->end);
@@ -99,6 +105,7 @@ vm_map_delete_commit(vm_map_t map, struct vm_map_range *range,
 
 	if (entry == NULL)
 		return;
+	MPASS(range->last != NULL && entry->start < range->end);
 	vm_map_range_clip(map, range, sparep);
 	for (;;) {
 		last = entry == range->last;
@@ -148,6 +155,7 @@ vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	if (entry->wired_count != 0 && entry_system_wired(entry) > 0 &&
 	    !vm_map_is_system(map))
 		return KERN_WOULD_BLOCK;
+	MPASS(vm_cursor_entry(&cur) == entry);
 	vm_map_entry_delete(map, &cur);
 	return KERN_SUCCESS;
 }

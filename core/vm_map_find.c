@@ -266,6 +266,7 @@ insert_link(vm_map_t map, struct vm_cursor *cur, const struct vm_map_new *ins,
 	struct vm_map_entry *entry = entry_create(map, ins, eflags, charged);
 
 	MPASS(vm_cursor_gap_start(cur) <= ins->start);
+	MPASS(ins->end <= vm_cursor_gap_end(cur));
 
 	if ((eflags & MAP_ENTRY_GUARD) == 0)
 		map->size += ins->end - ins->start;
@@ -850,6 +851,7 @@ find_plain(vm_map_t map, struct vm_map_new *ins, vm_offset_t *addrp,
 	ins->end = ins->start + length;
 	if (max_addr != 0 && ins->end > max_addr)
 		return KERN_NO_SPACE;
+	MPASS(map->tree.min <= ins->start && ins->end <= map->tree.max);
 	insert_assert(map, ins);
 	rv = insert_at(map, &cur, ins);
 	if (rv != KERN_SUCCESS)

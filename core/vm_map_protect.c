@@ -361,6 +361,7 @@ protect_entry(vm_map_t map, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
 	}
 	MPASS(entry->start == start && entry->end == end);
 
+	MPASS(!entry->pending && (prot & ~entry->max_protection) == 0);
 	entry->protection = prot;
 	if (prot != old)
 		vm_map_pmap_protect(map, start, end, prot);

@@ -91,6 +91,8 @@ static unsigned
 leaf_gap_wide(const struct vm_leaf *leaf, unsigned from,
     const struct vm_gap_req *req)
 {
+	MPASS(leaf->count > 0);
+
 	while (from < leaf->count && !gap_holds(vm_leaf_end(leaf, from),
 					 vm_leaf_gap_end(leaf, from), req))
 		from++;
@@ -163,6 +165,8 @@ leaf_fit_wide(const struct vm_tree *tree, const struct vm_leaf *leaf,
     unsigned except)
 {
 	struct vm_fit fit = vm_fit_all(0);
+
+	MPASS(leaf->wide && leaf->count > 0);
 
 	for (unsigned i = 0; i < leaf->count; i++)
 		if (i != except)
@@ -258,6 +262,8 @@ leaf_open_plain(struct vm_leaf *leaf, unsigned slot, struct vm_leaf_slot with)
 {
 	unsigned n = leaf->count - slot;
 
+	MPASS(slot <= leaf->count && leaf->count < VM_LEAF_FANOUT);
+
 	memmove(leaf->start + slot + 1, leaf->start + slot,
 	    n * sizeof(leaf->start[0]));
 	memmove(leaf->end + slot + 1, leaf->end + slot,
@@ -273,6 +279,8 @@ static void
 leaf_close_plain(struct vm_leaf *leaf, unsigned slot)
 {
 	unsigned n = leaf->count - slot - 1;
+
+	MPASS(slot < leaf->count);
 
 	memmove(leaf->start + slot, leaf->start + slot + 1,
 	    n * sizeof(leaf->start[0]));

@@ -30,6 +30,8 @@ ISA(leaf_slot)(const struct vm_leaf *leaf, vm_offset_t addr)
 {
 	uint64_t page = (addr - leaf->base) >> leaf->pageshift;
 
+	MPASS(addr >= leaf->base && leaf->count > 0);
+
 	if (__builtin_expect(leaf->wide, 0))
 		return leaf_slot_wide(leaf, addr);
 	return ISA_RANK_LEAF(leaf->start, leaf->count,
@@ -73,6 +75,7 @@ ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
 	leaf = p;
 	leaf_prefetch(tree, leaf);
 	slot = ISA(leaf_slot)(leaf, addr);
+	MPASS(slot < leaf->count);
 	*entryp = leaf->entry[slot];
 	return addr < vm_leaf_end(leaf, slot);
 }
@@ -201,6 +204,7 @@ ISA(fit)(const struct vm_tree *tree, const struct vm_gap_req *req,
 		cur->slot = slot;
 		gap = vm_leaf_end(cur->leaf, slot);
 	}
+	MPASS(cur->slot < cur->leaf->count && gap >= req->start);
 	*addrp = gap + ((req->phase - gap) & (req->align - 1));
 	return true;
 }
@@ -231,6 +235,8 @@ ISA_TARGET static void
 ISA(column_update)(struct vm_cursor *cur, unsigned level, unsigned height,
     struct vm_fit fit)
 {
+	MPASS(0 < level && level <= height);
+
 	for (;; level++) {
 		struct vm_node *node = cur->node[level - 1];
 		unsigned slot = cur->at[level - 1];
