@@ -68,16 +68,13 @@ mark_range(struct hf_span *span, uint64_t offset, uint64_t size)
 		span->used[word] ^= mask;
 }
 
+/* Is it a file of huge pages, or may it be one of base pages? */
 static const char *
-file_system_fault(struct holdfast *h, int fd, const struct stat *st,
-    const Holdfast__V1__ContigAllocResult *res)
+file_system_fault(int fd, const Holdfast__V1__ContigAllocResult *res)
 {
 	bool simulated = res->pin == HOLDFAST__V1__PIN__PIN_NONE;
 	struct statfs fs;
 
-	/* Files of one device are of one file system, which we know then. */
-	if (h->frames_size == res->frame_size && h->frames_dev == st->st_dev)
-		return NULL;
 	if (fstatfs(fd, &fs) < 0 ||
 	    (fs.f_type != HUGETLBFS_MAGIC &&
 		!(simulated && fs.f_type == TMPFS_MAGIC)))
@@ -85,37 +82,48 @@ file_system_fault(struct holdfast *h, int fd, const struct stat *st,
 	if (fs.f_type == HUGETLBFS_MAGIC &&
 	    (uint64_t)fs.f_bsize != res->frame_size)
 		return "has huge pages of another size";
-	if (fs.f_type == HUGETLBFS_MAGIC) {
-		h->frames_dev = st->st_dev;
-		h->frames_size = res->frame_size;
-	}
 	return NULL;
+}
+
+static const char *
+memfd_fault(int fd, const Holdfast__V1__ContigAllocResult *res)
+{
+	int seals = fcntl(fd, F_GET_SEALS), flags = fcntl(fd, F_GETFL);
+
+	if (seals < 0)
+		return "is not a memfd";
+	if (flags < 0 || (flags & O_ACCMODE) != O_RDWR)
+		return "is not open for reading and writing";
+	if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0)
+		return "is sealed against writing";
+	return file_system_fault(fd, res);
 }
 
 /*
  * A span is a writable hugetlb memfd of exactly the announced size whose pages
  * are the announced frames.  A simulated daemon, which says that nothing is
- * pinned, may send base pages instead.
+ * pinned, may send base pages instead.  Files of one device are of one file
+ * system, so the next ones are known by their device; one that turns out not
+ * to be writable cannot be mapped.
  */
 static const char *
 span_fd_fault(struct holdfast *h, int fd, const struct stat *st,
     const Holdfast__V1__ContigAllocResult *res)
 {
-	int seals = fcntl(fd, F_GET_SEALS), flags = fcntl(fd, F_GETFL);
 	const char *fault;
 
-	if (!S_ISREG(st->st_mode) || seals < 0)
+	if (!S_ISREG(st->st_mode))
 		return "is not a memfd";
-	if (flags < 0 || (flags & O_ACCMODE) != O_RDWR)
-		return "is not open for reading and writing";
-	fault = file_system_fault(h, fd, st, res);
-	if (fault != NULL)
-		return fault;
 	if (st->st_size < 0 || (uint64_t)st->st_size != res->span_size)
 		return "has another size";
-	if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0)
-		return "is sealed against writing";
-	return NULL;
+	if (h->frames_size == res->frame_size && h->frames_dev == st->st_dev)
+		return NULL;
+	fault = memfd_fault(fd, res);
+	if (fault == NULL && res->pin != HOLDFAST__V1__PIN__PIN_NONE) {
+		h->frames_dev = st->st_dev;
+		h->frames_size = res->frame_size;
+	}
+	return fault;
 }
 
 static int
