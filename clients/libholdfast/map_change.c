@@ -264,13 +264,22 @@ holdfast_map_wire(struct holdfast_map *map, uint64_t start, uint64_t end,
 	r = hf_call_bare(map->h, &request);
 	if (r != HF_OK)
 		return r;
-	r = each_piece(map, start, end, wire, 0);
-	if (r < 0) {
+	/* What is wired must not move when it is written. */
+	r = hf_map_copy_now(map, start, end);
+	if (r == HF_OK)
+		r = each_piece(map, start, end, wire, 0);
+	if (r != HF_OK) {
+		char why[sizeof(map->h->error)];
+
+		memcpy(why, map->h->error, sizeof(why));
 		(void)tell_unwire(map, start, end,
 		    flags & (HF_WIRE_HOLESOK | HF_WIRE_SYSTEM));
 		(void)follow_unwire(map, start, end);
-		hf_say(map->h, "the range cannot be wired in this process; "
-			       "RLIMIT_MEMLOCK may be in the way");
+		memcpy(map->h->error, why, sizeof(why));
+		if (r < 0)
+			hf_say(map->h,
+			    "the range cannot be wired in this process; "
+			    "RLIMIT_MEMLOCK may be in the way");
 	}
 	return r;
 }

@@ -20,6 +20,15 @@ tell_delete(struct holdfast_map *map, uint64_t start, uint64_t end)
 	return hf_call_bare(map->h, &request);
 }
 
+/* MAP_PREFAULT; otherwise frames are had at the first touch. */
+static void
+prefault(struct holdfast_map *map, const struct holdfast_map_args *args,
+    uint64_t start)
+{
+	if ((args->cow & HF_ENTER_PREFAULT) != 0)
+		hf_map_populate(map, start, start + args->length);
+}
+
 /* Carry out a new entry here; if that fails it is not to be there either. */
 static int
 carry_out_new(struct holdfast_map *map, uint64_t start, uint64_t end)
@@ -51,7 +60,11 @@ holdfast_map_insert(struct holdfast_map *map,
 	op.max_prot = args->max_prot;
 	op.cow = args->cow;
 	r = hf_call_bare(map->h, &request);
-	return r == HF_OK ? carry_out_new(map, op.start, op.end) : r;
+	if (r == HF_OK)
+		r = carry_out_new(map, op.start, op.end);
+	if (r == HF_OK)
+		prefault(map, args, op.start);
+	return r;
 }
 
 int
@@ -125,6 +138,8 @@ find(struct holdfast_map *map, const struct holdfast_map_args *args,
 	r = check_found(map, args, addr);
 	if (r == 0)
 		r = carry_out_new(map, addr, addr + args->length);
+	if (r == HF_OK)
+		prefault(map, args, addr);
 	if (r == HF_OK)
 		*addrp = addr;
 	return r;

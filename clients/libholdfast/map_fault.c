@@ -29,6 +29,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -223,6 +224,43 @@ holdfast_map_fault(struct holdfast_map *map, uint64_t addr, uint32_t access)
 	hf_fds_close(&fds);
 	/* Not out of the reply: a service may know better by now. */
 	return hf_map_sync(map, start, end);
+}
+
+/* The first page of [*atp, end) that is mapped without the right to write. */
+static bool
+next_read_only(struct holdfast_map *map, uint64_t *atp, uint64_t end)
+{
+	bool found = false;
+
+	hf_map_lock(map);
+	for (size_t i = 0; i < map->mirror.n && !found; i++) {
+		const struct hf_piece *piece = &map->mirror.pieces[i];
+		uint64_t at = piece->start > *atp ? piece->start : *atp;
+
+		if (at >= piece->end || at >= end ||
+		    (piece->prot & PROT_WRITE) != 0)
+			continue;
+		*atp = at;
+		found = true;
+	}
+	hf_map_unlock(map);
+	return found;
+}
+
+int
+hf_map_copy_now(struct holdfast_map *map, uint64_t start, uint64_t end)
+{
+	uint64_t at = start;
+	int r = HF_OK;
+
+	if (!map->faults || !map->mirrored)
+		return r;
+	for (; next_read_only(map, &at, end); at += map->h->info.page_size) {
+		r = holdfast_map_fault(map, at, HF_PROT_WRITE);
+		if (r != HF_OK && r != HF_PROTECTION_FAILURE)
+			return r;
+	}
+	return HF_OK;
 }
 
 /* ---- The service --------------------------------------------------------- */

@@ -66,6 +66,14 @@ int hf_map_apply(struct holdfast_map *map, const struct hf_entries *page,
 int hf_map_check_entries(struct holdfast_map *map, uint64_t from,
     const struct hf_entries *page);
 
+/* Have the frames of [start, end) now; it is only a wish. */
+void hf_map_populate(struct holdfast_map *map, uint64_t start, uint64_t end);
+/*
+ * Have what may be written in [start, end), and is still to be copied for it,
+ * copied now.  As holdfast_map_fault().
+ */
+int hf_map_copy_now(struct holdfast_map *map, uint64_t start, uint64_t end);
+
 /* Stop resolving faults in the map; none is under way afterwards. */
 void hf_service_stop(struct holdfast_map *map);
 

@@ -265,6 +265,14 @@ hf_map_sync(struct holdfast_map *map, uint64_t start, uint64_t end)
 	return r;
 }
 
+void
+hf_map_populate(struct holdfast_map *map, uint64_t start, uint64_t end)
+{
+	if (map->mirrored)
+		(void)madvise((void *)(uintptr_t)start, (size_t)(end - start),
+		    MADV_POPULATE_READ);
+}
+
 int
 hf_map_forget(struct holdfast_map *map, uint64_t start, uint64_t end)
 {

@@ -63,6 +63,8 @@ struct order {
 		READ,
 		WRITE,
 		MAP_CHECK,
+		WIRE,
+		RESIDENT,
 	} what;
 	char name[16];
 	uint64_t addr, length;
@@ -91,7 +93,8 @@ find(struct stage *s, const struct order *order, uint64_t *addrp)
 	struct holdfast_map_args args = {.length = order->length,
 	    .prot = HF_PROT_RW,
 	    .max_prot = HF_PROT_RW,
-	    .find_space = HF_VMFS_ANY_SPACE};
+	    .find_space = HF_VMFS_ANY_SPACE,
+	    .cow = order->value};
 	int rv = HF_OK;
 
 	if (order->what == FIND_SUPER) {
@@ -100,6 +103,18 @@ find(struct stage *s, const struct order *order, uint64_t *addrp)
 		    &args.object);
 	}
 	return rv == HF_OK ? holdfast_map_find(s->map, &args, addrp) : rv;
+}
+
+static uint64_t
+count_resident(uint64_t addr, uint64_t length)
+{
+	unsigned char vec[256];
+	uint64_t n = 0;
+
+	ASSERT_EQ(mincore((void *)addr, length, vec), 0);
+	for (uint64_t i = 0; i < length / PAGE; i++)
+		n += vec[i] & 1;
+	return n;
 }
 
 static int
@@ -133,6 +148,12 @@ obey(struct stage *s, const struct order *order, uint64_t *valuep)
 		return HF_OK;
 	case MAP_CHECK:
 		return holdfast_map_check(s->map);
+	case WIRE:
+		return holdfast_map_wire(s->map, order->addr,
+		    order->addr + order->length, 0);
+	case RESIDENT:
+		*valuep = count_resident(order->addr, order->length);
+		return HF_OK;
 	}
 	return -EINVAL;
 }
@@ -264,9 +285,12 @@ TEST(fork__parent_and_child_share_frames_until_one_writes)
 	struct actor parent, child;
 	struct live live;
 	uint64_t addr, frame;
+	struct holdfast *h;
 	int nfds;
 
 	live_start(&live, 32, no_stock);
+	h = live_connect(&live);
+	live_wait_idle(h);
 	nfds = live_nfds(&live);
 	addr = parent_start(&parent, &live, 8);
 	(void)tell(&parent, (struct order){.what = FORK, .name = "b"});
@@ -308,6 +332,7 @@ TEST(fork__parent_and_child_share_frames_until_one_writes)
 	ASSERT_EQ(see(&child, addr + 2 * PAGE), 2u);
 	actor_end(&child);
 	await_nfds(&live, nfds);
+	holdfast_close(h);
 	live_stop(&live);
 }
 
@@ -384,6 +409,63 @@ TEST(fork__inheritance_and_a_fork_of_a_fork)
 	ASSERT_EQ(see(&grandchild, addr + 3 * PAGE), 66u);
 	(void)tell(&grandchild, (struct order){.what = MAP_CHECK});
 	actor_end(&grandchild);
+	live_stop(&live);
+}
+
+TEST(fork__what_is_wired_is_copied_first_and_does_not_move)
+{
+	struct actor parent, child;
+	struct live live;
+	uint64_t addr, frame;
+
+	live_start(&live, 32, NULL);
+	addr = parent_start(&parent, &live, 4);
+	(void)tell(&parent, (struct order){.what = FORK, .name = "b"});
+	child_start(&child, &live, "b");
+	(void)tell(&child,
+	    (struct order){.what = WIRE, .addr = addr, .length = 2 * PAGE});
+	frame = frame_of(&child, addr + PAGE);
+	ASSERT_NE(frame, 0u);
+	ASSERT_NE(frame, frame_of(&parent, addr + PAGE));
+	ASSERT_EQ(see(&child, addr + PAGE), 1u);
+	put(&child, addr + PAGE, 9);
+	ASSERT_EQ(frame_of(&child, addr + PAGE), frame);
+	ASSERT_EQ(see(&parent, addr + PAGE), 1u);
+	/* A fork of it copies what is wired at once. */
+	(void)tell(&child, (struct order){.what = FORK, .name = "c"});
+	put(&child, addr + PAGE, 10);
+	ASSERT_EQ(frame_of(&child, addr + PAGE), frame);
+	actor_end(&child);
+	actor_end(&parent);
+	live_stop(&live);
+}
+
+TEST(lazy__frames_come_with_the_first_touch_or_with_prefault)
+{
+	struct actor actor;
+	struct live live;
+	uint64_t addr;
+
+	live_start(&live, 32, NULL);
+	(void)parent_start(&actor, &live, 1);
+	addr = tell(&actor, (struct order){.what = FIND, .length = 64 * PAGE});
+	ASSERT_EQ(tell(&actor, (struct order){.what = RESIDENT,
+				   .addr = addr,
+				   .length = 64 * PAGE}),
+	    0u);
+	put(&actor, addr + 5 * PAGE, 1);
+	ASSERT_EQ(tell(&actor, (struct order){.what = RESIDENT,
+				   .addr = addr,
+				   .length = 64 * PAGE}),
+	    1u);
+	addr = tell(&actor, (struct order){.what = FIND,
+				.length = 64 * PAGE,
+				.value = HF_ENTER_PREFAULT});
+	ASSERT_EQ(tell(&actor, (struct order){.what = RESIDENT,
+				   .addr = addr,
+				   .length = 64 * PAGE}),
+	    64u);
+	actor_end(&actor);
 	live_stop(&live);
 }
 
