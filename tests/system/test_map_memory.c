@@ -352,14 +352,13 @@ TEST(smaps__children_get_what_inheritance_says)
 	world_stop(&w);
 }
 
-/* Entries that copy on write are private, and a child's copy its own. */
-TEST(smaps__a_copy_is_private_and_a_child_has_its_own)
+/* What is copied on write is read-only in memory until it is written. */
+TEST(smaps__a_copy_is_mapped_for_writing_once_it_was_made)
 {
 	struct holdfast_map_args args = {.length = 2 * PAGE,
 	    .prot = HF_PROT_RW,
 	    .max_prot = HF_PROT_RW,
-	    .find_space = HF_VMFS_ANY_SPACE,
-	    .cow = HF_ENTER_COPY_ON_WRITE};
+	    .find_space = HF_VMFS_ANY_SPACE};
 	uint64_t shared, copy;
 	struct world w;
 
@@ -367,13 +366,16 @@ TEST(smaps__a_copy_is_private_and_a_child_has_its_own)
 	ASSERT_EQ(holdfast_object_create(w.h, HF_OBJECT_BASE, 2 * PAGE,
 		      &args.object),
 	    HF_OK);
-	args.cow = 0;
 	ASSERT_EQ(holdfast_map_find(w.map, &args, &shared), HF_OK);
 	*(volatile unsigned char *)shared = 5;
 	args.cow = HF_ENTER_COPY_ON_WRITE;
 	ASSERT_EQ(holdfast_map_find(w.map, &args, &copy), HF_OK);
 	expect_perms(shared, "rw-s");
+	expect_perms(copy, "r--s");
 	ASSERT_EQ(child_reads(copy), 5);
+	ASSERT_EQ(holdfast_map_fault(w.map, copy, HF_PROT_WRITE), HF_OK);
+	expect_perms(copy, "rw-s");
+	expect_perms(copy + PAGE, "r--s");
 	*(volatile unsigned char *)copy = 6;
 	ASSERT_EQ(*(volatile unsigned char *)shared, 5);
 	ASSERT_EQ(child_reads(copy), 6);
