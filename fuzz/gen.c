@@ -234,12 +234,39 @@ gen_crowd(uint64_t *state, uint64_t ops, uint8_t *data, size_t off, size_t max)
 	return off;
 }
 
+/*
+ * Where an earlier operation went: things that matter happen to one place.
+ * Address and length have their bits in the same place in all operations.
+ */
+static uint64_t
+gen_again(uint64_t *state, uint64_t rec, const uint8_t *data, size_t off)
+{
+	static const uint8_t places[] = {HF_F_A, HF_F_LEN};
+	size_t n = (off - HEADER) / RECORD, back;
+	uint64_t old;
+
+	if (n == 0)
+		return rec;
+	back = 1 + below(state, (unsigned)(n < 12 ? n : 12));
+	old = hf_load(data + off - back * RECORD);
+	for (unsigned i = 0; i < sizeof(places); i++) {
+		const struct hf_fielddef *to =
+		    hf_field((rec & 0xff) % HF_NOPS, places[i]);
+		const struct hf_fielddef *from =
+		    hf_field((old & 0xff) % HF_NOPS, places[i]);
+
+		if (to != NULL && from != NULL && to->type == from->type)
+			rec = hf_set_bits(to, rec, hf_bits(from, old));
+	}
+	return rec;
+}
+
 size_t
 gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 {
 	uint64_t state = seed, subset = 0;
 	size_t nrecords, off = HEADER;
-	unsigned deck[64], ndeck = 0;
+	unsigned deck[64], ndeck = 0, again;
 
 	/* Swarm: leave operations out, give the rest uneven weights. */
 	for (uint64_t m = ops; m != 0; m &= m - 1)
@@ -259,9 +286,15 @@ gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 	if (below(&state, 8) == 0)
 		off = gen_crowd(&state, ops, data, off, max);
 	nrecords = 4 + below(&state, below(&state, 4) == 0 ? 240 : 60);
-	for (; nrecords > 0 && off + RECORD <= max; nrecords--, off += RECORD)
-		hf_store(data + off,
-		    gen_operands(&state, deck[below(&state, ndeck)]));
+	again = below(&state, 4);
+	for (; nrecords > 0 && off + RECORD <= max; nrecords--) {
+		uint64_t rec = gen_operands(&state, deck[below(&state, ndeck)]);
+
+		if (below(&state, 4) < again)
+			rec = gen_again(&state, rec, data, off);
+		hf_store(data + off, rec);
+		off += RECORD;
+	}
 	return off;
 }
 
