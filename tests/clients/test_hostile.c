@@ -97,6 +97,10 @@ tweak_any(struct fake_answer *a, const char *lie)
 		raw(a, "\x18\x01", 2);
 	else if (strcmp(lie, "an event nobody waits for") == 0)
 		raw(a, "\x12\x06\x08\x01\x10\x01\x18\x02", 8);
+	else if (strcmp(lie, "wants memory that nobody offered") == 0)
+		raw(a, "\x1a\x04\x08\x01\x10\x01", 6);
+	else if (strcmp(lie, "answers a cancellation nobody sent") == 0)
+		a->reply.id = UINT64_C(1) << 63;
 	else if (strcmp(lie, "other id") == 0)
 		a->reply.id += 1000;
 	else if (strcmp(lie, "old id") == 0)
@@ -142,11 +146,12 @@ tweak_any(struct fake_answer *a, const char *lie)
 }
 
 static const char *const lies_of_any[] = {"garbage", "truncated", "oversize",
-    "no reply in packet", "an event nobody waits for", "other id", "old id",
-    "status 0", "status 40", "status 1000000", "negative status",
-    "wrong result", "fds without data", "fd that nobody asked for",
-    "fd of no reply", "fds announced, none sent", "four billion fds announced",
-    "80 fds", "fd with a refusal"};
+    "no reply in packet", "an event nobody waits for",
+    "wants memory that nobody offered", "answers a cancellation nobody sent",
+    "other id", "old id", "status 0", "status 40", "status 1000000",
+    "negative status", "wrong result", "fds without data",
+    "fd that nobody asked for", "fd of no reply", "fds announced, none sent",
+    "four billion fds announced", "80 fds", "fd with a refusal"};
 
 /* ---- Lies about a buffer ----------------------------------------------- */
 
