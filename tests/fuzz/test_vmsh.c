@@ -25,7 +25,7 @@
 /* What does not depend on physical memory, and what a daemon can be told. */
 #define DAEMON_OPS                                                             \
 	((FUZZ_OPS_MAP | FUZZ_BIT(HF_ENTRIES) | FUZZ_BIT(HF_SUBMAP)) &         \
-	    ~(FUZZ_BIT(HF_INJECT) | FUZZ_BIT(HF_FORK)))
+	    ~FUZZ_BIT(HF_INJECT))
 
 static const char *
 need(const char *name)

@@ -395,6 +395,17 @@ do_submap(struct daemon *d, const uint64_t *v, struct hf_result *res)
 	    res);
 }
 
+/* The child of a map that nobody mirrors is only arithmetic, as the core's. */
+static void
+do_fork(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	struct holdfast_map_options options = {.no_mirror = true};
+
+	(void)answer(d,
+	    holdfast_map_fork(map_of(d, v), &options, &d->maps[v[HF_F_MAP2]]),
+	    res);
+}
+
 static void
 do_flags(struct daemon *d, const uint64_t *v, struct hf_result *res)
 {
@@ -538,6 +549,7 @@ static handler *const handlers[HF_NOPS] = {
     [HF_GROWSTACK] = do_growstack,
     [HF_CHECK_PROTECTION] = do_check_protection,
     [HF_SUBMAP] = do_submap,
+    [HF_FORK] = do_fork,
     [HF_LIMIT] = do_limit,
     [HF_FLAGS] = do_flags,
     [HF_CONTIG] = do_contig,
