@@ -7,9 +7,10 @@
 #include "server/tenant.h"
 #include "server/waitq.h"
 
-#define WAITQ_KEEP_MS 1000 /* frames are kept for one waiter at most so long   \
-			    */
-#define WAITQ_TURNS   64   /* requests served in one turn of the loop */
+#define WAITQ_KEEP_MS                                                          \
+	1000           /* frames are kept for one waiter at most so long       \
+			*/
+#define WAITQ_TURNS 64 /* requests served in one turn of the loop */
 
 /* ---- Order ------------------------------------------------------- */
 
