@@ -453,6 +453,14 @@ service_end(struct hf_service *service)
 	service_free(service);
 }
 
+static void
+set_service(struct holdfast_map *map, struct hf_service *service)
+{
+	hf_map_lock(map);
+	map->service = service;
+	hf_map_unlock(map);
+}
+
 void
 hf_service_stop(struct holdfast_map *map)
 {
@@ -461,7 +469,7 @@ hf_service_stop(struct holdfast_map *map)
 	if (service == NULL)
 		return;
 	service_end(service);
-	map->service = NULL;
+	set_service(map, NULL);
 }
 
 int
@@ -489,13 +497,15 @@ holdfast_map_handle_faults(struct holdfast_map *map)
 	r = service->wake < 0 ? -errno : service_connect(service);
 	if (r == HF_OK)
 		r = install();
-	if (r == HF_OK)
+	if (r == HF_OK) {
+		set_service(map, service);
 		r = service_start(service);
+	}
 	if (r != HF_OK) {
+		set_service(map, NULL);
 		service_free(service);
 		return r;
 	}
-	map->service = service;
 	if (service_publish(service))
 		return HF_OK;
 	hf_service_stop(map);

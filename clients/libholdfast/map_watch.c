@@ -67,18 +67,20 @@ static int
 change_at_once(struct holdfast_map *map, const Holdfast__V1__Event *event)
 {
 	struct holdfast_map *shown = hf_map_shown(map);
+	bool served;
 	int r = 0;
 
 	hf_map_lock(map);
+	served = shown->service != NULL;
 	if (shown->mirrored && event->write_protect)
 		r = hf_mirror_write_protect(&shown->mirror, event->start,
 		    event->end);
-	else if (shown->service != NULL)
+	else if (served)
 		r = hf_map_forget(map, event->start, event->end);
 	hf_map_unlock(map);
 	if (r < 0)
 		return hf_broken(map->h, r);
-	if (shown->service == NULL)
+	if (!served)
 		note_change(map, event);
 	return send_ack(map, event->ack);
 }
