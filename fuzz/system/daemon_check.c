@@ -78,6 +78,16 @@ check_content(struct daemon *d, const struct daemon_client *c,
 }
 
 static void
+write_tags(const struct daemon_client *c, const struct buffer_seen *b)
+{
+	uint64_t tag = TAG(c->tenant);
+
+	for (uint64_t at = 0; at < b->size && at < 4 * SYS_PAGE; at += SYS_PAGE)
+		(void)pwrite(b->fd, &tag, sizeof(tag),
+		    (off_t)(b->offset + at)); /* revoked: nothing to write */
+}
+
+static void
 check_constraints(struct daemon *d, const Holdfast__V1__ContigAlloc *ask,
     const Holdfast__V1__ContigAllocResult *got)
 {
@@ -135,6 +145,7 @@ take_buffer(struct daemon *d, struct daemon_client *c, const struct pending *p,
 	b->fd = dup(fds[0]);
 	check_inode(d, c, b->fd);
 	check_content(d, c, b, ask != NULL && (ask->flags & M_ZERO) != 0);
+	write_tags(c, b);
 }
 
 static bool
@@ -187,7 +198,6 @@ void
 daemon_touch(struct daemon *d, struct daemon_client *c, unsigned n)
 {
 	const struct buffer_seen *b;
-	uint64_t tag = TAG(c->tenant);
 
 	if (c->nbuffers == 0)
 		return;
@@ -195,9 +205,7 @@ daemon_touch(struct daemon *d, struct daemon_client *c, unsigned n)
 	if (b->fd < 0)
 		return;
 	check_content(d, c, b, false);
-	for (uint64_t at = 0; at < b->size && at < 4 * SYS_PAGE; at += SYS_PAGE)
-		(void)pwrite(b->fd, &tag, sizeof(tag),
-		    (off_t)(b->offset + at)); /* revoked: nothing to write */
+	write_tags(c, b);
 }
 
 /* ---- Maps -----------------------------------------------------------------

@@ -105,7 +105,7 @@ build(struct packet *p, const uint8_t *data, size_t size)
 		/* Large figures everywhere; many of the same. */
 		for (unsigned i = 0; i < SYS_OPERANDS && rec.who >= 0x40; i++)
 			rec.operand[i] |= 0xf8;
-		n = rec.who >= 0xc0 ? 90 : 1;
+		n = rec.who >= 0xc0 ? 280 : 1;
 		switch ((enum action)(rec.action % NACTIONS)) {
 		case A_REQUEST:
 		case A_REPLY:
