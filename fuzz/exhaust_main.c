@@ -498,7 +498,8 @@ run(unsigned npages, unsigned depth, unsigned jobs)
 	       "\"findings\": %" PRIu64 ", \"jobs\": %u, \"seconds\": %.2f, "
 	       "\"strings_per_second\": %.0f}\n",
 	    npages, nletters, depth, shared->strings,
-	    shared->stopped == 0 && bad == 0 ? "true" : "false",
+	    shared->stopped == 0 && bad == 0 && shared->findings == 0 ? "true"
+								      : "false",
 	    shared->findings, jobs, seconds, (double)shared->strings / seconds);
 	return bad != 0 || shared->findings > 0 ? 1 : 0;
 }

@@ -67,6 +67,11 @@
 	    FUZZ_BIT(HF_CONTIG) | FUZZ_BIT(HF_CONTIGFREE) |                    \
 	    FUZZ_BIT(HF_PHYS) | FUZZ_BIT(HF_GIVE) | FUZZ_BIT(HF_INJECT))
 
+#define FUZZ_OPS_RELATE                                                        \
+	(FUZZ_BIT(HF_INSERT) | FUZZ_BIT(HF_FIND) | FUZZ_BIT(HF_REMOVE) |       \
+	    FUZZ_BIT(HF_PROTECT) | FUZZ_BIT(HF_INHERIT) |                      \
+	    FUZZ_BIT(HF_MADVISE) | FUZZ_BIT(HF_WIRE) | FUZZ_BIT(HF_UNWIRE))
+
 #define FUZZ_OPS_CONTIG                                                        \
 	(FUZZ_BIT(HF_SEG) | FUZZ_BIT(HF_UNSEG) | FUZZ_BIT(HF_CONTIG) |         \
 	    FUZZ_BIT(HF_CONTIGFREE) | FUZZ_BIT(HF_PHYS) | FUZZ_BIT(HF_TAKE) |  \
