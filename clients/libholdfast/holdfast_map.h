@@ -234,10 +234,11 @@ int holdfast_map_find_aligned(struct holdfast_map *map, uint64_t addr,
  * vm_map_protect(9), vm_map_inherit(9), vm_map_madvise(9), vm_map_wire(9) and
  * vm_map_unwire(9) with HF_PROTECT_*, HF_INHERIT_*, HF_ADVICE_*, HF_WIRE_*.
  *
- * What they become in this process: mprotect(2); for HF_INHERIT_NONE and _ZERO
- * the range is not in children that are forked later, else it is shared with
- * them; madvise(2) where it has the advice; wiring populates and, base pages,
- * mlock(2)s (-ENOMEM, -EPERM: RLIMIT_MEMLOCK; the range is unwired again).
+ * What they become in this process: mprotect(2); children that are forked
+ * later have the range not at all for HF_INHERIT_NONE, zeroes of their own for
+ * _ZERO, and share it otherwise (fork(2) cannot copy shared memory:
+ * holdfast_map_fork() does); madvise(2) where it has the advice; wiring
+ * populates and, base pages, mlock(2)s (-ENOMEM, -EPERM: RLIMIT_MEMLOCK; the range is unwired again).
  * Codes: those of the manual page; HF_QUOTA.
  */
 int holdfast_map_protect(struct holdfast_map *map, uint64_t start, uint64_t end,

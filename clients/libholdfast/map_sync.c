@@ -160,6 +160,7 @@ set_rights(const struct holdfast_map *map, struct hf_piece *piece,
 	piece->prot = prot_to_linux(entry->prot);
 	if ((map->access & HF_MAP_CHANGE) == 0)
 		piece->prot &= ~PROT_WRITE; /* its descriptor only reads */
+	piece->zero_in_child = entry->inheritance == HF_INHERIT_ZERO;
 	piece->not_in_child = entry->inheritance == HF_INHERIT_NONE ||
 			      entry->inheritance == HF_INHERIT_ZERO;
 	if ((entry->eflags & ENTRY_COW) == 0 || map->faults)

@@ -38,15 +38,18 @@ hf_mirror_init(struct hf_mirror *mirror, uint64_t min, uint64_t max)
 		return -EEXIST;
 	}
 	*mirror = (struct hf_mirror){.min = min, .max = max};
+	hf_mirror_enlist(mirror);
 	return 0;
 }
 
 void
 hf_mirror_fini(struct hf_mirror *mirror)
 {
-	if (mirror->max > mirror->min)
+	if (mirror->max > mirror->min) {
+		hf_mirror_delist(mirror);
 		(void)munmap((void *)(uintptr_t)mirror->min,
 		    (size_t)(mirror->max - mirror->min));
+	}
 	free(mirror->pieces);
 	*mirror = (struct hf_mirror){0};
 }
@@ -68,7 +71,8 @@ same(const struct hf_piece *a, const struct hf_piece *b, uint64_t at)
 	if (a == NULL || b == NULL)
 		return a == b;
 	return same_bytes(a, b, at) && a->prot == b->prot &&
-	       a->not_in_child == b->not_in_child;
+	       a->not_in_child == b->not_in_child &&
+	       a->zero_in_child == b->zero_in_child;
 }
 
 static int
@@ -224,8 +228,8 @@ update(struct walk was, struct walk will, uint64_t start, uint64_t end,
 	return r;
 }
 
-int
-hf_mirror_set(struct hf_mirror *mirror, uint64_t start, uint64_t end,
+static int
+set_locked(struct hf_mirror *mirror, uint64_t start, uint64_t end,
     const struct hf_piece *pieces, size_t n)
 {
 	size_t low = below(mirror, start), high = low, room;
@@ -252,6 +256,18 @@ hf_mirror_set(struct hf_mirror *mirror, uint64_t start, uint64_t end,
 		    mirror->pieces[high - 1].end);
 	splice(mirror, low, high, &list);
 	free(list.pieces);
+	return r;
+}
+
+int
+hf_mirror_set(struct hf_mirror *mirror, uint64_t start, uint64_t end,
+    const struct hf_piece *pieces, size_t n)
+{
+	int r;
+
+	hf_mirrors_lock();
+	r = set_locked(mirror, start, end, pieces, n);
+	hf_mirrors_unlock();
 	return r;
 }
 

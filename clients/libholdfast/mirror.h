@@ -22,6 +22,7 @@ struct hf_piece {
 	int prot;             /* PROT_* */
 	bool copy_on_write;   /* a write is this process's own */
 	bool not_in_child;    /* MADV_DONTFORK */
+	bool zero_in_child;   /* with it: a child has zeroes there */
 	int fd;               /* open while the piece is new, then -1 */
 };
 
@@ -29,6 +30,7 @@ struct hf_mirror {
 	uint64_t min, max;
 	struct hf_piece *pieces; /* ascending, disjoint */
 	size_t n, capacity;
+	struct hf_mirror *next; /* of the process's, for mirror_fork.c */
 };
 
 /*
@@ -57,3 +59,12 @@ int hf_mirror_write_protect(struct hf_mirror *mirror, uint64_t start,
  * Write what of this process lies in [start, end) to `text`, as a phrase.
  */
 void hf_mirror_collision(uint64_t start, uint64_t end, char *text, size_t size);
+
+/* ---- mirror_fork.c: children of fork(2) ---------------------------------- */
+
+/* From now on children find in it what it says; it must not move. */
+void hf_mirror_enlist(struct hf_mirror *mirror);
+void hf_mirror_delist(struct hf_mirror *mirror);
+/* Around every change of a mirror's pieces: no child sees half of it. */
+void hf_mirrors_lock(void);
+void hf_mirrors_unlock(void);

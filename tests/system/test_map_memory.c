@@ -340,6 +340,23 @@ TEST(smaps__children_get_what_inheritance_says)
 	ASSERT_EQ(child_reads(w.addr), 1);
 	ASSERT_EQ(child_reads(w.addr + 2 * PAGE), -SIGSEGV);
 	ASSERT_EQ(child_reads(w.addr + 3 * PAGE), 4);
+	/* Zeroes, the child's own. */
+	ASSERT_EQ(holdfast_map_inherit(w.map, w.addr + 5 * PAGE,
+		      w.addr + 7 * PAGE, HF_INHERIT_ZERO),
+	    HF_OK);
+	ASSERT_EQ(child_reads(w.addr + 5 * PAGE), 0);
+	ASSERT_EQ(child_reads(w.addr + 6 * PAGE), 0);
+	ASSERT_EQ(child_reads(w.addr + 7 * PAGE), 8);
+	child_writes(w.addr + 6 * PAGE, 99);
+	ASSERT_EQ(p[6 * PAGE], 7);
+	ASSERT_EQ(holdfast_map_protect(w.map, w.addr + 5 * PAGE,
+		      w.addr + 6 * PAGE, 0, 0, HF_PROTECT_SET_PROT),
+	    HF_OK);
+	ASSERT_EQ(child_reads(w.addr + 5 * PAGE), -SIGSEGV);
+	ASSERT_EQ(holdfast_map_inherit(w.map, w.addr + 6 * PAGE,
+		      w.addr + 7 * PAGE, HF_INHERIT_SHARE),
+	    HF_OK);
+	ASSERT_EQ(child_reads(w.addr + 6 * PAGE), 7);
 	/* Shared: the child's writes are ours. */
 	child_writes(w.addr, 77);
 	ASSERT_EQ(p[0], 77);
