@@ -179,10 +179,12 @@ reclaim_is_moving(struct pool *pool, struct reclaim_try *attempt,
 			     pool->stock.nframes > pool->stock.nframes_ready;
 	attempt->asks = attempt->asks && reclaim->nawaited > 0;
 	attempt->grows = attempt->grows && reclaim->growing;
-	attempt->hurries = attempt->hurries && pool->nrecycling > 0;
+	attempt->hurries = attempt->hurries && pool->nrecycled < attempt->until;
 	/* What was held back for idle time would be there by now without. */
-	if (workers_hurry(pool->workers))
+	if (workers_hurry(pool->workers) && attempt->until == 0) {
 		attempt->hurries = true;
+		attempt->until = pool->nrecycled + pool->nrecycling;
+	}
 	if (attempt->hurries || attempt->dissolves || attempt->asks ||
 	    attempt->grows)
 		return true;

@@ -40,6 +40,7 @@ struct reclaim_try {
 	unsigned epoch;
 	/* Waits for what it set in motion. */
 	bool hurries, dissolves, asks, grows;
+	uint64_t until; /* so many spans came back: what it hurried, once */
 };
 
 /* In each session; zeroed: does not listen. */

@@ -463,6 +463,7 @@ span_recycle_done(struct job *job)
 	struct pool *pool = span->pool;
 
 	span_count_recycling(span, -1);
+	pool->nrecycled++;
 	if (span->tenant == NULL && !span->withheld)
 		stock_lost(pool, span); /* to the pool, or to limbo */
 	span->withheld = span->r < 0;

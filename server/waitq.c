@@ -7,10 +7,8 @@
 #include "server/tenant.h"
 #include "server/waitq.h"
 
-#define WAITQ_KEEP_MS                                                          \
-	1000           /* frames are kept for one waiter at most so long       \
-			*/
-#define WAITQ_TURNS 64 /* requests served in one turn of the loop */
+#define WAITQ_KEEP_MS 1000 /* longest that frames are kept for one waiter */
+#define WAITQ_TURNS   64   /* requests served in one turn of the loop */
 
 /* ---- Order ------------------------------------------------------- */
 

@@ -394,6 +394,29 @@ TEST(stock__no_failing_metadata_leaves_a_trace)
 	rig_fini(&rig);
 }
 
+/* What is freed is zeroed in idle time; who needs it does not wait for that. */
+TEST(stock__frames_held_back_for_idle_time_can_be_had_at_once)
+{
+	Holdfast__V1__ContigAllocResult *result;
+	struct client client;
+	struct rig rig;
+
+	stock_rig(&rig, 4, 0, 0);
+	client_join(&client, &rig);
+	for (int i = 0; i < 50; i++) {
+		ASSERT_EQ(client_alloc(&client, 4 * RIG_FRAME,
+			      i % 2 == 0 ? M_NOWAIT : 0, &result),
+		    (int)OK);
+		ASSERT_EQ(client_free(&client, result->buffer), (int)OK);
+	}
+	ASSERT_EQ(client_alloc(&client, 4 * RIG_FRAME, M_NOWAIT, &result),
+	    (int)OK);
+	ASSERT_EQ(client_alloc(&client, RIG_FRAME, M_NOWAIT, &result),
+	    (int)REFUSED(NO_SPACE));
+	client_close(&client);
+	rig_fini(&rig);
+}
+
 TEST(stock__a_daemon_with_a_full_stock_ends_in_order)
 {
 	struct client client;
