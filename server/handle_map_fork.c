@@ -308,9 +308,8 @@ handle_map_fork(struct call *call)
 	struct map *map = call_map_read(call, op->map);
 	struct slow *slow;
 
-	if (map == NULL ||
-	    map_check_owner(map, call->session, "fork it", &call->answer) !=
-		KERN_SUCCESS)
+	if (map == NULL || map_check_owner(map, call->session, "fork it",
+			       &call->answer) != KERN_SUCCESS)
 		return CALL_DONE;
 	if (strlen(op->name) > HOLDFAST_NAME_MAX) {
 		(void)answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,

@@ -15,7 +15,8 @@ LAYERS = {
     'server':  {'server', 'core', 'proto', 'arch'},
     'clients': {'clients', 'proto', 'core'},
     'fuzz':    {'fuzz', 'tests', 'core', 'arch', 'proto', 'server', 'clients'},
-    'tests':   {'tests', 'fuzz', 'core', 'arch', 'proto', 'server', 'clients'},
+    'tests':   {'tests', 'fuzz', 'core', 'arch', 'proto', 'server', 'clients',
+                'tools'},
     'bench':   {'bench', 'tests', 'core', 'arch', 'proto', 'server', 'clients'},
     'tools':   {'tools', 'fuzz', 'core', 'arch', 'proto', 'clients'},
 }

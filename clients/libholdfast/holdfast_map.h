@@ -238,8 +238,8 @@ int holdfast_map_find_aligned(struct holdfast_map *map, uint64_t addr,
  * later have the range not at all for HF_INHERIT_NONE, zeroes of their own for
  * _ZERO, and share it otherwise (fork(2) cannot copy shared memory:
  * holdfast_map_fork() does); madvise(2) where it has the advice; wiring
- * populates and, base pages, mlock(2)s (-ENOMEM, -EPERM: RLIMIT_MEMLOCK; the range is unwired again).
- * Codes: those of the manual page; HF_QUOTA.
+ * populates and, base pages, mlock(2)s (-ENOMEM, -EPERM: RLIMIT_MEMLOCK; the
+ * range is unwired again). Codes: those of the manual page; HF_QUOTA.
  */
 int holdfast_map_protect(struct holdfast_map *map, uint64_t start, uint64_t end,
     uint32_t prot, uint32_t max_prot, uint32_t flags);
