@@ -91,8 +91,9 @@ class Builds:
                      if 'error' in line or 'FAILED' in line]
             say('\n'.join(lines[:20]))
         good = [n for n in names
-                if all((self.path(flavour) / table[k + n]).exists()
-                       for k in kinds if k + n in table)]
+                if any(k + n in table for k in kinds)
+                and all((self.path(flavour) / table[k + n]).exists()
+                        for k in kinds if k + n in table)]
         for name in sorted(set(names) - set(good)):
             say(f'{name}: does not build as {flavour}, left out')
         return good

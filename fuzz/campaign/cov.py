@@ -148,7 +148,11 @@ def gate(files, source):
 
 def cov(builds, opts):
     """Coverage by the corpora with llvm-cov, per file; --gate fails."""
-    targets = builds.make('cov', opts.targets, kinds=('replay_',))
+    known = [t for t in opts.targets
+             if 'replay_' + t in builds.table('cov')]
+    targets = builds.make('cov', known, kinds=('replay_',))
+    targets = [t for t in targets
+               if builds.binary('cov', 'replay_', t).exists()]
     with tempfile.TemporaryDirectory() as folder:
         merged = profile(builds, targets, folder, opts.extra)
         files = export(builds, targets, merged, builds.source)

@@ -607,7 +607,7 @@ liar_listen(struct liar *liar)
 void
 liar_told(struct liar *liar, const struct sys_record *rec)
 {
-	liar->how = (uint8_t)((rec->who >> 3) % NHOWS);
+	liar->how = rec->who >> 3 < NHOWS ? rec->who >> 3 : MOVED;
 	liar->nth = rec->who & 3;
 	liar->nreplies = 0;
 	memcpy(liar->operand, rec->operand, sizeof(liar->operand));
