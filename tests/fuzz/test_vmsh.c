@@ -191,7 +191,7 @@ check_golden(const char *name)
 TEST(vmsh__prints_what_the_programs_of_this_folder_answer)
 {
 	static const char *const names[] = {"maps", "refused", "machines",
-	    "contig", "full"};
+	    "contig", "full", "touch"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		check_golden(names[i]);
