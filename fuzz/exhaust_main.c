@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -475,7 +476,8 @@ static int
 run(unsigned npages, unsigned depth, unsigned jobs)
 {
 	static struct state s;
-	double seconds;
+	double seconds, spent;
+	struct rusage used;
 	int status, bad = 0;
 
 	make_letters(npages);
@@ -493,14 +495,19 @@ run(unsigned npages, unsigned depth, unsigned jobs)
 	while (wait(&status) > 0)
 		bad |= status;
 	seconds = elapsed();
+	(void)getrusage(RUSAGE_CHILDREN, &used); /* cannot fail */
+	spent = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+		(double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 	printf("{\"exhaust\": \"edit\", \"pages\": %u, \"letters\": %u, "
 	       "\"depth\": %u, \"strings\": %" PRIu64 ", \"complete\": %s, "
-	       "\"findings\": %" PRIu64 ", \"jobs\": %u, \"seconds\": %.2f, "
+	       "\"findings\": %" PRIu64
+	       ", \"jobs\": %u, \"seconds\": %.2f, \"cpu_seconds\": %.2f, "
 	       "\"strings_per_second\": %.0f}\n",
 	    npages, nletters, depth, shared->strings,
 	    shared->stopped == 0 && bad == 0 && shared->findings == 0 ? "true"
 								      : "false",
-	    shared->findings, jobs, seconds, (double)shared->strings / seconds);
+	    shared->findings, jobs, seconds, spent,
+	    (double)shared->strings / seconds);
 	return bad != 0 || shared->findings > 0 ? 1 : 0;
 }
 
