@@ -187,6 +187,8 @@ uint32_t holdfast_map_access(const struct holdfast_map *map);
 /*
  * Give it another mode (0400 to 0777, with 0400 in it) or another group (a gid
  * of the caller's).  Sessions that have it attached keep what they may.
+ * A map and its forks share one file, so who may attach to one of them can, by
+ * its descriptor, reach the bytes of all.
  * HF_DENIED: its owner and uid 0 only; a group that is not the caller's.
  */
 int holdfast_map_chmod(struct holdfast_map *map, uint32_t mode);
