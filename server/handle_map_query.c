@@ -14,9 +14,9 @@
 struct map *
 call_map_any(struct call *call, uint64_t id)
 {
-	struct map *map = idtable_get(&call->session->ids, ID_MAP_READ, id);
+	struct map *map = idtable_get(&call->session->ids, ID_MAP, id);
 
-	return map != NULL ? map : call_object(call, ID_MAP, id, "map");
+	return map != NULL ? map : call_object(call, ID_MAP_READ, id, "map");
 }
 
 struct map *
@@ -43,10 +43,13 @@ call_access(const struct call *call, uint64_t id)
 struct map *
 call_map(struct call *call, uint64_t id)
 {
-	struct map *map = call_map_read(call, id);
+	struct map *map = idtable_get(&call->session->ids, ID_MAP, id);
 
-	if (map == NULL || call_access(call, id) == MAP_MAY_ALL)
+	if (map != NULL && map->vm != NULL)
 		return map;
+	map = call_map_read(call, id);
+	if (map == NULL)
+		return NULL;
 	(void)answer_refuse(&call->answer, REFUSED_DENIED,
 	    "map must be one that the caller may change: of uid %u, group %u, "
 	    "mode 0%o it may only look",
