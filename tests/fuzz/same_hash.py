@@ -25,7 +25,8 @@ def hashes(build):
         return found
     for line in log.read_text(errors='replace').splitlines():
         found.update(LINE.findall(json.loads(line).get('stdout', '')))
-    return found
+    # Real threads answer as it comes; their replayer says 0.
+    return {t: h for t, h in found.items() if int(h, 16) != 0}
 
 
 def main():
