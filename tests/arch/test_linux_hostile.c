@@ -176,6 +176,66 @@ drain(const struct arch *arch)
 	return tally;
 }
 
+/* A pool, a span of it, and another process that holds the span. */
+struct scene {
+	struct arch arch;
+	vm_paddr_t pa;
+	size_t nframes;
+	struct arch_span *span;
+	struct holder holder;
+};
+
+/* The holder has taken its first step when this returns; we are nobody. */
+static struct scene
+scene_begin(size_t pool, size_t nframes, void (*run)(struct holding *))
+{
+	struct scene scene = {
+	    .arch = linux_pool_open(pool),
+	    .nframes = nframes,
+	};
+
+	scene.pa = linux_pool_run(&scene.arch, nframes);
+	scene.holder = holder_spawn(run);
+	become_nobody();
+	scene.span = linux_pool_span(&scene.arch, scene.pa, nframes);
+	holder_give(&scene.holder, &scene.arch, scene.span);
+	return scene;
+}
+
+/* The span is gone and the holder content: the pool is as it was. */
+static void
+scene_end(struct scene *scene)
+{
+	ASSERT_EQ(holder_end(&scene->holder), 0);
+	linux_pool_check(&scene->arch);
+	ASSERT_EQ(linux_pool_run(&scene->arch, scene->nframes), scene->pa);
+	arch_linux_close(&scene->arch);
+}
+
+static void
+scene_recycle(struct scene *scene)
+{
+	ASSERT_EQ(recycle_until_done(&scene->arch, scene->span), 0);
+}
+
+static int
+scene_zero(struct scene *scene, vm_size_t off, vm_size_t len)
+{
+	return scene->arch.ops->span_zero(scene->arch.ctx, scene->span, off,
+	    len);
+}
+
+static size_t
+scene_verify(struct scene *scene)
+{
+	size_t nbad = 0;
+
+	ASSERT_EQ(scene->arch.ops->span_verify(scene->arch.ctx, scene->span,
+		      &nbad),
+	    0);
+	return nbad;
+}
+
 /* Does any byte that can be read at `p` hold the next owner's secret? */
 static bool
 sees_secret(const unsigned char *p, size_t len)
@@ -223,34 +283,25 @@ stale_holder(struct holding *h)
 
 TEST(span_recycle__takes_a_span_from_one_who_keeps_fd_and_mapping)
 {
-	struct arch arch = linux_pool_open(8);
-	vm_paddr_t pa = linux_pool_run(&arch, 2);
+	struct scene scene = scene_begin(8, 2, stale_holder);
 	struct arch_span_info info;
-	struct arch_span *span;
-	struct holder holder;
 	unsigned char *p;
 
-	holder = holder_spawn(stale_holder);
-	become_nobody();
-	span = linux_pool_span(&arch, pa, 2);
-	holder_give(&holder, &arch, span);
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
-	linux_pool_check(&arch);
-
-	span = linux_pool_span(&arch, pa, 2);
-	arch.ops->span_info(arch.ctx, span, &info);
+	scene_recycle(&scene);
+	linux_pool_check(&scene.arch);
+	/* The same frames for the next one: zeroed, and his alone. */
+	scene.span = linux_pool_span(&scene.arch, scene.pa, 2);
+	scene.arch.ops->span_info(scene.arch.ctx, scene.span, &info);
 	p = linux_map_fd(info.fd, 2);
 	for (size_t i = 0; i < 2 * FRAME; i++)
 		ASSERT_EQ(p[i], 0);
 	memset(p, 0xa7, 2 * FRAME);
-	holder_next(&holder);
+	holder_next(&scene.holder);
 	for (size_t i = 0; i < 2 * FRAME; i++)
 		ASSERT_EQ(p[i], 0xa7);
 	munmap(p, 2 * FRAME);
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
-	ASSERT_EQ(holder_end(&holder), 0);
-	linux_pool_check(&arch);
-	arch_linux_close(&arch);
+	scene_recycle(&scene);
+	scene_end(&scene);
 }
 
 static void
@@ -272,19 +323,10 @@ sealing_holder(struct holding *h)
 
 TEST(span_recycle__cannot_be_prevented_with_seals)
 {
-	struct arch arch = linux_pool_open(4);
-	vm_paddr_t pa = linux_pool_run(&arch, 1);
-	struct arch_span *span;
-	struct holder holder;
+	struct scene scene = scene_begin(4, 1, sealing_holder);
 
-	holder = holder_spawn(sealing_holder);
-	become_nobody();
-	span = linux_pool_span(&arch, pa, 1);
-	holder_give(&holder, &arch, span);
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
-	ASSERT_EQ(holder_end(&holder), 0);
-	linux_pool_check(&arch);
-	arch_linux_close(&arch);
+	scene_recycle(&scene);
+	scene_end(&scene);
 }
 
 static void
@@ -305,36 +347,27 @@ pinning_holder(struct holding *h)
 
 TEST(span_recycle__puts_a_span_that_its_holder_pins_into_limbo)
 {
-	struct arch arch = linux_pool_open(4);
-	vm_paddr_t pa = linux_pool_run(&arch, 2);
+	struct scene scene = scene_begin(4, 2, pinning_holder);
+	const struct arch *arch = &scene.arch;
 	struct arch_linux_counts counts;
 	struct arch_pool_info info;
-	struct arch_span *span;
-	struct holder holder;
 
-	holder = holder_spawn(pinning_holder);
-	become_nobody();
-	span = linux_pool_span(&arch, pa, 2);
-	holder_give(&holder, &arch, span);
-	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), -EBUSY);
-	linux_pool_check(&arch);
-	arch_linux_counts(&arch, &counts);
+	ASSERT_EQ(arch->ops->span_recycle(arch->ctx, scene.span), -EBUSY);
+	linux_pool_check(arch);
+	arch_linux_counts(arch, &counts);
 	ASSERT_EQ(counts.limbo, 1u); /* the other frame is back */
 	ASSERT_EQ(counts.standby, 3u);
-	arch.ops->pool_info(arch.ctx, &info);
+	arch->ops->pool_info(arch->ctx, &info);
 	ASSERT_EQ(info.nlimbo, 1u);
 	ASSERT_EQ(info.nspans, 1u);
-	ASSERT_EQ(arch.ops->span_recycle(arch.ctx, span), -EBUSY);
-	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, 0, 1), -ESTALE);
-	holder_next(&holder);
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
-	linux_pool_check(&arch);
-	arch_linux_counts(&arch, &counts);
+	ASSERT_EQ(arch->ops->span_recycle(arch->ctx, scene.span), -EBUSY);
+	ASSERT_EQ(scene_zero(&scene, 0, 1), -ESTALE);
+	holder_next(&scene.holder);
+	scene_recycle(&scene);
+	arch_linux_counts(arch, &counts);
 	ASSERT_EQ(counts.standby, 4u);
-	ASSERT_EQ(linux_pool_run(&arch, 2), pa);
-	ASSERT_EQ(drain(&arch).lost, 0u);
-	ASSERT_EQ(holder_end(&holder), 0);
-	arch_linux_close(&arch);
+	ASSERT_EQ(drain(arch).lost, 0u);
+	scene_end(&scene);
 }
 
 static void
@@ -348,29 +381,27 @@ punching_holder(struct holding *h)
 
 TEST(span_verify__finds_the_frame_that_its_holder_punched)
 {
-	struct arch arch = linux_pool_open(4);
-	vm_paddr_t pa = linux_pool_run(&arch, 3);
-	struct arch_span *span;
-	struct holder holder;
+	struct scene scene = scene_begin(4, 3, punching_holder);
+	unsigned char states[3];
 	struct tally tally;
-	size_t nbad = 0;
 
-	holder = holder_spawn(punching_holder);
-	become_nobody();
-	span = linux_pool_span(&arch, pa, 3);
-	holder_give(&holder, &arch, span);
-	ASSERT_EQ(arch.ops->span_verify(arch.ctx, span, &nbad), 0);
-	ASSERT_EQ(nbad, 1u);
-	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, 0, 64), -EFAULT);
-	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, FRAME, 64), 0);
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
-	tally = drain(&arch);
+	ASSERT_EQ(scene_verify(&scene), 1u);
+	ASSERT_EQ(scene.arch.ops->span_check(scene.arch.ctx, scene.span, 0, 3,
+		      states),
+	    0);
+	ASSERT_EQ(states[0], ARCH_FRAME_ELSEWHERE);
+	ASSERT_EQ(states[1], ARCH_FRAME_SOUND);
+	ASSERT_EQ(states[2], ARCH_FRAME_SOUND);
+	ASSERT_EQ(scene.arch.ops->span_check(scene.arch.ctx, scene.span, 2, 2,
+		      states),
+	    -EINVAL);
+	ASSERT_EQ(scene_zero(&scene, 0, 64), -EFAULT);
+	ASSERT_EQ(scene_zero(&scene, FRAME, 64), 0);
+	scene_recycle(&scene);
+	tally = drain(&scene.arch);
 	ASSERT_EQ(tally.changed, 1u);
 	ASSERT_EQ(tally.lost + tally.gained, 0u);
-	ASSERT_EQ(holder_end(&holder), 0);
-	linux_pool_check(&arch);
-	ASSERT_EQ(linux_pool_run(&arch, 3), pa);
-	arch_linux_close(&arch);
+	scene_end(&scene);
 }
 
 static void
@@ -386,21 +417,11 @@ refilling_holder(struct holding *h)
 
 TEST(span_recycle__notices_frames_that_its_holder_replaced)
 {
-	struct arch arch = linux_pool_open(4);
-	vm_paddr_t pa = linux_pool_run(&arch, 3);
-	struct arch_span *span;
-	struct holder holder;
+	struct scene scene = scene_begin(4, 3, refilling_holder);
 
-	holder = holder_spawn(refilling_holder);
-	become_nobody();
-	span = linux_pool_span(&arch, pa, 3);
-	holder_give(&holder, &arch, span);
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
-	ASSERT_EQ(drain(&arch).changed, 2u);
-	ASSERT_EQ(holder_end(&holder), 0);
-	linux_pool_check(&arch);
-	ASSERT_EQ(linux_pool_run(&arch, 3), pa);
-	arch_linux_close(&arch);
+	scene_recycle(&scene);
+	ASSERT_EQ(drain(&scene.arch).changed, 2u);
+	scene_end(&scene);
 }
 
 static void
@@ -413,27 +434,15 @@ truncating_holder(struct holding *h)
 
 TEST(span_zero__returns_efault_where_its_holder_truncated)
 {
-	struct arch arch = linux_pool_open(4);
-	vm_paddr_t pa = linux_pool_run(&arch, 2);
-	struct arch_span *span;
-	struct holder holder;
-	size_t nbad = 0;
+	struct scene scene = scene_begin(4, 2, truncating_holder);
 
-	holder = holder_spawn(truncating_holder);
-	become_nobody();
-	span = linux_pool_span(&arch, pa, 2);
-	holder_give(&holder, &arch, span);
-	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, 0, 2 * FRAME), -EFAULT);
-	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, FRAME, 1), -EFAULT);
-	ASSERT_EQ(arch.ops->span_zero(arch.ctx, span, 0, FRAME), 0);
-	ASSERT_EQ(arch.ops->span_verify(arch.ctx, span, &nbad), 0);
-	ASSERT_EQ(nbad, 1u);
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
-	ASSERT_EQ(drain(&arch).changed, 1u);
-	ASSERT_EQ(holder_end(&holder), 0);
-	linux_pool_check(&arch);
-	ASSERT_EQ(linux_pool_run(&arch, 2), pa);
-	arch_linux_close(&arch);
+	ASSERT_EQ(scene_zero(&scene, 0, 2 * FRAME), -EFAULT);
+	ASSERT_EQ(scene_zero(&scene, FRAME, 1), -EFAULT);
+	ASSERT_EQ(scene_zero(&scene, 0, FRAME), 0);
+	ASSERT_EQ(scene_verify(&scene), 1u);
+	scene_recycle(&scene);
+	ASSERT_EQ(drain(&scene.arch).changed, 1u);
+	scene_end(&scene);
 }
 
 /* Truncates while we write: the daemon must get EFAULT, never SIGBUS. */
@@ -469,36 +478,33 @@ TEST(span_zero__survives_a_holder_that_truncates_meanwhile)
 {
 	/* What it takes can then only be taken from the pool. */
 	struct arch ballast = linux_ballast_open();
-	struct arch arch = linux_pool_open(4);
-	vm_paddr_t pa = linux_pool_run(&arch, 2);
-	struct arch_span *span;
-	struct holder holder;
-	size_t nbad;
+	struct scene scene = scene_begin(4, 2, flapping_holder);
+	const struct arch *arch = &scene.arch;
 	int busy = 0;
-	int r;
+	int r = 0;
 
-	holder = holder_spawn(flapping_holder);
-	become_nobody();
-	span = linux_pool_span(&arch, pa, 2);
-	holder_give(&holder, &arch, span);
 	for (int i = 0; i < 200; i++) {
-		r = arch.ops->span_zero(arch.ctx, span, 0, 2 * FRAME);
+		r = scene_zero(&scene, 0, 2 * FRAME);
 		ASSERT_TRUE(r == 0 || r == -EFAULT);
-		ASSERT_EQ(arch.ops->span_verify(arch.ctx, span, &nbad), 0);
+		(void)scene_verify(&scene); /* any number is right */
 	}
-	for (int i = 0;
-	     i < 50 && (r = arch.ops->span_recycle(arch.ctx, span)) == -EBUSY;
+	for (int i = 0; i < 50 && (r = arch->ops->span_recycle(arch->ctx,
+				       scene.span)) == -EBUSY;
 	     i++)
 		busy++;
-	linux_pool_check(&arch);
+	linux_pool_check(arch);
 	printf("recycled from a hammering holder after %d refusals\n", busy);
-	ASSERT_EQ(holder_end(&holder), 0);
-	if (r == -EBUSY)
-		r = recycle_until_done(&arch, span);
+	if (r == -EBUSY) { /* it goes on until it is gone */
+		ASSERT_EQ(kill(scene.holder.pid, SIGKILL), 0);
+		r = recycle_until_done(arch, scene.span);
+		ASSERT_TRUE(WIFSIGNALED(holder_end(&scene.holder)));
+	} else {
+		ASSERT_EQ(holder_end(&scene.holder), 0);
+	}
 	ASSERT_EQ(r, 0);
-	linux_pool_check(&arch);
-	ASSERT_EQ(linux_pool_run(&arch, 2), pa);
-	arch_linux_close(&arch);
+	linux_pool_check(arch);
+	ASSERT_EQ(linux_pool_run(arch, 2), scene.pa);
+	arch_linux_close(&scene.arch);
 	arch_linux_close(&ballast);
 }
 
@@ -514,17 +520,10 @@ dying_holder(struct holding *h)
 
 TEST(span_recycle__works_at_once_after_the_holder_was_killed)
 {
-	struct arch arch = linux_pool_open(4);
-	vm_paddr_t pa = linux_pool_run(&arch, 2);
-	struct arch_span *span;
-	struct holder holder;
+	struct scene scene = scene_begin(4, 2, dying_holder);
 
-	holder = holder_spawn(dying_holder);
-	become_nobody();
-	span = linux_pool_span(&arch, pa, 2);
-	holder_give(&holder, &arch, span);
-	ASSERT_TRUE(WIFSIGNALED(holder_end(&holder)));
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
-	ASSERT_EQ(linux_pool_run(&arch, 2), pa);
-	arch_linux_close(&arch);
+	ASSERT_TRUE(WIFSIGNALED(holder_end(&scene.holder)));
+	scene_recycle(&scene);
+	ASSERT_EQ(linux_pool_run(&scene.arch, 2), scene.pa);
+	arch_linux_close(&scene.arch);
 }

@@ -122,6 +122,7 @@ TEST(span_assemble__works_from_several_threads_at_once)
 		ASSERT_EQ(workers[i].nbusy, 0u);
 		again += workers[i].nagain;
 	}
+	printf("%zu refused\n", again);
 	/* Something else on the host may be in the way once; we are not. */
 	ASSERT_LE(again, 2u);
 	ASSERT_GE(arch.ops->pool_refill(arch.ctx), 0);
