@@ -6,7 +6,7 @@ MESON = meson
 CLANG_FORMAT = clang-format
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: help build check quick asan tsan fuzz-smoke bench demo format tidy clean
+.PHONY: help build check quick asan tsan cross fuzz-smoke bench demo format tidy clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ tsan: ## The server's tests under TSan
 	[ -f build-tsan/build.ninja ] || CC=clang $(MESON) setup build-tsan -Db_sanitize=thread -Db_lundef=false -Ddpdk=disabled
 	ninja -C build-tsan
 	$(MESON) test -C build-tsan --no-rebuild --print-errorlogs --suite tsan
+
+cross: ## arch/ and core/ for aarch64 and riscv64, their unit tests under QEMU
+	tools/cross.sh
 
 fuzz-smoke: ## Build the libFuzzer targets and run each for a short while
 	[ -f build-fuzz/build.ninja ] || CC=clang $(MESON) setup build-fuzz -Dfuzz=true -Dinvariants=2 -Db_sanitize=address,undefined -Db_lundef=false
