@@ -8,6 +8,7 @@ lines of core/ that no program reaches, each with the reason why.
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -65,8 +66,27 @@ def export(builds, targets, merged, source):
         path = os.path.relpath(os.path.normpath(
             os.path.join(builds.path('cov'), f['filename'])), source)
         if path.endswith('.c') and path.startswith(FOLDERS):
+            without_assertions(pathlib.Path(source) / path, f)
             files[path] = f
     return files
+
+
+def assertions(text):
+    """Lines that belong to an assertion."""
+    lines = set()
+    for found in re.finditer(r'\b(?:KASSERT|MPASS)\(.*?\);', text, re.S):
+        first = text.count('\n', 0, found.start()) + 1
+        lines.update(range(first, first + found.group(0).count('\n') + 1))
+    return lines
+
+
+def without_assertions(path, f):
+    """Branches of the file itself, but for those of assertions."""
+    skip = assertions(path.read_text())
+    both = [n for b in f['branches'] if b[0] not in skip and b[6] == b[7] == 0
+            for n in b[4:6]]
+    f['summary']['branches'] = {'count': len(both),
+                                'covered': sum(n > 0 for n in both)}
 
 
 def percent(part, whole):

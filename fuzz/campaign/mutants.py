@@ -21,6 +21,9 @@ from .common import environment, programs, say
 # The checks themselves, and what only tells.
 LEFT_OUT = re.compile(r'check|panic|kassert|_info$|^panic')
 
+# Code that is chosen by what the machine has.
+VARIANT = re.compile(r'_(plain|sse\d*|avx2|avx512)(\.|$)')
+
 Site = collections.namedtuple('Site', 'function nth offset')
 
 
@@ -181,6 +184,9 @@ def run_mutants(builds, opts):
             if target is None:
                 survivors.append(site)
             by[target] += 1
+            done = sum(by.values())
+            if done % 50 == 0:
+                say(f'{done} mutants, {done - len(survivors)} killed')
     for site in survivors:
         target = next(t for t in m.order if site in m.places[t])
         text, offset = text_section(m.binaries[target])
@@ -188,6 +194,9 @@ def run_mutants(builds, opts):
         say(f'survived: {site.function}+{site.offset:#x} '
             + where(builds, m.binaries[target], address))
     killed = len(drawn) - len(survivors)
+    variants = sum(bool(VARIANT.search(s.function)) for s in survivors)
+    say(f'{variants} of the {len(survivors)} survivors are in variants for '
+        'instruction sets, of which a machine runs one')
     say(f'{killed} of {len(drawn)} mutants killed by corpus replay alone: '
         f'{100.0 * killed / max(1, len(drawn)):.1f} % in '
         f'{time.time() - start:.0f} s ('

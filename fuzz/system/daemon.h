@@ -73,7 +73,8 @@ struct daemon {
 	unsigned ninodes;
 	bool memfd;
 	bool short_queues;
-	bool spoiled; /* frames were taken away or changed on purpose */
+	bool own_maps; /* each client makes one when it joins */
+	bool spoiled;  /* frames were taken away or changed on purpose */
 	struct readback readback;
 	struct wire_arena arena;
 };

@@ -27,6 +27,22 @@ slot_of(const struct daemon *d, const struct daemon_client *c)
 /* ---- Connecting -----------------------------------------------------------
  */
 
+/* A map to begin with, so that what changes maps finds one. */
+static void
+make_map(struct daemon_client *c)
+{
+	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__MapCreate create = HOLDFAST__V1__MAP_CREATE__INIT;
+
+	request.id = c->next_id++;
+	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_CREATE;
+	request.map_create = &create;
+	c->pending[1].id = request.id;
+	c->pending[1].op = (uint32_t)request.op_case;
+	c->pending[1].known = true;
+	(void)wire_append_request(&c->out, &request); /* there is room */
+}
+
 static void
 say_hello(struct daemon *d, struct daemon_client *c)
 {
@@ -42,6 +58,8 @@ say_hello(struct daemon *d, struct daemon_client *c)
 	c->pending[0].op = (uint32_t)request.op_case;
 	c->pending[0].known = true;
 	(void)wire_append_request(&c->out, &request); /* it is empty */
+	if (d->own_maps)
+		make_map(c);
 	daemon_flush(d, c, 0);
 }
 

@@ -39,6 +39,7 @@ daemon_begin(struct daemon *d, const uint8_t *header)
 	segment.end += SYS_FRAME * (4 + (header[0] & 0x0f));
 	sim.memfd = d->memfd = (header[3] & 1) != 0;
 	d->short_queues = (header[6] & 1) != 0;
+	d->own_maps = (header[7] & 1) == 0;
 	if ((header[0] & 0xc0) == 0xc0)
 		sim.nsegments = 0;
 	d->arch = sim_create(&sim);

@@ -57,6 +57,8 @@ enum way {
 	WAY_ONE,
 	WAY_ZERO,
 	WAY_FLAGS,
+	WAY_RARE,
+	WAY_MODE,
 	WAY_PLAIN
 };
 
@@ -92,6 +94,10 @@ static const struct {
     {"kind", WAY_ONE},
     {"find_space", WAY_ONE},
     {"flags", WAY_FLAGS},
+    {"page_size", WAY_RARE},
+    {"group", WAY_RARE},
+    {"deadline_ms", WAY_RARE},
+    {"mode", WAY_MODE},
 };
 
 static enum way
@@ -152,7 +158,11 @@ number(const struct sys_fill *fill, const char *name, uint8_t b)
 	case WAY_ONE:
 		return 1 ^ (b & 0x0f);
 	case WAY_ZERO:
-		return (b & 0xc0) == 0 ? 0 : fill->base + SYS_PAGE * b;
+		return b < 0xc0 ? 0 : fill->base + SYS_PAGE * b;
+	case WAY_RARE:
+		return b < 0xc0 ? 0 : SYS_PAGE << (b & 3);
+	case WAY_MODE:
+		return b < 0x80 ? 0 : 0400u | b;
 	case WAY_FLAGS: /* M_ZERO is 0x100 */
 		return (b & 7) | (b >= 0x10 ? 0x100 : 0);
 	default:
@@ -171,7 +181,7 @@ text(const char *name, uint8_t b)
 		memset(long_one, 'x', sizeof(long_one) - 1);
 	if (strcmp(name, "machine") == 0 || strcmp(name, "map") == 0)
 		return b < 0xc0 ? empty : a;
-	return words[b % nitems_of(words)];
+	return words[b < 0x80 ? b % 3 : b % nitems_of(words)];
 }
 
 void

@@ -7,7 +7,8 @@
  *
  * Header: byte 0 frames, 1 who is told addresses, 2 quota, 3 memfds, 4 and 5
  * failing allocations, 6
- * short queues.  When all sessions are closed everything is as before.
+ * short queues, 7 no maps of their own.  When all sessions are closed
+ * everything is as before.
  */
 
 #include <stdio.h>
