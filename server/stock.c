@@ -9,11 +9,11 @@
 
 #define STOCK_TICK_MS   250
 #define STOCK_IDLE_MS   2000 /* nobody asks, and something is lacking */
-#define STOCK_REFILL_MS 1
-#define STOCK_RATE      256 /* one request a tick */
-#define STOCK_AHEAD     4   /* ticks whose requests are to be in stock */
-#define STOCK_RISE      2   /* the average moves by 1/2 of the difference */
-#define STOCK_FALL      32  /* ... or by 1/32: half of it in 6 seconds */
+#define STOCK_REFILL_MS 20   /* not soon: see background_hold() */
+#define STOCK_RATE      256  /* one request a tick */
+#define STOCK_AHEAD     4    /* ticks whose requests are to be in stock */
+#define STOCK_RISE      2    /* the average moves by 1/2 of the difference */
+#define STOCK_FALL      32   /* ... or by 1/32: half of it in 6 seconds */
 
 static struct pool *
 pool_of(struct stock *stock)
@@ -298,7 +298,7 @@ stock_poke(struct pool *pool)
 
 	if (stock->runs != NULL && !stock->stopped && stock->making == NULL &&
 	    stock_lacks(stock) != NULL)
-		stock_later(stock->refill, STOCK_REFILL_MS);
+		event_active(stock->refill, EV_TIMEOUT, 0);
 }
 
 /* One too many a tick goes, so that a pause does not empty the shelves. */

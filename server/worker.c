@@ -3,10 +3,12 @@
 #include <event2/event.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/kassert.h"
@@ -32,11 +34,8 @@ struct workers {
 	pthread_cond_t wake;
 	pthread_cond_t wake_background;
 	struct job_list small, large, background, ran;
-	struct job_list held; /* until they go to the background; loop only */
-	struct event *hold;
-	unsigned nholds; /* times the oldest was held on */
-	bool busy;       /* a request came since then */
-	bool idle;       /* there was a pause, and nothing came since */
+	bool hurry;        /* hold background jobs back no more */
+	_Atomic bool busy; /* a request came; the loop sets it */
 	bool stop;
 	int eventfd;
 	struct event *event;
@@ -62,10 +61,7 @@ worker_next(struct worker *worker)
 	struct workers *workers = worker->workers;
 	struct job *job;
 
-	if (worker->kind == WORKER_BACKGROUND)
-		job = TAILQ_FIRST(&workers->background);
-	else
-		job = TAILQ_FIRST(&workers->small);
+	job = TAILQ_FIRST(&workers->small);
 	if (job == NULL && worker->kind == WORKER_ANY)
 		job = TAILQ_FIRST(&workers->large);
 	if (job != NULL)
@@ -83,38 +79,113 @@ workers_notify(struct workers *workers)
 		return;
 }
 
+/* Run a job that was taken from its list.  Locked, but not meanwhile. */
+static void
+worker_run(struct workers *workers, struct job *job)
+{
+	job->state = JOB_RUNNING;
+	(void)pthread_mutex_unlock(&workers->lock);
+	job->run(job);
+	(void)pthread_mutex_lock(&workers->lock);
+	job->state = JOB_RAN;
+	TAILQ_INSERT_TAIL(&workers->ran, job, entry);
+	workers_notify(workers);
+}
+
 static void *
 worker_main(void *arg)
 {
 	struct worker *worker = arg;
 	struct workers *workers = worker->workers;
-	pthread_cond_t *wake = &workers->wake;
 	struct job *job;
 
-	if (worker->kind == WORKER_BACKGROUND) {
-		wake = &workers->wake_background;
-		/* Of this thread only; where it may not, it is less polite. */
-		(void)setpriority(PRIO_PROCESS, (id_t)gettid(),
-		    BACKGROUND_NICE);
-	}
 	(void)pthread_mutex_lock(&workers->lock);
 	while (!workers->stop) {
 		job = worker_next(worker);
-		if (job == NULL) {
-			(void)pthread_cond_wait(wake, &workers->lock);
-			continue;
-		}
-		job->state = JOB_RUNNING;
-		(void)pthread_mutex_unlock(&workers->lock);
-		job->run(job);
-		(void)pthread_mutex_lock(&workers->lock);
-		job->state = JOB_RAN;
-		TAILQ_INSERT_TAIL(&workers->ran, job, entry);
-		workers_notify(workers);
+		if (job == NULL)
+			(void)pthread_cond_wait(&workers->wake, &workers->lock);
+		else
+			worker_run(workers, job);
 	}
 	(void)pthread_mutex_unlock(&workers->lock);
 	return NULL;
 }
+
+/* ---- Idle time --------------------------------------------------- */
+
+/*
+ * Wait for a moment without requests, or until there is no time for that.  The
+ * loop has no timer for it: while one is due soon, each wait for a request
+ * would have to set the processor's clock.  Locked, but not meanwhile.
+ */
+static void
+background_hold(struct workers *workers)
+{
+	for (unsigned i = 0; i < HOLD_TIMES && !workers->stop; i++) {
+		struct timespec until;
+
+		if (workers->hurry || !atomic_load(&workers->busy))
+			return;
+		atomic_store(&workers->busy, false);
+		(void)clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += HOLD_MS * 1000000L;
+		if (until.tv_nsec >= 1000000000L) {
+			until.tv_nsec -= 1000000000L;
+			until.tv_sec++;
+		}
+		(void)pthread_cond_clockwait(&workers->wake_background,
+		    &workers->lock, CLOCK_MONOTONIC, &until);
+	}
+}
+
+static void *
+background_main(void *arg)
+{
+	struct worker *worker = arg;
+	struct workers *workers = worker->workers;
+	struct job *job;
+
+	/* Of this thread only; where it may not, it is less polite. */
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
+	(void)pthread_mutex_lock(&workers->lock);
+	while (!workers->stop) {
+		if (TAILQ_EMPTY(&workers->background)) {
+			workers->hurry = false;
+			(void)pthread_cond_wait(&workers->wake_background,
+			    &workers->lock);
+			background_hold(workers);
+			continue;
+		}
+		job = TAILQ_FIRST(&workers->background);
+		TAILQ_REMOVE(job->list, job, entry);
+		worker_run(workers, job);
+	}
+	(void)pthread_mutex_unlock(&workers->lock);
+	return NULL;
+}
+
+void
+workers_busy(struct workers *workers)
+{
+	atomic_store_explicit(&workers->busy, true, memory_order_relaxed);
+}
+
+bool
+workers_hurry(struct workers *workers)
+{
+	bool held;
+
+	(void)pthread_mutex_lock(&workers->lock);
+	held = !TAILQ_EMPTY(&workers->background);
+	if (held) {
+		workers->hurry = true;
+		(void)pthread_cond_signal(&workers->wake_background);
+	}
+	(void)pthread_mutex_unlock(&workers->lock);
+	return held;
+}
+
+/* ---- The loop side ----------------------------------------------- */
 
 /* The loop side: call `done` for every job that ran. */
 static void
@@ -140,57 +211,6 @@ workers_readable(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-/* ---- Idle time --------------------------------------------------- */
-
-void
-workers_busy(struct workers *workers)
-{
-	workers->busy = true;
-	workers->idle = false;
-}
-
-bool
-workers_hurry(struct workers *workers)
-{
-	struct job *job;
-
-	if (TAILQ_EMPTY(&workers->held))
-		return false;
-	(void)evtimer_del(workers->hold);
-	(void)pthread_mutex_lock(&workers->lock);
-	while ((job = TAILQ_FIRST(&workers->held)) != NULL) {
-		TAILQ_REMOVE(&workers->held, job, entry);
-		job->list = &workers->background;
-		TAILQ_INSERT_TAIL(job->list, job, entry);
-	}
-	(void)pthread_cond_broadcast(&workers->wake_background);
-	(void)pthread_mutex_unlock(&workers->lock);
-	return true;
-}
-
-/* false: no timer, so it cannot wait. */
-static bool
-workers_hold_on(struct workers *workers)
-{
-	static const struct timeval tv = {.tv_usec = HOLD_MS * 1000};
-
-	workers->busy = false;
-	return evtimer_add(workers->hold, &tv) == 0;
-}
-
-static void
-workers_held_long(evutil_socket_t fd, short what, void *arg)
-{
-	struct workers *workers = arg;
-
-	(void)fd;
-	(void)what;
-	workers->idle = !workers->busy;
-	if (workers->idle || ++workers->nholds >= HOLD_TIMES ||
-	    !workers_hold_on(workers))
-		(void)workers_hurry(workers);
-}
-
 /* ---- Life -------------------------------------------------------- */
 
 /* Threads take no signals: those are the loop's. */
@@ -202,7 +222,9 @@ worker_start(struct worker *worker)
 
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&worker->thread, NULL, worker_main, worker);
+	r = pthread_create(&worker->thread, NULL,
+	    worker->kind == WORKER_BACKGROUND ? background_main : worker_main,
+	    worker);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return -r;
 }
@@ -223,8 +245,6 @@ workers_free(struct workers *workers)
 		(void)pthread_join(workers->background_worker.thread, NULL);
 	if (workers->event != NULL)
 		event_free(workers->event);
-	if (workers->hold != NULL)
-		event_free(workers->hold);
 	if (workers->eventfd >= 0)
 		(void)close(workers->eventfd);
 	(void)pthread_cond_destroy(&workers->wake);
@@ -254,19 +274,15 @@ workers_new(struct workers **workersp, struct event_base *base, size_t n)
 	TAILQ_INIT(&workers->small);
 	TAILQ_INIT(&workers->large);
 	TAILQ_INIT(&workers->background);
-	TAILQ_INIT(&workers->held);
 	TAILQ_INIT(&workers->ran);
 	workers->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (workers->eventfd < 0)
 		return error_origin(-errno);
 	workers->event = event_new(base, workers->eventfd, EV_READ | EV_PERSIST,
 	    workers_readable, workers);
-	workers->hold = evtimer_new(base, workers_held_long, workers);
-	if (workers->hold == NULL || workers->event == NULL ||
-	    event_add(workers->event, NULL) < 0)
+	if (workers->event == NULL || event_add(workers->event, NULL) < 0)
 		return error_origin(-ENOMEM);
 	workers->n_max = n;
-	workers->idle = true;
 	*workersp = take_ptr(workers);
 	return 0;
 }
@@ -313,25 +329,11 @@ workers_run_here(struct workers *workers, struct job *job)
 	workers->pending++;
 }
 
-/* Until there is idle time. */
-static void
-workers_hold(struct workers *workers, struct job *job)
-{
-	bool first = TAILQ_EMPTY(&workers->held);
-
-	job->state = JOB_QUEUED; /* no other thread sees it yet */
-	job->list = &workers->held;
-	TAILQ_INSERT_TAIL(job->list, job, entry);
-	if (!first)
-		return;
-	workers->nholds = 0;
-	if (workers->idle || !workers_hold_on(workers))
-		(void)workers_hurry(workers);
-}
-
 void
 workers_submit(struct workers *workers, struct job *job)
 {
+	bool first;
+
 	if (workers->n < workers->n_max)
 		workers_start(workers);
 	if (job->background && !workers->background_worker.runs)
@@ -347,15 +349,15 @@ workers_submit(struct workers *workers, struct job *job)
 		return;
 	}
 	workers->pending++;
-	if (job->list == &workers->background) {
-		workers_hold(workers, job);
-		return;
-	}
 	(void)pthread_mutex_lock(&workers->lock);
+	first = TAILQ_EMPTY(job->list);
 	job->state = JOB_QUEUED;
 	TAILQ_INSERT_TAIL(job->list, job, entry);
 	/* All of them: the one woken might not be allowed to take it. */
-	(void)pthread_cond_broadcast(&workers->wake);
+	if (job->list != &workers->background)
+		(void)pthread_cond_broadcast(&workers->wake);
+	else if (first)
+		(void)pthread_cond_signal(&workers->wake_background);
 	(void)pthread_mutex_unlock(&workers->lock);
 }
 

@@ -50,7 +50,7 @@ void workers_free(struct workers *workers);
 
 /* A request came that background jobs should not be in the way of. */
 void workers_busy(struct workers *workers);
-/* Hold background jobs back no more.  true: some were. */
+/* Hold background jobs back no more.  true: some have not begun. */
 bool workers_hurry(struct workers *workers);
 
 /* Queue an idle job.  Never fails.  Loop thread. */
