@@ -177,6 +177,7 @@ entry_releases(vm_map_t map, const struct vm_map_entry *entry,
     vm_offset_t start, vm_offset_t end)
 {
 	bool cut = entry->start < start || entry->end > end;
+	bool window = (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0;
 	vm_object_t object = entry->object.vm_object;
 	vm_ooffset_t offset = entry->offset;
 	vm_size_t own = 0;
@@ -193,12 +194,12 @@ entry_releases(vm_map_t map, const struct vm_map_entry *entry,
 				 : (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0;
 
 		/* The clip gives the charge to the object, cut at its end. */
-		if (cut && moves)
+		if (cut && moves && !window)
 			return object == NULL && end == entry->end ? end - start
 								   : 0;
 		own = end - start;
 	}
-	if (object == NULL || (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
+	if (object == NULL || window)
 		return own;
 	return own + vm_object_truncation(object, map->account, offset,
 			 end - start, cut);

@@ -192,6 +192,8 @@ clip_charge_object(vm_map_t map, struct vm_map_entry *entry,
 {
 	MPASS((entry->eflags & MAP_ENTRY_IN_TRANSITION) == 0);
 
+	if ((entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
+		return; /* what it shows is no object: each half pays */
 	if (vm_map_clip_backs(map, entry))
 		vm_map_entry_back(map, entry, sparep);
 	else if (entry->cred && entry->object.vm_object != NULL &&

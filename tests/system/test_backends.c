@@ -304,13 +304,27 @@ show_difference(const char *name, const struct hf_buf *program, const char *a,
 }
 
 static void
+show_left(const char *name, const struct hf_buf *program, const char *left)
+{
+	struct hf_buf text = {0};
+
+	hf_disassemble((const uint8_t *)program->p, program->len, &text);
+	test_fail(__FILE__, __LINE__, "%s: %s\n%s", name, left, text.p);
+}
+
+static void
 compare(struct pair *pair, const char *name, struct hf_buf *program)
 {
+	const char *left;
+
 	tame((uint8_t *)program->p, program->len);
 	run(&pair->core.base, program, &pair->a);
 	run(pair->live, program, &pair->b);
 	if (strcmp(pair->a.text.p, pair->b.text.p) != 0)
 		show_difference(name, program, pair->a.text.p, pair->b.text.p);
+	left = core_backend_clear(&pair->core);
+	if (left != NULL)
+		show_left(name, program, left);
 	for (const char *p = pair->a.text.p; *p != '\0'; p++)
 		pair->nlines += *p == '\n';
 	pair->nprograms++;
