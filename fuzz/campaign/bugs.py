@@ -60,8 +60,7 @@ def stale(bugs=None, source=ROOT):
             if place(b, (pathlib.Path(source) / b.file).read_text()) is None]
 
 
-def plant(bug, text):
-    start, end = place(bug, text)
+def plant(bug, text, start, end):
     macro = 'EXPR' if bug.how == 'expr' else 'STMT'
     good = text[start:end].strip()
     if bug.how == 'stmt':
@@ -93,9 +92,10 @@ def make_tree(folder, source=ROOT):
     for file, bugs in by_file.items():
         text = (source / file).read_text()
         # From the end on, so that places before stay where they are.
-        for bug in sorted(bugs, key=lambda b: place(b, text)[0],
-                          reverse=True):
-            text = plant(bug, text)
+        places = sorted(((place(b, text), b) for b in bugs), reverse=True,
+                        key=lambda p: p[0])
+        for (start, end), bug in places:
+            text = plant(bug, text, start, end)
         text = '#include "fuzz/bugs/bug.h"\n' + text
         out = folder / file
         if not out.exists() or out.read_text() != text:
