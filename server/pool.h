@@ -60,8 +60,8 @@ struct pool {
 	struct reclaim reclaim;
 	TAILQ_HEAD(, span) spans; /* of tenants, by serial */
 	uint64_t last_serial;
-	size_t nspans;     /* of tenants, whatever their state */
-	size_t nrecycling; /* on a worker, on their way back */
+	size_t nspans;      /* of tenants, whatever their state */
+	size_t nrecycling;  /* on a worker, on their way back */
 	uint64_t nrecycled; /* that came back, or went to limbo, ever */
 	size_t nlimbo_frames;
 	struct arch_event *late; /* events that the books do not allow yet */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * In a guest with two nodes, 40 frames on one of them: they are balanced between
- * the nodes; a frame whose memory goes bad is told to its holder, and never given
- * out again.
+ * In a guest with two nodes, 40 frames on one of them: they are balanced
+ *between the nodes; a frame whose memory goes bad is told to its holder, and
+ *never given out again.
  *
  *	guest_operator SOCKET
  */
