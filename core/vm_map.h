@@ -213,8 +213,8 @@ int vm_map_lookup_locked(vm_map_t *mapp, vm_offset_t addr, vm_prot_t fault_type,
 /*
  * Make [start, end) a window to the same addresses of `submap`, which the
  * caller keeps for as long as the window exists.
- * KERN_INVALID_ARGUMENT: not in one entry; it has an object or is a copy; or
- * it is wider, and cutting it would give it an object.
+ * KERN_INVALID_ARGUMENT: not in one entry; it has an object, is a copy or a
+ * guard; or it is wider, and cutting it would give it an object.
  */
 int vm_map_submap(vm_map_t map, vm_offset_t start, vm_offset_t end,
     vm_map_t submap);

@@ -693,7 +693,8 @@ submap_check(vm_map_t map, const struct vm_map_range *range)
 	if (entry == NULL || entry->start > range->start ||
 	    entry->end < range->end)
 		return KERN_INVALID_ARGUMENT;
-	if ((entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_IS_SUB_MAP)) != 0 ||
+	if ((entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_IS_SUB_MAP |
+				 MAP_ENTRY_GUARD)) != 0 ||
 	    entry->object.vm_object != NULL)
 		return KERN_INVALID_ARGUMENT;
 	if (vm_map_range_nclips(range) > 0 && vm_map_clip_backs(map, entry))
