@@ -114,6 +114,16 @@ def check_build(name, compiler, options, arguments, count):
             print(f'failed   {name}: {test}: {result}')
 
 
+def check_same(count):
+    """Compilers and sanitizers must not change what a program is answered."""
+    print('== the same answers from every build', flush=True)
+    builds = [f'build-check-{name}' for name, *_ in BUILDS]
+    good = run([sys.executable, 'tests/fuzz/same_hash.py', *builds]) == 0
+    count['passed' if good else 'failed'] += 1
+    if not good:
+        print('failed   builds answer differently')
+
+
 def check_demo(count):
     """Twice: the second run starts from what the first one left."""
     for turn in ('first', 'second'):
@@ -138,6 +148,7 @@ def main():
     for build in BUILDS[:1] if arguments.quick else BUILDS:
         check_build(*build, count)
     if not arguments.quick:
+        check_same(count)
         check_demo(count)
     print(f'took {time.monotonic() - began:.0f} s')
     print('{passed} passed, {failed} failed, {skipped} skipped'
