@@ -194,11 +194,12 @@ static void
 span_made(struct span *span)
 {
 	struct pool *pool = span->pool;
+	int r = span->r;
 
-	if (span->r == 0)
+	if (r == 0)
 		span->state = SPAN_READY;
-	stock_made(pool, span, span->r);
-	if (span->r < 0)
+	stock_made(pool, span, r); /* a worker may have it from here on */
+	if (r < 0)
 		span_forget(span);
 	pool_drain_events(pool);
 	if (pool->waitq.n > 0)
