@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/system/live.h"
@@ -43,6 +44,16 @@ status_of(struct holdfast *h)
 
 	ASSERT_EQ(holdfast_pool_status(h, &status), HF_OK);
 	return status;
+}
+
+/* Until the daemon has seen that the others are gone. */
+static void
+wait_alone(struct holdfast *h)
+{
+	const struct timespec pause = {0, 5000000};
+
+	while (status_of(h).sessions != 1)
+		(void)nanosleep(&pause, NULL);
 }
 
 /* Returns how many; the daemon's sentence where it refuses. */
@@ -281,6 +292,7 @@ TEST_TIMEOUT(verify__finds_what_a_client_did_to_its_spans, 120)
 	ASSERT_EQ(status_of(h).frames_tampered, 2u);
 	ASSERT_EQ(write(t.end[1], &c, 1), 1);
 	live_wait(pid);
+	wait_alone(h);
 	/* It harmed nobody: ours is as it was, and all comes home. */
 	for (size_t i = 0; i < buf->size; i += 4096)
 		ASSERT_EQ(((unsigned char *)buf->addr)[i], 7);
