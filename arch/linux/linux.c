@@ -165,9 +165,11 @@ probe_recycle(struct linux_pool *lp, struct arch_span *span)
 	return r;
 }
 
+#define PROBE_TURNS 16
+
 /* The whole life of a span of one frame, to see what spans can get. */
 static int
-probe_span(struct linux_pool *lp)
+probe_span_once(struct linux_pool *lp)
 {
 	struct arch_frame frame;
 	struct arch_span *span;
@@ -182,6 +184,17 @@ probe_span(struct linux_pool *lp)
 	if (span->pin != ARCH_PIN_LONGTERM)
 		lp->lp_pin = ARCH_PIN_NONE;
 	return probe_recycle(lp, span);
+}
+
+/* A process that frees or takes pages just now may have the frame away. */
+static int
+probe_span(struct linux_pool *lp)
+{
+	int r = -EAGAIN;
+
+	for (int i = 0; r == -EAGAIN && i < PROBE_TURNS; i++)
+		r = probe_span_once(lp);
+	return r;
 }
 
 static int
