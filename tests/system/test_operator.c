@@ -157,7 +157,8 @@ steal(void *arg)
 	int fd = memfd_create("thief", MFD_HUGETLB | MFD_HUGE_2MB);
 
 	(void)arg;
-	for (unsigned i = 0; fd >= 0; i = (i + 1) % 16) {
+	ASSERT_GE(fd, 0);
+	for (unsigned i = 0;; i = (i + 1) % 16) {
 		if (fallocate(fd, 0, (off_t)(i * FRAME), (off_t)FRAME) < 0)
 			continue;
 		if (i % 4 == 3)
