@@ -481,7 +481,7 @@ static const struct option_rule option_rules[] = {
     {"quota-entries", "N", "map entries (4194304)", set_quota_entries},
     {"stock", "PERCENT", "of the pool in ready-made spans at most (25)",
 	set_stock},
-    {"stock-min", "N", "ready-made spans of one frame, always (4)",
+    {"stock-min", "N", "ready-made spans of one frame before anybody asks (0)",
 	set_stock_min},
     {"reclaim-timeout", "MS",
 	"for clients to give back idle memory; 0: do not ask (250)",
@@ -600,7 +600,7 @@ config_default(struct config *config)
 	    .log_level = LOG_LEVEL_INFO,
 	};
 	server_options_default(&config->server);
-	config->server.stock = (struct stock_options){.share = 25, .min = 4};
+	config->server.stock = (struct stock_options){.share = 25};
 }
 
 void
