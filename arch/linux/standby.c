@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "arch/linux/linux_int.h"
 #include "core/kassert.h"
@@ -216,20 +217,25 @@ standby_probe(struct linux_pool *lp, bool without)
 
 /*
  * Frames taken beyond the wanted ones where runs matter and gigantic pages are
- * not to be had: after the kernel's scattered leftovers come whole blocks.
+ * not to be had: after the kernel's scattered leftovers come whole blocks.  At
+ * most half of what would be idle, so that nobody runs out of memory over it.
  */
 static size_t
 run_spare(const struct linux_pool *lp, const struct arch_linux_config *cfg)
 {
-	bool runs = cfg->may_raise && cfg->prefer_runs;
+	vm_size_t pool = cfg->nframes * lp->lp_frame_size;
+	vm_size_t idle = (vm_size_t)MAX(sysconf(_SC_AVPHYS_PAGES), 0)
+			 << lp->lp_page_shift;
 
-	return runs ? 2 * LINUX_GIGANTIC / lp->lp_frame_size : 0;
+	if (!cfg->may_raise || !cfg->prefer_runs || idle <= pool)
+		return 0;
+	return MIN(2 * LINUX_GIGANTIC, (idle - pool) / 2) / lp->lp_frame_size;
 }
 
 /* How many frames to take at first.  What is too many is given back. */
 static int
 standby_raise(struct linux_pool *lp, const struct arch_linux_config *cfg,
-    size_t *wantp)
+    size_t spare, size_t *wantp)
 {
 	size_t came;
 
@@ -240,7 +246,7 @@ standby_raise(struct linux_pool *lp, const struct arch_linux_config *cfg,
 		*wantp = came;
 		return 0;
 	}
-	*wantp += run_spare(lp, cfg);
+	*wantp += spare;
 	return sysfs_raise(lp, -1, *wantp);
 }
 
@@ -272,18 +278,18 @@ standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg)
 {
 	size_t want = cfg->nframes + cfg->nframes * cfg->spare_percent / 100;
 	size_t per = LINUX_GIGANTIC / lp->lp_frame_size;
+	size_t spare = run_spare(lp, cfg);
 	size_t most;
 	int r;
 
-	most =
-	    MAX(want + run_spare(lp, cfg), roundup2(cfg->nframes, MAX(per, 1)));
+	most = MAX(want + spare, roundup2(cfg->nframes, MAX(per, 1)));
 	most = MAX(most, lp->lp_max) + LINUX_FOREIGN_MAX;
 	most = roundup2(most, (size_t)LINUX_SHARDS);
 	r = inventory_init(&lp->lp_inv, (uint32_t)most, lp->lp_frame_size);
 	if (r == 0)
 		r = standby_map(lp, most);
 	if (r == 0)
-		r = standby_raise(lp, cfg, &want);
+		r = standby_raise(lp, cfg, spare, &want);
 	if (r == 0)
 		r = standby_probe(lp, cfg->without_addresses);
 	if (r == 0)
