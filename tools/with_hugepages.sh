@@ -30,8 +30,15 @@ shift
 [ -w $dir/nr_hugepages ] && [ "$(id -u)" = 0 ] ||
 	skip "only root may ask the kernel for huge pages"
 
-exec 9>>"$lock" || skip "cannot open $lock"
-flock 9
+# Whoever leaves removes the file: wait at the one that is there.
+while :; do
+	exec 9>>"$lock" || skip "cannot open $lock"
+	flock 9
+	[ "$lock" -ef /dev/fd/9 ] && break
+done
+# The locks of daemons that run inside go with this folder.
+HOLDFAST_LOCK_DIR=$(mktemp -d) || skip "no temporary folder"
+export HOLDFAST_LOCK_DIR
 
 was=$(cat $dir/nr_hugepages)
 free=$(cat $dir/free_hugepages)
@@ -51,6 +58,8 @@ restore() {
 		sleep 0.1
 		echo "$was" >$dir/nr_hugepages
 	done
+	rm -rf "$HOLDFAST_LOCK_DIR"
+	rm -f "$lock"
 }
 trap restore EXIT
 trap 'restore; exit 130' INT
