@@ -31,6 +31,16 @@ map_attach(const struct cli *cli, struct holdfast *h, const char *name,
 	return NULL;
 }
 
+int
+map_told(const struct cli *cli, struct holdfast *h, int r, const char *what)
+{
+	if (r != HF_OK)
+		return cli_failed(cli, h, r, what);
+	if (cli->json)
+		cli_print_json(json_object_new_object());
+	return CLI_OK;
+}
+
 const char *
 map_name(struct cli *cli, int argc, char **argv)
 {

@@ -77,10 +77,7 @@ with_map(struct cli *cli, const struct arguments *args, const char *what,
 	map = map_attach(cli, h, args->name, &rv);
 	if (map != NULL) {
 		r = perform(map, args, value);
-		if (r != HF_OK)
-			rv = cli_failed(cli, h, r, what);
-		else if (cli->json)
-			cli_print_json(json_object_new_object());
+		rv = map_told(cli, h, r, what);
 	}
 	holdfast_close(h);
 	return rv;
@@ -242,10 +239,7 @@ map_submap(struct cli *cli, int argc, char **argv)
 	if (submap != NULL) {
 		r = holdfast_map_submap(map, args.start,
 		    args.start + args.length, submap);
-		if (r != HF_OK)
-			rv = cli_failed(cli, h, r, "make that window");
-		else if (cli->json)
-			cli_print_json(json_object_new_object());
+		rv = map_told(cli, h, r, "make that window");
 	}
 	holdfast_close(h);
 	return rv;
@@ -275,10 +269,7 @@ with_address(struct cli *cli, int argc, char **argv, const char *what,
 	map = map_attach(cli, h, text[0], &rv);
 	if (map != NULL) {
 		r = perform(map, addr);
-		if (r != HF_OK)
-			rv = cli_failed(cli, h, r, what);
-		else if (cli->json)
-			cli_print_json(json_object_new_object());
+		rv = map_told(cli, h, r, what);
 	}
 	holdfast_close(h);
 	return rv;

@@ -44,10 +44,16 @@ parse_space(const char *text)
 	    text);
 }
 
-/* `nsizes` arguments follow the name: lengths and addresses into sizes[]. */
+/* A number that follows the name: what messages call it, where it goes. */
+struct number {
+	const char *what;
+	uint64_t *value;
+};
+
+/* Options, the name and `n` numbers in their order, or cli_usage(). */
 static void
 parse(struct cli *cli, int argc, char **argv, struct arguments *args,
-    uint64_t *sizes, int nsizes)
+    const struct number *numbers, int nnumbers)
 {
 	static const struct option options[] = {{"addr", required_argument,
 						    NULL, 'A'},
@@ -63,10 +69,9 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args,
 	bool space_given = false;
 	int n = 0, c;
 
-	*args =
-	    (struct arguments){.map = {.find_space = HF_VMFS_ANY_SPACE,
-				   .prot = HF_PROT_RW,
-				   .max_prot = HF_PROT_RW | HF_PROT_EXECUTE}};
+	args->map.find_space = HF_VMFS_ANY_SPACE;
+	args->map.prot = HF_PROT_RW;
+	args->map.max_prot = HF_PROT_RW | HF_PROT_EXECUTE;
 	for (;;) {
 		c = cli_getopt(cli, &cli_map, argc, argv, options);
 		if (c == 'A')
@@ -97,12 +102,14 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args,
 			break;
 		else if (n++ == 0)
 			args->name = optarg;
-		else if (n <= nsizes + 1)
-			sizes[n - 2] = cli_size(&cli_map, "a size", optarg);
+		else if (n <= nnumbers + 1)
+			*numbers[n - 2].value =
+			    cli_size(&cli_map, numbers[n - 2].what, optarg);
 	}
-	if (n != nsizes + 1)
-		cli_usage(&cli_map, "%s takes a name and %d number%s", argv[0],
-		    nsizes, nsizes == 1 ? "" : "s");
+	if (n != nnumbers + 1)
+		cli_usage(&cli_map, "%s takes a name and then %s%s%s", argv[0],
+		    numbers[0].what, nnumbers == 2 ? " and " : "",
+		    nnumbers == 2 ? numbers[1].what : "");
 	if (args->kind == HF_OBJECT_SUPER && !space_given)
 		map->find_space = HF_VMFS_SUPER_SPACE;
 }
@@ -158,6 +165,31 @@ with_map(struct cli *cli, struct arguments *args, const char *what,
 	return rv;
 }
 
+/* A verb of a name and a length. */
+static int
+with_length(struct cli *cli, int argc, char **argv, const char *what,
+    edit *perform)
+{
+	struct arguments args = {0};
+	const struct number numbers[] = {{"the length", &args.map.length}};
+
+	parse(cli, argc, argv, &args, numbers, 1);
+	return with_map(cli, &args, what, perform);
+}
+
+/* A verb of a name, an address and a length. */
+static int
+with_range(struct cli *cli, int argc, char **argv, const char *what,
+    edit *perform)
+{
+	struct arguments args = {0};
+	const struct number numbers[] = {{"the address", &args.map.addr},
+	    {"the length", &args.map.length}};
+
+	parse(cli, argc, argv, &args, numbers, 2);
+	return with_map(cli, &args, what, perform);
+}
+
 static int
 do_find(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
 {
@@ -169,13 +201,7 @@ do_find(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
 int
 map_find(struct cli *cli, int argc, char **argv)
 {
-	struct arguments args;
-
-	uint64_t length = 0;
-
-	parse(cli, argc, argv, &args, &length, 1);
-	args.map.length = length;
-	return with_map(cli, &args, "find room", do_find);
+	return with_length(cli, argc, argv, "find room", do_find);
 }
 
 static int
@@ -188,13 +214,7 @@ do_insert(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
 int
 map_insert(struct cli *cli, int argc, char **argv)
 {
-	struct arguments args;
-	uint64_t sizes[2] = {0};
-
-	parse(cli, argc, argv, &args, sizes, 2);
-	args.map.addr = sizes[0];
-	args.map.length = sizes[1];
-	return with_map(cli, &args, "insert", do_insert);
+	return with_range(cli, argc, argv, "insert", do_insert);
 }
 
 static int
@@ -207,13 +227,7 @@ do_fixed(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
 int
 map_fixed(struct cli *cli, int argc, char **argv)
 {
-	struct arguments args;
-	uint64_t sizes[2] = {0};
-
-	parse(cli, argc, argv, &args, sizes, 2);
-	args.map.addr = sizes[0];
-	args.map.length = sizes[1];
-	return with_map(cli, &args, "put it there", do_fixed);
+	return with_range(cli, argc, argv, "put it there", do_fixed);
 }
 
 static int
@@ -227,13 +241,7 @@ do_delete(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
 int
 map_delete(struct cli *cli, int argc, char **argv)
 {
-	struct arguments args;
-	uint64_t sizes[2] = {0};
-
-	parse(cli, argc, argv, &args, sizes, 2);
-	args.map.addr = sizes[0];
-	args.map.length = sizes[1];
-	return with_map(cli, &args, "delete", do_delete);
+	return with_range(cli, argc, argv, "delete", do_delete);
 }
 
 static int
@@ -246,12 +254,7 @@ do_findspace(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
 int
 map_findspace(struct cli *cli, int argc, char **argv)
 {
-	struct arguments args;
-	uint64_t length = 0;
-
-	parse(cli, argc, argv, &args, &length, 1);
-	args.map.length = length;
-	return with_map(cli, &args, "find space", do_findspace);
+	return with_length(cli, argc, argv, "find space", do_findspace);
 }
 
 static int
@@ -264,11 +267,10 @@ do_aligned(struct holdfast_map *map, struct arguments *args, uint64_t *addrp)
 int
 map_aligned(struct cli *cli, int argc, char **argv)
 {
-	struct arguments args;
-	uint64_t sizes[2] = {0};
+	struct arguments args = {0};
+	const struct number numbers[] = {{"the length", &args.map.length},
+	    {"the alignment", &args.default_addr}};
 
-	parse(cli, argc, argv, &args, sizes, 2);
-	args.map.length = sizes[0];
-	args.default_addr = sizes[1]; /* the alignment */
+	parse(cli, argc, argv, &args, numbers, 2);
 	return with_map(cli, &args, "find aligned space", do_aligned);
 }

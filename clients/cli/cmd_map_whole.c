@@ -101,10 +101,7 @@ with_map(struct cli *cli, const char *name, const char *what, call *perform,
 	map = map_attach(cli, h, name, &rv);
 	if (map != NULL) {
 		r = perform(map, value);
-		if (r != HF_OK)
-			rv = cli_failed(cli, h, r, what);
-		else if (cli->json)
-			cli_print_json(json_object_new_object());
+		rv = map_told(cli, h, r, what);
 	}
 	holdfast_close(h);
 	return rv;

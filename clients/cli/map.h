@@ -14,6 +14,13 @@
 struct holdfast_map *map_attach(const struct cli *cli, struct holdfast *h,
     const char *name, int *rvp);
 
+/*
+ * What a verb that prints nothing says at its end: why it could not do `what`,
+ * or {} for --json.  Returns the program's exit status.
+ */
+int map_told(const struct cli *cli, struct holdfast *h, int r,
+    const char *what);
+
 /* The one argument of the verb argv[0], or cli_usage(). */
 const char *map_name(struct cli *cli, int argc, char **argv);
 
