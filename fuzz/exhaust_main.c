@@ -10,9 +10,11 @@
  * After each letter the code is compared, then every page, every search for
  * space, the size, and the core's checker.  The model is one byte a page.
  *
- * Prints one line of JSON.  -t: stop there and say so (0: never); the first
- * letters are then tried in turn, so that what is left out is spread.
- * Exit: 0 nothing found, 1 a finding (its string is printed), 2 usage.
+ * Prints one line of JSON.  -t: stop there and say how much was done (0:
+ * never); the first letters are tried in turn, so that what is left out is
+ * spread.
+ * Exit: 0 nothing found in all of them, 1 a finding (its string is printed),
+ * 2 usage, 3 stopped before all were done.
  */
 
 #include "core/kassert.h"
@@ -32,7 +34,7 @@
 
 #define PAGE      ((vm_offset_t)4096)
 #define LOW       ((vm_offset_t)0x10000)
-#define PAGES_MAX 8
+#define PAGES_MAX 8u
 #define DEPTH_MAX 8
 #define LETTERS   512
 
@@ -191,7 +193,7 @@ first_fit(const struct state *s, unsigned n)
 static void
 set_pages(struct model *m, unsigned first, unsigned n, unsigned value)
 {
-	for (unsigned i = first; i < first + n; i++)
+	for (unsigned i = first; i < MIN(first + n, PAGES_MAX); i++)
 		m->page[i] = (uint8_t)value;
 }
 
@@ -210,7 +212,8 @@ model_apply(struct state *s, const struct letter *l, unsigned *atp)
 		set_pages(m, l->first, l->n, 0);
 		break;
 	case L_PROTECT:
-		for (unsigned i = l->first; i < l->first + l->n; i++)
+		for (unsigned i = l->first; i < MIN(l->first + l->n, PAGES_MAX);
+		     i++)
 			if (m->page[i] != 0)
 				m->page[i] = (uint8_t)(1u + l->prot);
 		break;
@@ -333,10 +336,9 @@ struct level {
 
 /* Shared between jobs. */
 struct shared {
-	uint64_t next;    /* the next pair of first letters; atomic */
-	uint64_t strings; /* done, each of any length; atomic */
-	uint64_t deepest; /* of full length; atomic */
-	uint64_t findings, stopped;
+	uint64_t next;     /* the next pair of first letters; atomic */
+	uint64_t strings;  /* done, each of any length; atomic */
+	uint64_t findings; /* atomic */
 };
 
 static struct level *levels;
@@ -433,10 +435,8 @@ job(struct state *s, unsigned depth)
 		if (pair >= npairs ||
 		    __atomic_load_n(&shared->findings, __ATOMIC_RELAXED) > 0)
 			return;
-		if (budget > 0 && elapsed() > budget) {
-			__atomic_store_n(&shared->stopped, 1, __ATOMIC_RELAXED);
+		if (budget > 0 && elapsed() > budget)
 			return;
-		}
 		nstrings = 0;
 		(void)one_pair(s, pair, depth, &nstrings);
 		__atomic_fetch_add(&shared->strings, nstrings,
@@ -472,12 +472,53 @@ share(size_t size)
 	return p;
 }
 
+/* Strings of one to `depth` letters. */
+static uint64_t
+all_strings(unsigned depth)
+{
+	uint64_t all = 0;
+
+	while (depth-- > 0)
+		all = (all + 1) * nletters;
+	return all;
+}
+
+/* One line of JSON, and a sentence where something is missing. */
+static int
+finish(unsigned npages, unsigned depth, unsigned jobs, bool died)
+{
+	double seconds = elapsed(), spent;
+	uint64_t all = all_strings(depth);
+	bool complete =
+	    !died && shared->findings == 0 && shared->strings == all;
+	struct rusage used;
+
+	(void)getrusage(RUSAGE_CHILDREN, &used); /* cannot fail */
+	spent = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+		(double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+	printf("{\"exhaust\": \"edit\", \"pages\": %u, \"letters\": %u, "
+	       "\"depth\": %u, \"strings\": %" PRIu64 ", \"all\": %" PRIu64
+	       ", \"complete\": %s, \"findings\": %" PRIu64
+	       ", \"jobs\": %u, \"seconds\": %.2f, \"cpu_seconds\": %.2f, "
+	       "\"strings_per_second\": %.0f}\n",
+	    npages, nletters, depth, shared->strings, all,
+	    complete ? "true" : "false", shared->findings, jobs, seconds, spent,
+	    (double)shared->strings / seconds);
+	if (died || shared->findings > 0)
+		return 1;
+	if (complete)
+		return 0;
+	printf("STOPPED after %.0f s: %" PRIu64 " of %" PRIu64
+	       " strings done, %.1f %%\n",
+	    seconds, shared->strings, all,
+	    100.0 * (double)shared->strings / (double)all);
+	return 3;
+}
+
 static int
 run(unsigned npages, unsigned depth, unsigned jobs)
 {
 	static struct state s;
-	double seconds, spent;
-	struct rusage used;
 	int status, bad = 0;
 
 	make_letters(npages);
@@ -494,21 +535,7 @@ run(unsigned npages, unsigned depth, unsigned jobs)
 		}
 	while (wait(&status) > 0)
 		bad |= status;
-	seconds = elapsed();
-	(void)getrusage(RUSAGE_CHILDREN, &used); /* cannot fail */
-	spent = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
-		(double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
-	printf("{\"exhaust\": \"edit\", \"pages\": %u, \"letters\": %u, "
-	       "\"depth\": %u, \"strings\": %" PRIu64 ", \"complete\": %s, "
-	       "\"findings\": %" PRIu64
-	       ", \"jobs\": %u, \"seconds\": %.2f, \"cpu_seconds\": %.2f, "
-	       "\"strings_per_second\": %.0f}\n",
-	    npages, nletters, depth, shared->strings,
-	    shared->stopped == 0 && bad == 0 && shared->findings == 0 ? "true"
-								      : "false",
-	    shared->findings, jobs, seconds, spent,
-	    (double)shared->strings / seconds);
-	return bad != 0 || shared->findings > 0 ? 1 : 0;
+	return finish(npages, depth, jobs, bad != 0);
 }
 
 int
