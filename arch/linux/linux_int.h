@@ -279,11 +279,11 @@ void team_run(struct team *team, void (*run)(void *arg), void *arg);
 
 /*
  * Move the frame in standby slot `slot` to `span` at `index`: one step as far
- * as this process goes.  *leftp: the frame is no longer in the slot, whatever
- * is returned.  -ENOSPC: another process took it.
+ * as this process goes.  Once it has left the slot, whatever is returned, it is
+ * FRAME_OUT.  -ENOSPC: another process took it.
  */
 int standby_move_out(struct linux_pool *lp, uint32_t slot,
-    struct arch_span *span, size_t index, bool *leftp);
+    struct arch_span *span, size_t index);
 /*
  * Take one frame into the empty slot `slot`; before that cut `fd` by one frame
  * (unless it is -1): *keepp, which only the owner of a turn may look at, is how
@@ -362,6 +362,12 @@ void span_give_up(struct linux_pool *lp, struct arch_span *span);
 void span_close_all(struct linux_pool *lp);
 int linux_span_check(void *ctx, struct arch_span *span, size_t first, size_t n,
     unsigned char *states);
+/*
+ * Frame `i` has left its slot, for the span or for a thief.  Said before the
+ * turn passes on: from then on a search may come upon the frame, and has to
+ * know whose it is.
+ */
+void span_frame_left(struct linux_pool *lp, struct arch_span *span, size_t i);
 /* Is `pa` a frame of the span that has left the standby?  Its index, or -1. */
 ssize_t span_expects(const struct linux_pool *lp, const struct arch_span *span,
     vm_paddr_t pa);

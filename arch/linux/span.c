@@ -203,9 +203,8 @@ span_pull(struct linux_pool *lp, struct arch_span *span)
 	return r;
 }
 
-/* The frame has left its slot, for the span or for a thief. */
-static void
-frame_leaves(struct linux_pool *lp, struct arch_span *span, size_t i)
+void
+span_frame_left(struct linux_pool *lp, struct arch_span *span, size_t i)
 {
 	pthread_mutex_lock(&lp->lp_lock);
 	span->where[i] = FRAME_OUT;
@@ -229,15 +228,12 @@ fill_run(void *arg)
 	struct filling *fill = arg;
 	struct arch_span *span = fill->span;
 	int none = 0;
-	bool left;
 	size_t i;
 	int r;
 
 	while (atomic_load(&fill->error) == 0 &&
 	       (i = atomic_fetch_add(&fill->next, 1)) < span->nframes) {
-		r = standby_move_out(fill->lp, span->from[i], span, i, &left);
-		if (left)
-			frame_leaves(fill->lp, span, i);
+		r = standby_move_out(fill->lp, span->from[i], span, i);
 		if (r < 0)
 			atomic_compare_exchange_strong(&fill->error, &none, r);
 	}

@@ -36,23 +36,22 @@ slot_va(struct linux_pool *lp, uint32_t slot)
 
 int
 standby_move_out(struct linux_pool *lp, uint32_t slot, struct arch_span *span,
-    size_t index, bool *leftp)
+    size_t index)
 {
 	uint64_t turn;
 	int r;
 
-	*leftp = false;
 	r = numa_bind(lp, span->domain);
 	if (r < 0)
 		return r;
 	order_enter(lp);
 	r = memfd_punch(lp, slot_fd(lp, slot), slot_index(slot));
+	if (r == 0)
+		span_frame_left(lp, span, index);
 	turn = order_pass(lp);
-	if (r == 0) {
-		*leftp = true;
+	if (r == 0)
 		r = memfd_fault(lp, span->fd, index,
 		    span->va + index * lp->lp_frame_size);
-	}
 	order_leave(lp, turn);
 	(void)numa_bind(lp, -1); /* back to the default cannot fail */
 	return r;

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arch/linux/linux_int.h"
 #include "tests/arch/linux_pool.h"
 
 static bool
@@ -129,6 +130,50 @@ TEST(span_assemble__gives_zeroes_after_another_tenant_wrote)
 		ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	}
 	ASSERT_FALSE(arch.ops->pool_event(arch.ctx, &event));
+	linux_pool_check(&arch);
+	arch_linux_close(&arch);
+}
+
+static struct linux_pool *watched;
+static size_t nwatched; /* frames that were asked for under watched eyes */
+
+/* The kernel is asked for the frame that was just given to it. */
+static int
+watched_madvise(void *va, size_t len, int advice)
+{
+	struct arch_span *span = watched != NULL ? watched->lp_spans : NULL;
+	size_t i;
+
+	if (span != NULL && advice == MADV_POPULATE_WRITE) {
+		i = (size_t)((unsigned char *)va - span->va) / FRAME;
+		ASSERT_EQ(span->where[i], FRAME_OUT);
+		ASSERT_EQ(span_expects(watched, span, span->pa + i * FRAME),
+		    (ssize_t)i);
+		nwatched++;
+	}
+	return linux_sys_real.madvise(va, len, advice);
+}
+
+TEST(span_assemble__knows_that_a_frame_is_out_before_a_search_can_find_it)
+{
+	struct linux_sys sys = linux_sys_real;
+	struct arch_linux_config config = {
+	    .nframes = 8,
+	    .node = -1,
+	    .may_raise = true,
+	    .prefer_runs = true,
+	    .sys = &sys,
+	};
+	struct arch_span *span;
+	struct arch arch;
+
+	sys.madvise = watched_madvise;
+	arch = linux_pool_open_with(&config);
+	watched = arch.ctx;
+	span = linux_pool_span(&arch, linux_pool_run(&arch, 4), 4);
+	ASSERT_GE(nwatched, 4u);
+	watched = NULL;
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	linux_pool_check(&arch);
 	arch_linux_close(&arch);
 }
