@@ -138,13 +138,6 @@ rw_load(const struct vm_rwlock *l)
 	return __atomic_load_n(&l->state, __ATOMIC_RELAXED);
 }
 
-static bool
-rw_cas(struct vm_rwlock *l, uint32_t old, uint32_t new)
-{
-	return __atomic_compare_exchange_n(&l->state, &old, new, false,
-	    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
-}
-
 /*
  * Sleep until no bit of `busy` is set, then add `add` to the word.
  */
@@ -158,10 +151,10 @@ rw_acquire_slow(struct vm_rwlock *l, uint32_t busy, uint32_t add)
 		uint32_t s = rw_load(l);
 
 		if ((s & busy) == 0) {
-			if (rw_cas(l, s, s + add))
+			if (vm_rwlock_swap(l, s, s + add))
 				break;
 		} else if ((s & RW_SLEEPER) != 0 ||
-			   rw_cas(l, s, s | RW_SLEEPER)) {
+			   vm_rwlock_swap(l, s, s | RW_SLEEPER)) {
 			cv_wait(&l->cv, &l->mtx);
 		}
 	}
@@ -223,7 +216,7 @@ vm_rwlock_rlock(struct vm_rwlock *l)
 	uint32_t s = rw_load(l);
 
 	rank_enter(l->rank);
-	if ((s & (RW_WRITER | RW_SLEEPER)) != 0 || !rw_cas(l, s, s + 1))
+	if ((s & (RW_WRITER | RW_SLEEPER)) != 0 || !vm_rwlock_swap(l, s, s + 1))
 		rw_acquire_slow(l, RW_WRITER, 1);
 }
 
@@ -233,6 +226,8 @@ vm_rwlock_runlock(struct vm_rwlock *l)
 	uint32_t old;
 
 	rank_leave(l->rank);
+	if (VM_ALONE() && vm_rwlock_swap(l, 1, 0))
+		return;
 	old = __atomic_fetch_sub(&l->state, 1, __ATOMIC_ACQ_REL);
 	KASSERT((old & RW_READERS) > 0, "not held shared");
 	if ((old & RW_SLEEPER) != 0 && (old & RW_READERS) == 1)
@@ -242,7 +237,7 @@ vm_rwlock_runlock(struct vm_rwlock *l)
 VM_NO_TSA bool
 vm_rwlock_try_wlock(struct vm_rwlock *l)
 {
-	if (!rw_cas(l, 0, RW_WRITER))
+	if (!vm_rwlock_swap(l, 0, RW_WRITER))
 		return false;
 	rank_enter(l->rank);
 	return true;
@@ -254,7 +249,7 @@ vm_rwlock_try_rlock(struct vm_rwlock *l)
 	uint32_t s = rw_load(l);
 
 	while ((s & RW_WRITER) == 0) {
-		if (rw_cas(l, s, s + 1)) {
+		if (vm_rwlock_swap(l, s, s + 1)) {
 			rank_enter(l->rank);
 			return true;
 		}
@@ -270,7 +265,8 @@ vm_rwlock_try_upgrade(struct vm_rwlock *l)
 
 	MPASS((s & RW_READERS) > 0);
 
-	return (s & RW_READERS) == 1 && rw_cas(l, s, (s - 1) | RW_WRITER);
+	return (s & RW_READERS) == 1 &&
+	       vm_rwlock_swap(l, s, (s - 1) | RW_WRITER);
 }
 
 void

@@ -7,10 +7,17 @@
  * The enum is the lock order: a thread may take a lock only if every lock it
  * holds has a lower rank (objects of one shadow chain: the same rank, front
  * to back).  VM_INVARIANTS=2 asserts it.  An uncontended pair is two atomic
- * operations; a contended one sleeps on a condition variable.
+ * operations, or two stores while the process has but one thread (VM_ALONE,
+ * which the C library keeps); a contended one sleeps on a condition variable.
  */
 
 #include <pthread.h>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define VM_ALONE() (__libc_single_threaded != 0)
+#else
+#define VM_ALONE() false
+#endif
 
 #include "core/kassert.h"
 #include "core/vm.h"
@@ -41,6 +48,13 @@ struct VM_TSA(capability("rwlock")) vm_rwlock {
 	pthread_mutex_t mtx; /* sleepers only */
 	pthread_cond_t cv;
 };
+
+/* One with static storage. */
+#define VM_RWLOCK_INIT(r)                                                      \
+	{                                                                      \
+		.rank = (r), .mtx = PTHREAD_MUTEX_INITIALIZER,                 \
+		.cv = PTHREAD_COND_INITIALIZER                                 \
+	}
 
 void vm_mutex_init(struct vm_mutex *m, enum vm_rank rank);
 void vm_mutex_fini(struct vm_mutex *m);
@@ -93,6 +107,24 @@ struct vm_lock_hooks {
 };
 extern const struct vm_lock_hooks *vm_lock_hooks;
 
+/*
+ * A lock that nobody waits for has no such place.  These make one of its
+ * beginning and its end.
+ */
+static inline void
+vm_rwlock_begin(struct vm_rwlock *l)
+{
+	if (VM_INVARIANTS >= 2 && vm_lock_hooks != NULL)
+		vm_lock_hooks->lock(&l->mtx);
+}
+
+static inline void
+vm_rwlock_end(struct vm_rwlock *l)
+{
+	if (VM_INVARIANTS >= 2 && vm_lock_hooks != NULL)
+		vm_lock_hooks->unlock(&l->mtx);
+}
+
 /* Exchange what this thread is known to hold, by rank. */
 void vm_rank_swap(unsigned held[VM_RANK_UMA + 1]);
 
@@ -111,16 +143,30 @@ vm_rwlock_is_locked(const struct vm_rwlock *l)
 		   (VM_RW_WRITER | VM_RW_READERS)) != 0;
 }
 
+/*
+ * The word from `old` to `new`; false: it is another.  A thread that is alone
+ * needs no locked instruction: those to come begin behind what it stored.
+ */
+static inline bool
+vm_rwlock_swap(struct vm_rwlock *l, uint32_t old, uint32_t new)
+{
+	if (VM_ALONE()) {
+		if (__atomic_load_n(&l->state, __ATOMIC_ACQUIRE) != old)
+			return false;
+		__atomic_store_n(&l->state, new, __ATOMIC_RELEASE);
+		return true;
+	}
+	return __atomic_compare_exchange_n(&l->state, &old, new, false,
+	    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
 VM_TSA(no_thread_safety_analysis)
 static inline void
 vm_rwlock_wlock(struct vm_rwlock *l)
 {
-	uint32_t unlocked = 0;
-
 	if (VM_INVARIANTS >= 2)
 		vm_rank_enter(l->rank);
-	if (!__atomic_compare_exchange_n(&l->state, &unlocked, VM_RW_WRITER,
-		false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+	if (!vm_rwlock_swap(l, 0, VM_RW_WRITER))
 		vm_rwlock_wlock_slow(l);
 }
 
@@ -128,13 +174,10 @@ VM_TSA(no_thread_safety_analysis)
 static inline void
 vm_rwlock_wunlock(struct vm_rwlock *l)
 {
-	uint32_t mine = VM_RW_WRITER;
-
 	KASSERT(vm_rwlock_is_wlocked(l), "not held exclusively");
 
 	if (VM_INVARIANTS >= 2)
 		vm_rank_leave(l->rank);
-	if (!__atomic_compare_exchange_n(&l->state, &mine, 0, false,
-		__ATOMIC_RELEASE, __ATOMIC_RELAXED))
+	if (!vm_rwlock_swap(l, VM_RW_WRITER, 0))
 		vm_rwlock_wunlock_slow(l);
 }

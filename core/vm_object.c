@@ -17,19 +17,34 @@
 #include "core/uma.h"
 #include "core/vm_object_int.h"
 
-static struct vm_mutex object_lock = {
-    .mtx = PTHREAD_MUTEX_INITIALIZER,
-    .rank = VM_RANK_OBJECT,
-};
+static struct vm_rwlock object_lock = VM_RWLOCK_INIT(VM_RANK_OBJECT);
+
+VM_TSA(acquire_capability(object_lock))
+VM_TSA(no_thread_safety_analysis)
+static inline void
+objects_lock(void)
+{
+	vm_rwlock_begin(&object_lock);
+	vm_rwlock_wlock(&object_lock);
+}
+
+VM_TSA(release_capability(object_lock))
+VM_TSA(no_thread_safety_analysis)
+static inline void
+objects_unlock(void)
+{
+	vm_rwlock_wunlock(&object_lock);
+	vm_rwlock_end(&object_lock);
+}
 
 VM_TSA(no_thread_safety_analysis) void vm_objects_lock(void)
 {
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 }
 
 VM_TSA(no_thread_safety_analysis) void vm_objects_unlock(void)
 {
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 }
 
 /* Under the lock; but vm_object_cred() reads without. */
@@ -224,9 +239,9 @@ collapse_locked(vm_object_t object, vm_object_t *deadp)
 void
 vm_object_collapse(vm_object_t object, vm_object_t *deadp)
 {
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	collapse_locked(object, deadp);
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 }
 
 /* One reference less, and what follows from it. */
@@ -256,9 +271,18 @@ drop_locked(vm_object_t object, vm_object_t *deadp)
 void
 vm_object_drop(vm_object_t object, vm_object_t *deadp)
 {
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	drop_locked(object, deadp);
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
+}
+
+void
+vm_object_drop_many(vm_object_t object, unsigned n, vm_object_t *deadp)
+{
+	objects_lock();
+	while (n-- > 0)
+		drop_locked(object, deadp);
+	objects_unlock();
 }
 
 void
@@ -286,10 +310,10 @@ vm_object_reference_many(vm_object_t object, unsigned n)
 {
 	if (object == NULL)
 		return;
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	MPASS(object->refs > 0);
 	object->refs += n;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 }
 
 void
@@ -312,9 +336,9 @@ object_has(vm_object_t object, uint32_t flag)
 {
 	bool has;
 
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	has = (object->flags & flag) != 0;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 	return has;
 }
 
@@ -325,9 +349,9 @@ vm_object_is_sole(vm_object_t object)
 
 	if (object == NULL)
 		return false;
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	sole = (object->flags & OBJ_ANON) != 0 && object->refs == 1;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 	return sole;
 }
 
@@ -343,14 +367,14 @@ vm_object_shadow(vm_object_t *objectp, vm_ooffset_t *offsetp, vm_size_t size,
 		return false;
 	object = vm_object_spare_take(sparep, size);
 	if (source != NULL) {
-		vm_mutex_lock(&object_lock);
+		objects_lock();
 		chain_attach(object, source, *offsetp);
 		if ((source->flags & OBJ_COLORED) != 0) {
 			object->flags |= OBJ_COLORED;
 			object->color =
 			    source->color + *offsetp / source->pagesize;
 		}
-		vm_mutex_unlock(&object_lock);
+		objects_unlock();
 	}
 	*objectp = object;
 	*offsetp = 0;
@@ -367,7 +391,7 @@ vm_object_split(vm_object_t *objectp, vm_ooffset_t *offsetp, vm_size_t size,
 	if (vm_object_refs(whole) <= 1)
 		return;
 	part = vm_object_spare_take(sparep, size);
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	backing = whole->backing; /* another map may have collapsed it */
 	if (whole->cred != NULL) {
 		vm_account_ref(whole->cred);
@@ -384,7 +408,7 @@ vm_object_split(vm_object_t *objectp, vm_ooffset_t *offsetp, vm_size_t size,
 		backing->refs++;
 	}
 	drop_locked(whole, deadp);
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 	*objectp = part;
 	*offsetp = 0;
 }
@@ -395,13 +419,13 @@ void
 vm_object_set_handle(vm_object_t object, void *handle,
     void (*release)(void *handle))
 {
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	KASSERT(object->release == NULL, "an object has one backing");
 	object->handle = handle;
 	object->release = release;
 	/* Its size is that of what backs it: the map must not extend it. */
 	object->flags &= ~(uint32_t)(OBJ_ANON | OBJ_ONEMAPPING);
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 }
 
 void *
@@ -413,10 +437,10 @@ vm_object_handle(vm_object_t object)
 void
 vm_object_color(vm_object_t object, vm_pindex_t color)
 {
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	object->color = color;
 	object->flags |= OBJ_COLORED;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 }
 
 bool
@@ -430,10 +454,10 @@ vm_object_phase(vm_object_t object, vm_ooffset_t offset)
 {
 	if (object == NULL)
 		return offset;
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	if ((object->flags & OBJ_COLORED) != 0)
 		offset += object->color * object->pagesize;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 	return offset;
 }
 
@@ -448,9 +472,9 @@ vm_object_size(vm_object_t object)
 {
 	vm_pindex_t size;
 
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	size = object->size;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 	return size * object->pagesize;
 }
 
@@ -459,9 +483,9 @@ vm_object_refs(vm_object_t object)
 {
 	unsigned refs;
 
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	refs = object->refs;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 	return refs;
 }
 
@@ -470,9 +494,9 @@ vm_object_backing(vm_object_t object)
 {
 	vm_object_t backing;
 
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	backing = object->backing;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 	return backing;
 }
 
@@ -496,14 +520,14 @@ vm_object_try_charge(vm_object_t object, struct vm_account *account,
 {
 	bool mine;
 
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	mine = object->cred == NULL;
 	if (mine) {
 		vm_account_ref(account);
 		set_cred(object, account);
 		object->charge = bytes;
 	}
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 	return mine;
 }
 
@@ -511,23 +535,23 @@ void
 vm_object_set_charge(vm_object_t object, struct vm_account *account,
     vm_size_t bytes)
 {
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	KASSERT(object->cred == NULL, "an object is charged once");
 	vm_account_ref(account);
 	set_cred(object, account);
 	object->charge = bytes;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 }
 
 void
 vm_object_clear_charge(vm_object_t object)
 {
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	MPASS(object->cred != NULL);
 	vm_account_unref(object->cred);
 	set_cred(object, NULL);
 	object->charge = 0;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 }
 
 struct vm_account *
@@ -542,21 +566,21 @@ vm_object_cred(vm_object_t object)
 void
 vm_object_mapped(vm_object_t object)
 {
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	MPASS(object->refs > 0);
 	if ((object->flags & OBJ_ANON) != 0 &&
 	    (object->refs > 1 || object->nshadows > 0))
 		object->flags &= ~(uint32_t)OBJ_ONEMAPPING;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 }
 
 void
 vm_object_clear_onemapping(vm_object_t object)
 {
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	MPASS(object->refs > 0);
 	object->flags &= ~(uint32_t)OBJ_ONEMAPPING;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 }
 
 /* Cut the object to `size` pages and give back the charge of the rest. */
@@ -582,7 +606,7 @@ vm_object_unmapped(vm_object_t object, vm_ooffset_t offset, vm_size_t size,
 	vm_pindex_t first = offset / object->pagesize;
 	vm_pindex_t last = first + size / object->pagesize;
 
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	MPASS(object->refs > 0);
 	if ((object->flags & OBJ_ANON) != 0 && object->refs != 1 &&
 	    (object->flags & OBJ_ONEMAPPING) != 0) {
@@ -591,7 +615,7 @@ vm_object_unmapped(vm_object_t object, vm_ooffset_t offset, vm_size_t size,
 		if (last >= object->size && first < object->size)
 			object_truncate(object, first);
 	}
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 }
 
 /* M4: may it become longer behind `end` pages? */
@@ -603,12 +627,12 @@ vm_object_truncation(vm_object_t object, const struct vm_account *account,
 	vm_pindex_t last = first + size / object->pagesize;
 	vm_size_t bytes = 0;
 
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	if (object->cred == account && (object->flags & OBJ_ONEMAPPING) != 0 &&
 	    (object->refs != 1 || shared) && last >= object->size &&
 	    first < object->size)
 		bytes = (object->size - first) * object->pagesize;
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 	return bytes;
 }
 
@@ -658,7 +682,7 @@ vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
 	next = (how->offset + how->prev_size) / object->pagesize;
 	end = next + how->next_size / object->pagesize;
 
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	if ((object->flags & OBJ_ANON) != 0)
 		collapse_locked(object, deadp);
 	grown =
@@ -669,7 +693,7 @@ vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
 		object->size = MAX(object->size, end);
 		ok = true;
 	}
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 	return ok;
 }
 
@@ -678,12 +702,12 @@ vm_object_discard(vm_object_t object, vm_ooffset_t offset, vm_size_t size)
 {
 	vm_pindex_t first = offset / object->pagesize;
 
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	MPASS(object->refs > 0);
 	if ((object->flags & OBJ_ANON) != 0 && object->backing == NULL &&
 	    (object->flags & OBJ_ONEMAPPING) != 0)
 		object_discard(object, first, first + size / object->pagesize);
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 }
 
 const char *
@@ -691,7 +715,7 @@ vm_object_check(vm_object_t object)
 {
 	const char *bad = NULL;
 
-	vm_mutex_lock(&object_lock);
+	objects_lock();
 	for (; object != NULL && bad == NULL; object = object->backing) {
 		unsigned n = 0;
 
@@ -710,6 +734,6 @@ vm_object_check(vm_object_t object)
 		else if (object->cred == NULL && object->charge != 0)
 			bad = "[object.charge] a charge without an account";
 	}
-	vm_mutex_unlock(&object_lock);
+	objects_unlock();
 	return bad;
 }

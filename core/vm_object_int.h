@@ -160,6 +160,8 @@ bool vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
  * and what dies with it go on the list, for vm_object_bury().
  */
 void vm_object_drop(vm_object_t object, vm_object_t *deadp);
+/* The same for `n` references. */
+void vm_object_drop_many(vm_object_t object, unsigned n, vm_object_t *deadp);
 /* The same between vm_objects_lock() and vm_objects_unlock(). */
 void vm_object_drop_locked(vm_object_t object, vm_object_t *deadp);
 void vm_object_bury(vm_object_t dead);
