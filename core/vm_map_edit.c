@@ -148,7 +148,8 @@ vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	vm_map_clamp(map, &start, &end);
 	if (start == end)
 		return KERN_SUCCESS;
-	entry = vm_map_seek(map, start, &cur);
+	vm_tree_seek(&map->tree, start, &cur);
+	entry = vm_cursor_entry(&cur);
 	if (entry == NULL || entry->start != start || entry->end != end)
 		return delete_range(map, start, end);
 	/* Exactly one: nothing is cut, so nothing is set aside. */

@@ -242,18 +242,16 @@ bool vm_map_mergeable(const struct vm_map_entry *prev,
 bool vm_map_try_merge(vm_map_t map, struct vm_cursor *cur);
 
 /* Try to merge the entry at the cursor with both its neighbours. */
+void vm_map_merge_neighbours(vm_map_t map, struct vm_cursor *cur);
+
 static inline void
 vm_map_merge_both(vm_map_t map, struct vm_cursor *cur)
 {
 	MPASS(vm_cursor_entry(cur) != NULL);
 
 	/* What is behind would have to have the same flags. */
-	if ((vm_cursor_entry(cur)->eflags & MAP_ENTRY_NOMERGE) != 0)
-		return;
-	(void)vm_map_try_merge(map, cur);
-	if (vm_cursor_gap_start(cur) == vm_cursor_gap_end(cur) &&
-	    vm_tree_next(&map->tree, cur))
-		(void)vm_map_try_merge(map, cur);
+	if ((vm_cursor_entry(cur)->eflags & MAP_ENTRY_NOMERGE) == 0)
+		vm_map_merge_neighbours(map, cur);
 }
 
 /*

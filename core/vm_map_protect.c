@@ -320,10 +320,70 @@ protect_locked(vm_map_t map, struct protect *p)
 	return rv;
 }
 
+/* Cut [start, end) out of the entry at the cursor.  KERN_RESOURCE_SHORTAGE. */
+static int
+protect_cut(vm_map_t map, struct vm_cursor *cur, vm_offset_t start,
+    vm_offset_t end)
+{
+	struct vm_map_entry *entry = vm_cursor_entry(cur);
+	bool middle = entry->start < start && end < entry->end;
+	vm_object_t spare = NULL;
+	int rv;
+
+	MPASS(entry->start < start || end < entry->end);
+
+	rv = vm_map_reserve(map, middle ? 2 : 1, middle ? 2 : 1);
+	if (rv == KERN_SUCCESS && vm_map_clip_backs(map, entry)) {
+		rv = vm_object_spare_add(map->pmap->arch, 1, &spare);
+		if (rv == KERN_SUCCESS)
+			vm_map_entry_back(map, entry, &spare);
+	}
+	if (rv != KERN_SUCCESS)
+		return rv;
+	if (middle) {
+		vm_map_clip_middle(map, cur, start, end);
+	} else {
+		vm_map_clip_start(map, cur, start, NULL);
+		vm_map_clip_end(map, cur, end, NULL);
+	}
+	return KERN_SUCCESS;
+}
+
 /*
- * The common case: new rights for one entry, or for part of one, which nobody
- * has to pay for and for which no object has to be made.  KERN_RESTART: it is
- * something else.  Other codes as protect_locked() would answer.
+ * P4 for one entry that is not cut: reserve swap for it, or for the object
+ * that it shows.  KERN_RESTART: it is a special one.
+ */
+static int
+protect_pay(vm_map_t map, struct vm_map_entry *entry)
+{
+	vm_object_t object = entry->object.vm_object;
+	vm_size_t bytes = entry_size(entry);
+
+	MPASS(!entry->cred && !entry_is_guard(entry));
+
+	if (object == NULL) {
+		if (!vm_map_swap_reserve(map, bytes))
+			return KERN_RESOURCE_SHORTAGE;
+		entry->cred = true;
+		return KERN_SUCCESS;
+	}
+	bytes = vm_object_size(object);
+	if ((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0 ||
+	    vm_object_type(object) != OBJT_SWAP || bytes == 0)
+		return KERN_RESTART;
+	if (!vm_map_swap_reserve(map, bytes))
+		return KERN_RESOURCE_SHORTAGE;
+	if (!vm_object_try_charge(object, map->account, bytes))
+		vm_account_release(map->account, bytes);
+	return KERN_SUCCESS;
+}
+
+/*
+ * The common case: new rights for one entry, or for part of one that nobody
+ * has to pay for.  KERN_RESTART: it is something else.  Other codes as
+ * protect_locked() would answer.  What depends on the old rights alone is
+ * asked last: they are as likely one thing as another, and a wrong guess
+ * costs the processor more than all the rest.
  */
 static inline int
 protect_entry(vm_map_t map, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
@@ -332,42 +392,43 @@ protect_entry(vm_map_t map, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
 				 MAP_ENTRY_STACK_GAP | MAP_ENTRY_USER_WIRED |
 				 MAP_ENTRY_SPLIT_BOUNDARY_MASK;
 	struct vm_map_entry *entry;
+	bool at_start, at_end;
 	struct vm_cursor cur;
-	unsigned ncuts;
 	vm_prot_t old;
 	int rv;
 
-	entry = vm_map_seek(map, start, &cur);
+	vm_map_assert_wlocked(map);
+
+	vm_tree_seek(&map->tree, start, &cur);
+	entry = vm_cursor_entry(&cur);
 	if (entry == NULL || entry->end < end || (entry->eflags & special) != 0)
 		return KERN_RESTART;
 	if ((prot & ~entry->max_protection) != 0)
 		return KERN_PROTECTION_FAILURE;
+	at_start = entry->start == start;
+	at_end = entry->end == end;
 	old = entry->protection;
-	if ((prot & ~old & VM_PROT_WRITE) != 0 && !entry_is_charged(entry))
-		return KERN_RESTART;
-	ncuts = (unsigned)(entry->start < start) + (unsigned)(end < entry->end);
-	if (ncuts > 0) {
-		if (vm_map_clip_backs(map, entry))
+	if (!entry->cred && (prot & ~old & VM_PROT_WRITE) != 0 &&
+	    !entry_is_charged(entry)) {
+		if (!at_start || !at_end)
 			return KERN_RESTART;
-		rv = vm_map_reserve(map, ncuts, ncuts);
+		rv = protect_pay(map, entry);
 		if (rv != KERN_SUCCESS)
 			return rv;
-		if (ncuts == 2) {
-			vm_map_clip_middle(map, &cur, start, end);
-		} else {
-			vm_map_clip_start(map, &cur, start, NULL);
-			vm_map_clip_end(map, &cur, end, NULL);
-		}
 	}
-	MPASS(entry->start == start && entry->end == end);
+	if (!at_start || !at_end) {
+		rv = protect_cut(map, &cur, start, end);
+		if (rv != KERN_SUCCESS)
+			return rv;
+	}
+	MPASS(entry->start == start && entry->end == end && !entry->pending);
 
-	MPASS(!entry->pending && (prot & ~entry->max_protection) == 0);
 	entry->protection = prot;
-	if (prot != old)
-		vm_map_pmap_protect(map, start, end, prot);
+	if (map->pmap->hooks != NULL && prot != old)
+		vm_map_pmap_protected(map, start, end, prot);
 	map->updates++;
 	/* Between two parts of what it was it now differs from both. */
-	if (ncuts < 2 || prot == old)
+	if (at_start || at_end || prot == old)
 		vm_map_merge_both(map, &cur);
 	return KERN_SUCCESS;
 }

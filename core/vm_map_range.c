@@ -287,9 +287,7 @@ vm_map_clip_middle(vm_map_t map, struct vm_cursor *cur, vm_offset_t start,
 	upper = entry_copy(map, entry);
 	entry_advance(upper, end - entry->start);
 	entry_advance(entry, start - entry->start);
-	vm_tree_split(&map->tree, cur, start, lower, entry);
-	(void)vm_tree_next(&map->tree, cur);
-	vm_tree_split(&map->tree, cur, end, entry, upper);
+	vm_tree_carve(&map->tree, cur, start, end, lower, upper);
 	map->updates += 2;
 	MPASS(vm_cursor_entry(cur) == entry);
 	MPASS(entry->start == start && entry->end == end);
@@ -379,6 +377,52 @@ vm_map_try_merge(vm_map_t map, struct vm_cursor *cur)
 	map->updates++;
 	MPASS(vm_cursor_entry(cur) == entry);
 	return true;
+}
+
+/* Two entries that the one behind them took over, with what they show. */
+static void
+entries_absorb(vm_map_t map, struct vm_map_entry *one,
+    struct vm_map_entry *other)
+{
+	if (one->object.vm_object != NULL)
+		vm_object_drop_many(one->object.vm_object, 2,
+		    &map->dead_objects);
+	uma_zfree(&map->entries, one);
+	uma_zfree(&map->entries, other);
+}
+
+/* Do three neighbours in one leaf touch?  Slots behind each other. */
+static bool
+slots_touch(const struct vm_leaf *leaf, unsigned slot)
+{
+	return slot > 0 && slot + 1 < leaf->count &&
+	       leaf->end[slot - 1] == leaf->start[slot] &&
+	       leaf->end[slot] == leaf->start[slot + 1] &&
+	       leaf->entry[slot - 1] != NULL;
+}
+
+void
+vm_map_merge_neighbours(vm_map_t map, struct vm_cursor *cur)
+{
+	struct vm_map_entry **at = &cur->leaf->entry[cur->slot];
+	struct vm_map_entry *entry = at[0], *prev, *next;
+
+	MPASS(entry != NULL);
+
+	if (slots_touch(cur->leaf, cur->slot) &&
+	    vm_map_mergeable(prev = at[-1], entry) &&
+	    vm_map_mergeable(entry, next = at[1])) {
+		next->offset = prev->offset;
+		vm_tree_heal(&map->tree, cur);
+		entries_absorb(map, prev, entry);
+		map->updates += 2;
+		MPASS(vm_cursor_entry(cur) == next);
+		return;
+	}
+	(void)vm_map_try_merge(map, cur);
+	if (vm_cursor_gap_start(cur) == vm_cursor_gap_end(cur) &&
+	    vm_tree_next(&map->tree, cur))
+		(void)vm_map_try_merge(map, cur);
 }
 
 void

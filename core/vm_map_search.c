@@ -290,6 +290,42 @@ leaf_close_plain(struct vm_leaf *leaf, unsigned slot)
 	    n * sizeof(leaf->entry[0]));
 }
 
+static void
+leaf_cut_plain(struct vm_leaf *leaf, unsigned slot,
+    const struct vm_leaf_cut *cut)
+{
+	unsigned n = leaf->count - slot;
+
+	MPASS(slot < leaf->count && leaf->count + 2 <= VM_LEAF_FANOUT);
+
+	memmove(leaf->start + slot + 2, leaf->start + slot,
+	    n * sizeof(leaf->start[0]));
+	memmove(leaf->end + slot + 2, leaf->end + slot,
+	    n * sizeof(leaf->end[0]));
+	memmove(leaf->entry + slot + 2, leaf->entry + slot,
+	    n * sizeof(leaf->entry[0]));
+	leaf->start[slot + 1] = leaf->end[slot] = cut->start;
+	leaf->start[slot + 2] = leaf->end[slot + 1] = cut->end;
+	leaf->entry[slot] = cut->lower;
+	leaf->entry[slot + 1] = cut->entry;
+	leaf->entry[slot + 2] = cut->upper;
+}
+
+static void
+leaf_join_plain(struct vm_leaf *leaf, unsigned slot, unsigned n)
+{
+	unsigned rest = leaf->count - slot - n;
+
+	MPASS(slot + n < leaf->count);
+
+	memmove(leaf->start + slot + 1, leaf->start + slot + 1 + n,
+	    (rest - 1) * sizeof(leaf->start[0]));
+	memmove(leaf->end + slot, leaf->end + slot + n,
+	    rest * sizeof(leaf->end[0]));
+	memmove(leaf->entry + slot, leaf->entry + slot + n,
+	    rest * sizeof(leaf->entry[0]));
+}
+
 #define ISA(name) name##_plain
 #define ISA_TARGET
 #define ISA_RANK      rank_plain
@@ -314,6 +350,8 @@ static const struct vm_tree_isa isa_plain = {
     .node_fit = children_fit_plain,
     .leaf_open = leaf_open_plain,
     .leaf_close = leaf_close_plain,
+    .leaf_cut = leaf_cut_plain,
+    .leaf_join = leaf_join_plain,
 };
 
 #if defined(__x86_64__)
@@ -611,6 +649,8 @@ static const struct vm_tree_isa isa_avx512 = {
     .node_fit = children_fit_avx512,
     .leaf_open = leaf_open_avx512,
     .leaf_close = leaf_close_avx512,
+    .leaf_cut = leaf_cut_plain,
+    .leaf_join = leaf_join_plain,
 };
 
 /*
@@ -764,6 +804,8 @@ static const struct vm_tree_isa isa_avx2 = {
     .node_fit = children_fit_plain,
     .leaf_open = leaf_open_plain,
     .leaf_close = leaf_close_plain,
+    .leaf_cut = leaf_cut_plain,
+    .leaf_join = leaf_join_plain,
 };
 
 static bool

@@ -666,6 +666,34 @@ vm_tree_split(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t addr,
 	tree->count++;
 }
 
+void
+vm_tree_carve(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t start,
+    vm_offset_t end, struct vm_map_entry *lower, struct vm_map_entry *upper)
+{
+	struct vm_map_entry *entry = vm_cursor_entry(cur);
+	struct vm_leaf *leaf = cur->leaf;
+
+	MPASS(entry->start < start && start < end && end < entry->end);
+
+	if (leaf->count + 2 > VM_LEAF_FANOUT) {
+		vm_tree_split(tree, cur, start, lower, entry);
+		(void)vm_tree_next(tree, cur);
+		vm_tree_split(tree, cur, end, entry, upper);
+		return;
+	}
+	tree->finger_end = VM_TREE_NOWHERE;
+	lower->start = entry->start;
+	lower->end = entry->start = start;
+	upper->end = entry->end;
+	upper->start = entry->end = end;
+	tree->isa->leaf_cut(leaf, cur->slot,
+	    &(struct vm_leaf_cut){vm_leaf_page(leaf, start),
+		vm_leaf_page(leaf, end), lower, entry, upper});
+	leaf->count += 2;
+	tree->count += 2;
+	cur->slot++;
+}
+
 /* The same across the border of two leaves. */
 static void
 merge_first(struct vm_tree *tree, struct vm_cursor *cur)
@@ -710,9 +738,30 @@ vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur)
 	MPASS(leaf->entry[cur->slot - 1] != NULL);
 	MPASS(vm_leaf_end(leaf, cur->slot - 1) == entry->start);
 	entry->start = start;
-	leaf_close(tree, leaf, cur->slot);
 	cur->slot--;
-	vm_leaf_put(leaf, cur->slot, start, entry->end, entry);
+	tree->isa->leaf_join(leaf, cur->slot, 1);
+	leaf->count--;
+	if (leaf->count < VM_LEAF_MINFILL)
+		cursor_settle(tree, cur, cur);
+}
+
+void
+vm_tree_heal(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	struct vm_leaf *leaf = cur->leaf;
+	unsigned slot = cur->slot - 1;
+
+	MPASS(cur->slot > 0 && cur->slot + 1 < leaf->count);
+	MPASS(leaf->entry[slot] != NULL);
+	MPASS(vm_leaf_end(leaf, slot) == vm_leaf_start(leaf, slot + 1));
+	MPASS(vm_leaf_end(leaf, slot + 1) == vm_leaf_start(leaf, slot + 2));
+
+	tree->finger_end = VM_TREE_NOWHERE;
+	leaf->entry[slot + 2]->start = vm_leaf_start(leaf, slot);
+	tree->isa->leaf_join(leaf, slot, 2);
+	leaf->count -= 2;
+	tree->count -= 2;
+	cur->slot = slot;
 	if (leaf->count < VM_LEAF_MINFILL)
 		cursor_settle(tree, cur, cur);
 }

@@ -106,6 +106,12 @@ struct vm_leaf_slot {
 	struct vm_map_entry *entry;
 };
 
+/* One entry that becomes three: where, in pages of its leaf, and into what. */
+struct vm_leaf_cut {
+	uint32_t start, end; /* of the one in the middle */
+	struct vm_map_entry *lower, *entry, *upper;
+};
+
 /* The searches, compiled for one instruction set.  See vm_map_search.c. */
 struct vm_tree_isa {
 	const char *name; /* "plain", "avx2", "avx512" */
@@ -135,6 +141,10 @@ struct vm_tree_isa {
 	void (*leaf_open)(struct vm_leaf *leaf, unsigned slot,
 	    struct vm_leaf_slot with);
 	void (*leaf_close)(struct vm_leaf *leaf, unsigned slot);
+	/* make three slots of one; make one, the last, of it and `n` behind */
+	void (*leaf_cut)(struct vm_leaf *leaf, unsigned slot,
+	    const struct vm_leaf_cut *cut);
+	void (*leaf_join)(struct vm_leaf *leaf, unsigned slot, unsigned n);
 };
 
 /*
@@ -244,10 +254,26 @@ void vm_tree_split(struct vm_tree *tree, struct vm_cursor *cur,
     vm_offset_t addr, struct vm_map_entry *lower, struct vm_map_entry *upper);
 
 /*
+ * Cut [start, end) out of the middle of the entry at the cursor, which keeps
+ * that part; `lower` and `upper` get the others.  The cursor stays with it.
+ * Two inserts of the reserve.
+ */
+void vm_tree_carve(struct vm_tree *tree, struct vm_cursor *cur,
+    vm_offset_t start, vm_offset_t end, struct vm_map_entry *lower,
+    struct vm_map_entry *upper);
+
+/*
  * Let the entry at the cursor take over the range of the one in front of it,
  * which it touches and which leaves the tree.
  */
 void vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur);
+
+/*
+ * Let the entry behind the cursor, in the same leaf, take over the ranges of
+ * the two in front of it, also there, which touch it and leave the tree.  The
+ * cursor is then at what is left.
+ */
+void vm_tree_heal(struct vm_tree *tree, struct vm_cursor *cur);
 
 /* NULL, or the tag and text of the first broken invariant. */
 const char *vm_tree_check(const struct vm_tree *tree);

@@ -274,6 +274,63 @@ step_split(struct pair *p, size_t i)
 	p->n--;
 }
 
+/* The two in front of entry i + 2 have gone into it. */
+static void
+pair_absorb(struct pair *p, size_t i)
+{
+	free(p->entry[i]);
+	free(p->entry[i + 1]);
+	p->n -= 2;
+	memmove(p->entry + i, p->entry + i + 2,
+	    (p->n - i) * sizeof(p->entry[0]));
+}
+
+/* Cut the middle out of an entry; put it together again half of the time. */
+static void
+step_carve(struct pair *p, size_t i)
+{
+	struct vm_map_entry *entry = p->entry[i], *upper;
+	vm_offset_t start = entry->start, end = entry->end, from, to;
+	size_t npages = (end - start) / PAGE;
+	struct vm_cursor cur;
+
+	if (npages < 3 || p->n > 90000)
+		return;
+	from = start + (test_random(&p->seed) % (npages - 2) + 1) * PAGE;
+	to = from +
+	     (test_random(&p->seed) % ((end - from) / PAGE - 1) + 1) * PAGE;
+	p->n += 2;
+	memmove(p->entry + i + 2, p->entry + i,
+	    (p->n - i - 2) * sizeof(p->entry[0]));
+	p->entry[i] = calloc(1, sizeof(*entry));
+	p->entry[i + 1] = entry;
+	p->entry[i + 2] = upper = calloc(1, sizeof(*entry));
+	vm_tree_seek(&p->tree, start, &cur);
+	ASSERT_EQ(vm_tree_reserve(&p->tree, 2), KERN_SUCCESS);
+	vm_tree_carve(&p->tree, &cur, from, to, p->entry[i], upper);
+	ASSERT_TRUE(vm_cursor_entry(&cur) == entry);
+	ASSERT_EQ(p->entry[i]->start, start);
+	ASSERT_EQ(p->entry[i]->end, from);
+	ASSERT_EQ(entry->start, from);
+	ASSERT_EQ(entry->end, to);
+	ASSERT_EQ(upper->start, to);
+	ASSERT_EQ(upper->end, end);
+	if (test_random(&p->seed) % 2 == 0)
+		return;
+
+	if (cur.slot > 0 && cur.slot + 1 < cur.leaf->count) {
+		vm_tree_heal(&p->tree, &cur);
+	} else {
+		vm_tree_merge(&p->tree, &cur);
+		ASSERT_TRUE(vm_tree_next(&p->tree, &cur));
+		vm_tree_merge(&p->tree, &cur);
+	}
+	ASSERT_TRUE(vm_cursor_entry(&cur) == upper);
+	ASSERT_EQ(upper->start, start);
+	ASSERT_EQ(upper->end, end);
+	pair_absorb(p, i);
+}
+
 static void
 churn(const char *isa, vm_offset_t max, unsigned scale, uint64_t ops)
 {
@@ -283,7 +340,7 @@ churn(const char *isa, vm_offset_t max, unsigned scale, uint64_t ops)
 	for (uint64_t op = 0; op < ops; op++) {
 		/* Waves of growing and shrinking, so that the height varies. */
 		bool grows = op / 4096 % 2 == 0;
-		uint64_t what = test_random(&p.seed) % 8;
+		uint64_t what = test_random(&p.seed) % 9;
 
 		if (p.n == 0 || what < (grows ? 5u : 2u))
 			step_fit(&p);
@@ -291,8 +348,10 @@ churn(const char *isa, vm_offset_t max, unsigned scale, uint64_t ops)
 			pair_remove(&p, test_random(&p.seed) % p.n);
 		else if (what < 7)
 			step_resize(&p, test_random(&p.seed) % p.n);
-		else
+		else if (what < 8)
 			step_split(&p, test_random(&p.seed) % p.n);
+		else
+			step_carve(&p, test_random(&p.seed) % p.n);
 		if (op % 64 == 0)
 			pair_check(&p);
 	}
