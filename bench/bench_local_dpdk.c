@@ -8,6 +8,7 @@
 #include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <rte_eal.h>
@@ -15,7 +16,7 @@
 #include <rte_malloc.h>
 #include <rte_mempool.h>
 
-#include "bench/bench_local.h"
+#include "bench/bench_local_loops.h"
 
 static struct rte_mempool *pool;
 static char runtime[] = "/tmp/hf-bench-dpdk-XXXXXX"; /* EAL leaves folders */
@@ -50,8 +51,46 @@ heap_vtophys(void *p)
 	return rte_malloc_virt2iova(p);
 }
 
+static const struct contestant pools = {.name = "rte_mempool, cache 256",
+    .get = pool_get,
+    .put = pool_put,
+    .vtophys = pool_vtophys};
+
+static const struct contestant heap = {.name = "rte_malloc",
+    .alloc = heap_alloc,
+    .free = rte_free,
+    .vtophys = heap_vtophys,
+    .pairs_max = 100000,
+    .live_max = 4096};
+
+LOCAL_STAMP_FIXED(pools)
+LOCAL_STAMP_VTOPHYS(pools)
+LOCAL_STAMP_ANY(heap)
+LOCAL_STAMP_VTOPHYS(heap)
+
+static double
+heap_run_lifo(size_t live)
+{
+	return lifo(&heap, live);
+}
+
+static const struct entrant entrants[] = {
+    {.c = &pools,
+	.run = {[LOOP_LIFO] = pools_run_lifo,
+	    [LOOP_BULK] = pools_run_bulk,
+	    [LOOP_VTOPHYS] = pools_run_vtophys}},
+    {.c = &heap,
+	.run = {[LOOP_LIFO] = heap_run_lifo,
+	    [LOOP_LIFO_POINTER] = heap_run_lifo_pointer,
+	    [LOOP_CHURN] = heap_run_churn,
+	    [LOOP_HANDOVER] = heap_run_handover,
+	    [LOOP_ONE_THREAD] = heap_run_one_thread,
+	    [LOOP_TWO_THREADS] = heap_run_two_threads,
+	    [LOOP_VTOPHYS] = heap_run_vtophys}},
+};
+
 unsigned
-dpdk_contestants(const char *program, struct contestant *out)
+dpdk_entrants(const char *program, struct entrant *out)
 {
 	char name[64];
 	char *argv[] = {name, (char[]){"--in-memory"},
@@ -72,16 +111,7 @@ dpdk_contestants(const char *program, struct contestant *out)
 		warnx("no rte_mempool: %s", rte_strerror(rte_errno));
 		return 0;
 	}
-	out[0] = (struct contestant){.name = "rte_mempool, cache 256",
-	    .get = pool_get,
-	    .put = pool_put,
-	    .vtophys_fixed = pool_vtophys};
-	out[1] = (struct contestant){.name = "rte_malloc",
-	    .alloc = heap_alloc,
-	    .free = rte_free,
-	    .vtophys = heap_vtophys,
-	    .alloc_rounds = 100000,
-	    .live_max = 4096};
+	memcpy(out, entrants, sizeof(entrants));
 	return 2;
 }
 

@@ -28,7 +28,8 @@ THROUGH_CONTRACT = {'core', 'server'}         # see arch/ only through CONTRACT
 INSTALLED = {'clients/libholdfast/holdfast.h',  # these find each other bare
              'clients/libholdfast/holdfast_map.h',
              'clients/libholdfast/holdfast_pool.h',
-             'clients/libholdfast/holdfast_cache.h'}
+             'clients/libholdfast/holdfast_cache.h',
+             'clients/libholdfast/holdfast_cache_inline.h'}
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 
 def check(root, path):

@@ -70,12 +70,12 @@ blocks_init(struct blocks *b, const struct cache_source *source,
 			return -ENOMEM;
 	b->area_size = size;
 	b->nslots = (uint32_t)(size / span_size);
-	b->class_of = table(size >> CHUNK_SHIFT);
+	b->kind_of = table(size >> CHUNK_SHIFT);
 	b->pa_of = table((size >> FRAME_SHIFT) * sizeof(*b->pa_of));
 	b->nidle_of = table((size >> CHUNK_SHIFT) * sizeof(*b->nidle_of));
 	b->chunks = table((size >> CHUNK_SHIFT) * sizeof(*b->chunks));
 	b->spans = table(b->nslots * sizeof(*b->spans));
-	if (b->class_of == NULL || b->pa_of == NULL || b->chunks == NULL ||
+	if (b->kind_of == NULL || b->pa_of == NULL || b->chunks == NULL ||
 	    b->spans == NULL || b->nidle_of == NULL)
 		return -ENOMEM;
 	return 0;
@@ -253,7 +253,7 @@ blocks_fini(struct blocks *b, bool release)
 			    b->spans[i].import.handle);
 	if (b->area != NULL)
 		(void)munmap(b->area, b->area_size);
-	table_free(b->class_of, b->area_size >> CHUNK_SHIFT);
+	table_free(b->kind_of, b->area_size >> CHUNK_SHIFT);
 	table_free(b->pa_of, (b->area_size >> FRAME_SHIFT) * sizeof(*b->pa_of));
 	table_free(b->nidle_of,
 	    (b->area_size >> CHUNK_SHIFT) * sizeof(*b->nidle_of));
@@ -269,9 +269,9 @@ blocks_fini(struct blocks *b, bool release)
 /* ---- Blocks ---------------------------------------- */
 
 static void
-mark(struct blocks *b, uint32_t first, unsigned order, uint8_t class)
+mark(struct blocks *b, uint32_t first, unsigned order, uint8_t kind)
 {
-	memset(&b->class_of[first], class, (size_t)1 << order);
+	memset(&b->kind_of[first], kind, (size_t)1 << order);
 }
 
 static char *

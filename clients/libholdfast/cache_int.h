@@ -10,16 +10,19 @@
  *   blocks    a buddy allocator of 64 KiB to 2 MiB inside imported spans
  */
 
+#include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "clients/libholdfast/holdfast_cache.h"
 
-#define CHUNK_SHIFT  16 /* a slab; the smallest block */
+/* A chunk is a slab and the smallest block, a frame the largest. */
+#define CHUNK_SHIFT  HOLDFAST_CACHE_CHUNK_SHIFT
 #define CHUNK        (UINT64_C(1) << CHUNK_SHIFT)
-#define FRAME_SHIFT  21 /* a huge page; the largest block */
+#define FRAME_SHIFT  HOLDFAST_CACHE_FRAME_SHIFT
 #define FRAME        (UINT64_C(1) << FRAME_SHIFT)
 #define FRAME_CHUNKS (1u << (FRAME_SHIFT - CHUNK_SHIFT))
 #define NORDERS      (FRAME_SHIFT - CHUNK_SHIFT + 1)
@@ -28,9 +31,11 @@
  * Classes: multiples of 16 up to 128, then four to a doubling up to 32 KiB,
  * then the orders of blocks.
  */
-#define SMALL_MAX (UINT64_C(32) << 10)
+#define SMALL_MAX ((uint64_t)HOLDFAST_CACHE_SMALL)
 #define NSMALL    40
 #define NCLASSES  (NSMALL + NORDERS)
+
+static_assert(NCLASSES + 1 == HOLDFAST_CACHE_KINDS, "a kind is a class + 1");
 
 /* A span as its source hands it over. */
 struct cache_import {
@@ -70,7 +75,7 @@ struct blocks {
 	char *area;                    /* (c) reserved address space */
 	uint64_t area_size;            /* (c) bytes */
 	uint64_t span_size, max_bytes; /* (c) bytes */
-	uint8_t *class_of;        /* (b) by chunk: class + 1; 0: no object */
+	uint8_t *kind_of;         /* (b) by chunk: class + 1; 0: no object */
 	uint64_t *pa_of;          /* (b) by frame; 0: not told */
 	uint16_t *nidle_of;       /* (d) by chunk: objects in the depot */
 	struct chunk *chunks;     /* (b) */
@@ -105,21 +110,16 @@ chunk_index(const struct blocks *b, const void *p)
 	return (uint32_t)((uint64_t)((const char *)p - b->area) >> CHUNK_SHIFT);
 }
 
-/* ---- Threads and depots -----------------------------------------------------
- */
-
-struct bin {
-	uint32_t n, cap; /* objects, and how many it may hold */
-	void **objs;
-};
+/* ---- Threads and depots ----------------------------------------------- */
 
 struct tcache {
-	struct holdfast_cache *cache; /* NULL: its cache is gone */
-	struct tcache *next;          /* others of this thread */
-	struct tcache *sibling;       /* others of this cache; registry lock */
-	void *hot;                    /* the object freed last, or NULL */
-	unsigned hot_class;           /* its class, or the one it may have */
-	struct bin bins[NCLASSES];
+	struct holdfast_cache_thread
+	    front; /* first: what the inline code has */
+	/* NULL: the cache is gone; its thread frees this. */
+	_Atomic(struct holdfast_cache *) owner;
+	struct tcache *next;    /* others of this thread */
+	struct tcache *sibling; /* others of this cache; registry lock */
+	void **arrays;          /* of all bins */
 };
 
 struct depot {
@@ -131,20 +131,55 @@ struct depot {
 };
 
 struct holdfast_cache {
+	struct holdfast_cache_front front; /* first: what the inline code has */
 	struct blocks blocks;
 	struct depot depots[NCLASSES];
 	struct tcache *tcaches;      /* registry lock */
 	struct holdfast_cache *next; /* registry lock */
-	bool forked;                 /* we are in a child: nothing is here */
+	atomic_bool forked;          /* we are in a child: nothing is here */
 };
+
+/*
+ * Up to `n` objects of `class` into `objs`: from the depot, then from a slab.
+ * How many there were.
+ */
+unsigned depot_get(struct holdfast_cache *cache, unsigned class, void **objs,
+    unsigned n);
+/* Take `n` objects.  Blocks go straight back to the blocks. */
+void depot_put(struct holdfast_cache *cache, unsigned class, void *const *objs,
+    unsigned n);
+/* Give whole slabs back to the blocks. */
+void depots_trim(struct holdfast_cache *cache);
+
+/* Enter a cache into the registry, which forks and threads look at. */
+void registry_enter(struct holdfast_cache *cache);
+/* Remove it; nothing of it is in any thread afterwards. */
+void registry_remove(struct holdfast_cache *cache);
+/*
+ * This thread's part of `cache`; made where there is none.  NULL: no memory,
+ * or in a forked child.
+ */
+struct tcache *tcache_get(struct holdfast_cache *cache);
+/* This thread's objects go to the depots.  It may have none. */
+void tcache_flush_mine(struct holdfast_cache *cache);
+/*
+ * Send every other thread through tcache_get() at its next call, where its
+ * objects go to the depots, and what is idle then to the source.
+ */
+void tcache_poke_others(struct holdfast_cache *cache);
+/* Objects in a bin. */
+static inline unsigned
+bin_count(const struct holdfast_cache_bin *bin)
+{
+	return (unsigned)(bin->top - bin->base);
+}
 
 /* As holdfast_cache_create(), over any source; it is the cache's from here. */
 int cache_create_over(const struct cache_source *source,
     const struct holdfast_cache_options *options,
     struct holdfast_cache **cachep);
 
-/* ---- Classes
- * ------------------------------------------------------------------ */
+/* ---- Classes ------------------------------------------------------------ */
 
 /* Bytes of an object of this class. */
 static inline uint64_t
@@ -160,16 +195,15 @@ class_size(unsigned class)
 	return (UINT64_C(5) + step % 4) << (5 + step / 4);
 }
 
-/* By size in units of 16 bytes, up to SMALL_MAX; filled by classes_init(). */
-extern uint8_t class_by_16[SMALL_MAX / 16 + 1];
-void classes_init(void);
+/* The smallest class that holds `size` bytes, 1 to SMALL_MAX. */
+unsigned class_small(uint64_t size);
 
 /* The smallest class that holds `size` bytes, 1 to HOLDFAST_CACHE_MAX. */
 static inline unsigned
-class_of_size(uint64_t size)
+class_of_size(const struct holdfast_cache *cache, uint64_t size)
 {
 	if (__builtin_expect(size <= SMALL_MAX, 1))
-		return class_by_16[(size + 15) / 16];
+		return cache->front.kind_by_size[(size - 1) / 16] - 1u;
 	return size <= CHUNK ? NSMALL
 			     : NSMALL + 64u - CHUNK_SHIFT -
 				   (unsigned)__builtin_clzll(size - 1);

@@ -125,6 +125,8 @@ int holdfast_cache_dispatch(struct holdfast_cache *cache);
 void holdfast_cache_stats(struct holdfast_cache *cache,
     struct holdfast_cache_stats *statsp);
 
+#include "holdfast_cache_inline.h"
+
 #ifdef __cplusplus
 }
 #endif

@@ -81,10 +81,12 @@ make(struct source *s, uint64_t span_size, uint64_t max_bytes)
 
 TEST(class_of_size__is_the_smallest_class_that_holds_the_size)
 {
-	classes_init();
+	struct source s = {0};
+	struct holdfast_cache *cache = make(&s, 4 << 20, 0);
+
 	for (uint64_t size = 1; size <= HOLDFAST_CACHE_MAX;
 	     size += size < 4096 ? 1 : 509) {
-		unsigned class = class_of_size(size);
+		unsigned class = class_of_size(cache, size);
 
 		ASSERT_LT(class, NCLASSES);
 		ASSERT_GE(class_size(class), size);
@@ -92,7 +94,8 @@ TEST(class_of_size__is_the_smallest_class_that_holds_the_size)
 			ASSERT_LT(class_size(class - 1), size);
 	}
 	for (unsigned class = 0; class < NCLASSES; class ++)
-		ASSERT_EQ(class_of_size(class_size(class)), class);
+		ASSERT_EQ(class_of_size(cache, class_size(class)), class);
+	holdfast_cache_destroy(cache);
 }
 
 TEST(cache_alloc__refuses_a_size_out_of_bounds)
