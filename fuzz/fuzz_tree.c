@@ -14,7 +14,12 @@
  *	find addr len space  the lowest fit; off: its phase
  *	entry addr           the last entry at or below
  *
- * Every search is done with each instruction set that the processor has.
+ * `find` and `entry` search with each instruction set that the processor
+ * has; what edits look for is found by them in turn.
+ *
+ * The whole tree is compared at the program's cadence while it is small, and
+ * every sixteenth operation when it is not; in between the entries around the
+ * place that the operation named.
  */
 
 #include "arch/sim/sim.h"
@@ -31,6 +36,9 @@
 
 #define MANY    256  /* entries that one operation enters */
 #define ENTRIES 4096 /* at most, so that the model stays quick */
+#define SMALL   128  /* entries that are all compared at the cadence */
+#define ALL     16   /* operations between comparisons of a larger tree */
+#define NEAR    4    /* entries to each side of that place */
 #define NISAS   3
 
 enum seen {
@@ -55,6 +63,8 @@ struct run {
 	struct uma_zone entries;
 	const struct vm_tree_isa *isa[NISAS];
 	unsigned nisas, edits; /* `edits`: which of them edits use */
+	unsigned turn;         /* the next to look for an edit's place */
+	vm_offset_t at;        /* the place that the operation named */
 	unsigned height;       /* the highest so far */
 	const struct hf_header *header;
 	struct fuzz_report *rep;
@@ -84,14 +94,18 @@ place(const struct run *run, uint64_t addr)
 	    page_size(run));
 }
 
-/* The model's entry that holds `addr`, or model.n. */
+/* The model's entry that holds `addr`, whose rank is i; or model.n. */
+static size_t
+holder_of(const struct run *run, size_t i, vm_offset_t addr)
+{
+	return i > 0 && addr < run->model.range[i - 1].end ? i - 1
+							   : run->model.n;
+}
+
 static size_t
 holder(const struct run *run, vm_offset_t addr)
 {
-	size_t i = model_tree_rank(&run->model, addr);
-
-	return i > 0 && addr < run->model.range[i - 1].end ? i - 1
-							   : run->model.n;
+	return holder_of(run, model_tree_rank(&run->model, addr), addr);
 }
 
 /*
@@ -109,40 +123,45 @@ is_cheap(struct run *run, const char *op, unsigned a_level)
 		   vm_tree_visits, run->tree.height);
 }
 
-/* Seek with each instruction set; the cursor is the last one's. */
+/* Seek what has rank i, in every way that one instruction set has. */
 static bool
-seek(struct run *run, vm_offset_t addr, struct vm_cursor *cur)
+seek_with(struct run *run, const struct vm_tree_isa *isa, vm_offset_t addr,
+    size_t i, struct vm_cursor *cur)
 {
-	size_t i = model_tree_rank(&run->model, addr);
 	void *want = i > 0 ? run->model.range[i - 1].what : NULL;
 	struct vm_map_entry *entry;
 	bool is;
 
-	for (unsigned k = 0; k < run->nisas; k++) {
-		vm_tree_visits = 0;
-		run->isa[k]->seek(&run->tree, addr, cur);
-		is = run->isa[k]->lookup(&run->tree, addr, &entry);
-		if (!is_cheap(run, "seek", 2))
-			return false;
-		if (entry != want || is != (holder(run, addr) < run->model.n))
-			return fuzz_found(run->rep, "out", "lookup",
-			    "0x%" PRIx64 " with %s: not entry %zu of %zu", addr,
-			    run->isa[k]->name, i, run->model.n);
-		if (vm_cursor_entry(cur) != want)
-			return fuzz_found(run->rep, "out", "seek",
-			    "0x%" PRIx64 " with %s: not entry %zu of %zu", addr,
-			    run->isa[k]->name, i, run->model.n);
-		if (vm_cursor_gap_start(cur) !=
-			model_tree_gap_start(&run->model, i) ||
-		    vm_cursor_gap_end(cur) !=
-			model_tree_gap_end(&run->model, i))
-			return fuzz_found(run->rep, "out", "seek",
-			    "0x%" PRIx64 " with %s: the gap is [0x%" PRIx64
-			    ", 0x%" PRIx64 ")",
-			    addr, run->isa[k]->name, vm_cursor_gap_start(cur),
-			    vm_cursor_gap_end(cur));
-	}
-	return true;
+	vm_tree_visits = 0;
+	isa->seek(&run->tree, addr, cur);
+	is = isa->lookup(&run->tree, addr, &entry);
+	if (!is_cheap(run, "seek", 2))
+		return false;
+	if (entry != want || is != (holder_of(run, i, addr) < run->model.n))
+		return fuzz_found(run->rep, "out", "lookup",
+		    "0x%" PRIx64 " with %s: not entry %zu of %zu", addr,
+		    isa->name, i, run->model.n);
+	if (vm_cursor_entry(cur) != want)
+		return fuzz_found(run->rep, "out", "seek",
+		    "0x%" PRIx64 " with %s: not entry %zu of %zu", addr,
+		    isa->name, i, run->model.n);
+	return (vm_cursor_gap_start(cur) ==
+		       model_tree_gap_start(&run->model, i) &&
+		   vm_cursor_gap_end(cur) ==
+		       model_tree_gap_end(&run->model, i)) ||
+	       fuzz_found(run->rep, "out", "seek",
+		   "0x%" PRIx64 " with %s: the gap is [0x%" PRIx64
+		   ", 0x%" PRIx64 ")",
+		   addr, isa->name, vm_cursor_gap_start(cur),
+		   vm_cursor_gap_end(cur));
+}
+
+/* For an edit: the instruction sets take turns. */
+static bool
+seek(struct run *run, vm_offset_t addr, size_t i, struct vm_cursor *cur)
+{
+	run->turn = (run->turn + 1) % run->nisas;
+	return seek_with(run, run->isa[run->turn], addr, i, cur);
 }
 
 /* ---- Edits ----------------------------------------------------------------
@@ -176,13 +195,13 @@ enter(struct run *run, vm_offset_t start, vm_offset_t end)
 	    end > model_tree_gap_end(&run->model, i) || end <= start ||
 	    run->model.n >= ENTRIES)
 		return KERN_NO_SPACE;
-	if (!seek(run, start, &cur))
+	if (!seek(run, start, i, &cur))
 		return KERN_FAILURE;
 	entry = entry_new(run, start, end);
 	if (entry == NULL)
 		return KERN_RESOURCE_SHORTAGE;
 	vm_tree_insert(&run->tree, &cur, entry);
-	model_tree_insert(&run->model, start, end, entry);
+	model_tree_insert(&run->model, i, start, end, entry);
 	return vm_cursor_entry(&cur) == entry ? KERN_SUCCESS : KERN_FAILURE;
 }
 
@@ -217,7 +236,7 @@ leave(struct run *run, size_t i)
 	struct vm_map_entry *entry = run->model.range[i].what;
 	struct vm_cursor cur;
 
-	if (!seek(run, run->model.range[i].start, &cur))
+	if (!seek(run, run->model.range[i].start, i + 1, &cur))
 		return false;
 	vm_tree_remove(&run->tree, &cur);
 	model_tree_remove(&run->model, i);
@@ -270,7 +289,7 @@ do_resize(struct run *run, const uint64_t *v, struct hf_result *res)
 	if (end <= start || end > model_tree_gap_end(&run->model, i + 1) ||
 	    end <= run->model.range[i].start)
 		return KERN_NO_SPACE;
-	if (!seek(run, run->model.range[i].start, &cur))
+	if (!seek(run, run->model.range[i].start, i + 1, &cur))
 		return KERN_FAILURE;
 	vm_tree_resize(&run->tree, &cur, start, end);
 	run->model.range[i].start = start;
@@ -290,7 +309,7 @@ do_split(struct run *run, const uint64_t *v, struct hf_result *res)
 	if (i == run->model.n || run->model.range[i].start == at ||
 	    run->model.n >= ENTRIES)
 		return KERN_INVALID_ADDRESS;
-	if (!seek(run, at, &cur))
+	if (!seek(run, at, i + 1, &cur))
 		return KERN_FAILURE;
 	end = run->model.range[i].end;
 	entry = run->model.range[i].what;
@@ -300,11 +319,11 @@ do_split(struct run *run, const uint64_t *v, struct hf_result *res)
 	run->model.range[i].end = at;
 	if (v[HF_F_PROT] % 2 != 0) { /* which of the two is the new one */
 		vm_tree_split(&run->tree, &cur, at, entry, other);
-		model_tree_insert(&run->model, at, end, other);
+		model_tree_insert(&run->model, i + 1, at, end, other);
 	} else {
 		vm_tree_split(&run->tree, &cur, at, other, entry);
 		run->model.range[i].what = other;
-		model_tree_insert(&run->model, at, end, entry);
+		model_tree_insert(&run->model, i + 1, at, end, entry);
 	}
 	return vm_cursor_entry(&cur) == run->model.range[i].what ? KERN_SUCCESS
 								 : KERN_FAILURE;
@@ -320,7 +339,7 @@ do_merge(struct run *run, const uint64_t *v, struct hf_result *res)
 	(void)res;
 	if (i == run->model.n || i == 0 || range[i - 1].end != range[i].start)
 		return KERN_INVALID_ADDRESS;
-	if (!seek(run, range[i].start, &cur))
+	if (!seek(run, range[i].start, i + 1, &cur))
 		return KERN_FAILURE;
 	vm_tree_merge(&run->tree, &cur);
 	if (vm_cursor_entry(&cur) != range[i].what)
@@ -406,46 +425,91 @@ do_fit(struct run *run, const uint64_t *v, struct hf_result *res)
 static int
 do_seek(struct run *run, const uint64_t *v, struct hf_result *res)
 {
+	vm_offset_t at = place(run, v[HF_F_A]);
+	size_t i = model_tree_rank(&run->model, at);
 	struct vm_cursor cur;
 
 	(void)res;
-	return seek(run, place(run, v[HF_F_A]), &cur) ? KERN_SUCCESS
-						      : KERN_FAILURE;
+	for (unsigned k = 0; k < run->nisas; k++)
+		if (!seek_with(run, run->isa[k], at, i, &cur))
+			return KERN_FAILURE;
+	return KERN_SUCCESS;
+}
+
+/* The entry that the cursor is at is number i of the model. */
+static bool
+same_entry(struct run *run, const char *op, const struct vm_cursor *cur,
+    size_t i)
+{
+	const struct vm_map_entry *e = vm_cursor_entry(cur);
+	const struct model_range *m = &run->model.range[i];
+
+	return (i < run->model.n && e == m->what && e->start == m->start &&
+		   e->end == m->end && vm_cursor_gap_start(cur) == m->end) ||
+	       fuzz_found(run->rep, "state", op,
+		   "entry %zu of %zu is [0x%" PRIx64 ", 0x%" PRIx64 ")", i,
+		   run->model.n, e->start, e->end);
+}
+
+/* Up to n entries from number i on, by steps; there are no more: the end. */
+static bool
+same_entries(struct run *run, const char *op, struct vm_cursor *cur, size_t i,
+    size_t n)
+{
+	for (; n > 0; n--, i++) {
+		if (!vm_tree_next(&run->tree, cur))
+			return i == run->model.n ||
+			       fuzz_found(run->rep, "state", op,
+				   "%zu entries by steps", i);
+		if (!same_entry(run, op, cur, i))
+			return false;
+	}
+	return true;
 }
 
 /* All of it, by steps in both directions. */
 static bool
-compare(struct run *run, const char *op)
+compare_all(struct run *run, const char *op)
 {
 	const char *broken = vm_tree_check(&run->tree);
 	struct vm_cursor cur;
-	size_t i;
 
 	run->rep->nchecks++;
 	if (broken != NULL)
 		return fuzz_found(run->rep, "check", op, "%s", broken);
+	vm_tree_seek(&run->tree, run->model.min, &cur);
+	while (vm_tree_prev(&run->tree, &cur))
+		continue;
+	return (vm_cursor_entry(&cur) == NULL ||
+		   fuzz_found(run->rep, "state", op, "no header in front")) &&
+	       same_entries(run, op, &cur, 0, run->model.n + 1);
+}
+
+/* What is around the place that the operation named. */
+static bool
+compare_near(struct run *run, const char *op)
+{
+	size_t i = model_tree_rank(&run->model, run->at), back = 0;
+	struct vm_cursor cur;
+
+	if (!seek(run, run->at, i, &cur))
+		return false;
+	while (back < NEAR && vm_tree_prev(&run->tree, &cur))
+		back++;
+	return (i >= back ||
+		   fuzz_found(run->rep, "state", op, "entries in front")) &&
+	       same_entries(run, op, &cur, i - back, 2 * NEAR);
+}
+
+static bool
+compare(struct run *run, const char *op, bool all)
+{
 	if (run->tree.count != run->model.n)
 		return fuzz_found(run->rep, "state", op,
 		    "%" PRIu64 " entries, the model has %zu", run->tree.count,
 		    run->model.n);
-	vm_tree_seek(&run->tree, run->model.min, &cur);
-	while (vm_tree_prev(&run->tree, &cur))
-		continue;
-	if (vm_cursor_entry(&cur) != NULL)
-		return fuzz_found(run->rep, "state", op, "no header in front");
-	for (i = 0; vm_tree_next(&run->tree, &cur); i++) {
-		const struct vm_map_entry *e = vm_cursor_entry(&cur);
-		const struct model_range *m = &run->model.range[i];
-
-		if (i >= run->model.n || e != m->what || e->start != m->start ||
-		    e->end != m->end || vm_cursor_gap_start(&cur) != m->end)
-			return fuzz_found(run->rep, "state", op,
-			    "entry %zu of %zu is [0x%" PRIx64 ", 0x%" PRIx64
-			    ")",
-			    i, run->model.n, e->start, e->end);
-	}
-	return i == run->model.n ||
-	       fuzz_found(run->rep, "state", op, "%zu entries by steps", i);
+	return all || run->model.n <= SMALL ? compare_all(run, op)
+					    : compare_near(run, op);
 }
 
 /* ---- The world ------------------------------------------------------------
@@ -612,7 +676,8 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 	if (!run->has_tree || r->header.cadence == 0xff ||
 	    r->nops % r->header.cadence != 0)
 		return true;
-	return compare(run, hf_ops[call->op].name);
+	run->at = place(run, call->v[HF_F_A]);
+	return compare(run, hf_ops[call->op].name, r->nops % ALL == 0);
 }
 
 static void
@@ -646,7 +711,7 @@ run_tree(const uint8_t *data, size_t size, struct fuzz_report *rep)
 	hf_runner_init(&runner, &run.base, &options, &observer, data, size);
 	hf_run(&runner, data, size);
 	if (!rep->found && run.has_tree)
-		(void)compare(&run, "end");
+		(void)compare(&run, "end", true);
 	if (rep->found)
 		return; /* what holds the rest is broken: leave it */
 	clear(&run);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BLOCK 64 /* ranges that are moved at a time */
+
 void
 model_tree_init(struct model_tree *t, vm_offset_t min, vm_offset_t max)
 {
@@ -22,11 +24,17 @@ model_tree_fini(struct model_tree *t)
 size_t
 model_tree_rank(const struct model_tree *t, vm_offset_t addr)
 {
-	size_t i = 0;
+	size_t low = 0, high = t->n;
 
-	while (i < t->n && t->range[i].start <= addr)
-		i++;
-	return i;
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (t->range[mid].start <= addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
 }
 
 vm_offset_t
@@ -45,7 +53,7 @@ bool
 model_tree_fit(const struct model_tree *t, vm_offset_t start, vm_size_t length,
     vm_size_t align, vm_offset_t phase, vm_offset_t *addrp)
 {
-	for (size_t i = 0; i <= t->n; i++) {
+	for (size_t i = model_tree_rank(t, start); i <= t->n; i++) {
 		vm_offset_t at = model_tree_gap_start(t, i);
 		vm_offset_t end = model_tree_gap_end(t, i);
 
@@ -69,20 +77,49 @@ model_tree_fit(const struct model_tree *t, vm_offset_t start, vm_size_t length,
 	return false;
 }
 
-void
-model_tree_insert(struct model_tree *t, vm_offset_t start, vm_offset_t end,
-    void *what)
+/*
+ * Move n ranges up by one, the last ones first.  AddressSanitizer checks
+ * memmove() byte by byte, and memcpy() at once.
+ */
+static void
+move_up(struct model_range *range, size_t n)
 {
-	size_t i = model_tree_rank(t, start);
+	static struct model_range block[BLOCK];
 
+	while (n > 0) {
+		size_t m = MIN(n, (size_t)BLOCK);
+
+		n -= m;
+		memcpy(block, &range[n], m * sizeof(block[0]));
+		memcpy(&range[n + 1], block, m * sizeof(block[0]));
+	}
+}
+
+/* Move n ranges down by one, the first ones first. */
+static void
+move_down(struct model_range *range, size_t n)
+{
+	static struct model_range block[BLOCK];
+
+	for (; n > 0; n -= MIN(n, (size_t)BLOCK), range += BLOCK) {
+		size_t m = MIN(n, (size_t)BLOCK);
+
+		memcpy(block, range, m * sizeof(block[0]));
+		memcpy(range - 1, block, m * sizeof(block[0]));
+	}
+}
+
+void
+model_tree_insert(struct model_tree *t, size_t i, vm_offset_t start,
+    vm_offset_t end, void *what)
+{
 	if (t->n == t->room) {
 		t->room = t->room == 0 ? 64 : 2 * t->room;
 		t->range = realloc(t->range, t->room * sizeof(t->range[0]));
 		if (t->range == NULL)
 			abort();
 	}
-	memmove(&t->range[i + 1], &t->range[i],
-	    (t->n - i) * sizeof(t->range[0]));
+	move_up(&t->range[i], t->n - i);
 	t->range[i] = (struct model_range){start, end, what};
 	t->n++;
 }
@@ -91,6 +128,5 @@ void
 model_tree_remove(struct model_tree *t, size_t i)
 {
 	t->n--;
-	memmove(&t->range[i], &t->range[i + 1],
-	    (t->n - i) * sizeof(t->range[0]));
+	move_down(&t->range[i + 1], t->n - i);
 }

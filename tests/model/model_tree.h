@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * The entry tree as a sorted array, searched from its beginning.
+ * The entry tree as a sorted array; gaps are looked at one by one.
  */
 
 #include "core/vm.h"
@@ -32,6 +32,7 @@ vm_offset_t model_tree_gap_end(const struct model_tree *t, size_t i);
 bool model_tree_fit(const struct model_tree *t, vm_offset_t start,
     vm_size_t length, vm_size_t align, vm_offset_t phase, vm_offset_t *addrp);
 
-void model_tree_insert(struct model_tree *t, vm_offset_t start, vm_offset_t end,
-    void *what);
+/* Enter as number i, which is the rank of `start`. */
+void model_tree_insert(struct model_tree *t, size_t i, vm_offset_t start,
+    vm_offset_t end, void *what);
 void model_tree_remove(struct model_tree *t, size_t i);
