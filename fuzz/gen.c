@@ -2,6 +2,8 @@
 
 #include "fuzz/gen.h"
 
+#include "fuzz/ops.h"
+
 #include <string.h>
 
 #define RECORD HF_RECORD_SIZE
@@ -235,6 +237,27 @@ gen_crowd(uint64_t *state, uint64_t ops, uint8_t *data, size_t off, size_t max)
 }
 
 /*
+ * More entries than two levels of a tree of entries hold at least, in strides
+ * of one page to four.
+ */
+static size_t
+gen_forest(uint64_t *state, uint8_t *data, size_t off, size_t max)
+{
+	unsigned n = 7 + below(state, 6);
+
+	for (unsigned i = 0; i < n && off + RECORD <= max; i++) {
+		uint64_t rec = gen_operands(state, HF_MADVISE);
+
+		rec = hf_set_bits(hf_field(HF_MADVISE, HF_F_A), rec,
+		    (uint64_t)i * 4 * 159);
+		rec = hf_set_bits(hf_field(HF_MADVISE, HF_F_LEN), rec, 159);
+		hf_store(data + off, rec);
+		off += RECORD;
+	}
+	return off;
+}
+
+/*
  * Where an earlier operation went: things that matter happen to one place.
  * Address and length have their bits in the same place in all operations.
  */
@@ -285,6 +308,8 @@ gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 	gen_header(&state, ops, data);
 	if (below(&state, 8) == 0)
 		off = gen_crowd(&state, ops, data, off, max);
+	if (ops == FUZZ_OPS_TREE && below(&state, 64) == 0)
+		off = gen_forest(&state, data, off, max);
 	nrecords = 4 + below(&state, below(&state, 4) == 0 ? 240 : 60);
 	again = below(&state, 4);
 	for (; nrecords > 0 && off + RECORD <= max; nrecords--) {
