@@ -320,20 +320,26 @@ protect_locked(vm_map_t map, struct protect *p)
 	return rv;
 }
 
-/* Cut [start, end) out of the entry at the cursor.  KERN_RESOURCE_SHORTAGE. */
+/*
+ * Cut [start, end) out of the entry at the cursor.  KERN_RESTART: the charge of
+ * an entry that needs a copy would go to an object.  KERN_RESOURCE_SHORTAGE.
+ */
 static int
 protect_cut(vm_map_t map, struct vm_cursor *cur, vm_offset_t start,
     vm_offset_t end)
 {
 	struct vm_map_entry *entry = vm_cursor_entry(cur);
 	bool middle = entry->start < start && end < entry->end;
+	bool backs = vm_map_clip_backs(map, entry);
 	vm_object_t spare = NULL;
 	int rv;
 
 	MPASS(entry->start < start || end < entry->end);
 
+	if (backs && (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+		return KERN_RESTART;
 	rv = vm_map_reserve(map, middle ? 2 : 1, middle ? 2 : 1);
-	if (rv == KERN_SUCCESS && vm_map_clip_backs(map, entry)) {
+	if (rv == KERN_SUCCESS && backs) {
 		rv = vm_object_spare_add(map->pmap->arch, 1, &spare);
 		if (rv == KERN_SUCCESS)
 			vm_map_entry_back(map, entry, &spare);
