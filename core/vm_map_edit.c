@@ -139,8 +139,8 @@ delete_range(vm_map_t map, vm_offset_t start, vm_offset_t end)
 int
 vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 {
+	struct vm_cursor here, *cur = &here;
 	struct vm_map_entry *entry;
-	struct vm_cursor cur;
 
 	vm_map_assert_wlocked(map);
 
@@ -148,16 +148,19 @@ vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	vm_map_clamp(map, &start, &end);
 	if (start == end)
 		return KERN_SUCCESS;
-	vm_tree_seek(&map->tree, start, &cur);
-	entry = vm_cursor_entry(&cur);
+	/* What came last often goes first, and the tree knows where it is. */
+	if (end == map->tree.finger_end)
+		cur = &map->tree.finger;
+	else
+		vm_tree_seek(&map->tree, start, cur);
+	entry = vm_cursor_entry(cur);
 	if (entry == NULL || entry->start != start || entry->end != end)
 		return delete_range(map, start, end);
 	/* Exactly one: nothing is cut, so nothing is set aside. */
 	if (entry->wired_count != 0 && entry_system_wired(entry) > 0 &&
 	    !vm_map_is_system(map))
 		return KERN_WOULD_BLOCK;
-	MPASS(vm_cursor_entry(&cur) == entry);
-	vm_map_entry_delete(map, &cur);
+	vm_map_entry_delete(map, cur);
 	return KERN_SUCCESS;
 }
 

@@ -834,31 +834,34 @@ find_is_plain(vm_map_t map, const struct vm_map_new *ins, int find_space)
 	       map->limits.cluster_anon <= (ins->start != 0 ? 1 : 0);
 }
 
-/* find_general() for what find_is_plain(). */
+/*
+ * find_general() for what find_is_plain().  The cursor is the finger itself: it
+ * is often what is behind this one, or this one, that comes next.
+ */
 static inline int
 find_plain(vm_map_t map, struct vm_map_new *ins, vm_offset_t *addrp,
     vm_size_t length, vm_offset_t max_addr, int find_space)
 {
 	vm_size_t align = (vm_size_t)1 << (find_space >> 8);
-	bool hinted = ins->start > map->tree.min;
-	struct vm_cursor cur;
+	struct vm_cursor *cur = &map->tree.finger;
+	bool found;
 	int rv;
 
 	if (length == 0)
 		return KERN_INVALID_ADDRESS;
-	if (!fit(map, ins->start, length, align, 0, &cur, &ins->start))
+	found = fit(map, ins->start, length, align, 0, cur, &ins->start);
+	map->tree.finger_end = VM_TREE_NOWHERE;
+	if (!found)
 		return KERN_NO_SPACE;
 	ins->end = ins->start + length;
 	if (max_addr != 0 && ins->end > max_addr)
 		return KERN_NO_SPACE;
 	MPASS(map->tree.min <= ins->start && ins->end <= map->tree.max);
 	insert_assert(map, ins);
-	rv = insert_at(map, &cur, ins);
+	rv = insert_at(map, cur, ins);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	/* Who gives hints often asks for what is behind this one next. */
-	if (hinted)
-		vm_tree_point(&map->tree, &cur);
+	vm_tree_point(&map->tree);
 	*addrp = ins->start;
 	return KERN_SUCCESS;
 }

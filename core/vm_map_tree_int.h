@@ -448,15 +448,9 @@ vm_leaf_narrow(struct vm_leaf *leaf)
 		    vm_leaf_reaches(leaf, vm_leaf_end(leaf, leaf->count - 1));
 }
 
-/* Remember the entry at the cursor until the next edit. */
+/* The last edit went through the finger: it stays until the next. */
 static inline void
-vm_tree_point(struct vm_tree *tree, const struct vm_cursor *cur)
+vm_tree_point(struct vm_tree *tree)
 {
-	tree->finger.leaf = cur->leaf;
-	tree->finger.slot = cur->slot;
-	for (unsigned level = 0; level < tree->height; level++) {
-		tree->finger.node[level] = cur->node[level];
-		tree->finger.at[level] = cur->at[level];
-	}
-	tree->finger_end = vm_leaf_end(cur->leaf, cur->slot);
+	tree->finger_end = vm_leaf_end(tree->finger.leaf, tree->finger.slot);
 }

@@ -133,11 +133,10 @@ TEST(vm_map_check__names_a_leaf_that_does_not_know_its_bounds)
 TEST(vm_map_check__names_a_finger_that_points_elsewhere)
 {
 	vm_map_t map = picture_map("AA.BB.##");
-	struct vm_cursor cur;
 
 	vm_map_lock(map);
-	(void)vm_map_seek(map, picture_addr(map, 3), &cur);
-	vm_tree_point(&map->tree, &cur);
+	(void)vm_map_seek(map, picture_addr(map, 3), &map->tree.finger);
+	vm_tree_point(&map->tree);
 	vm_map_unlock(map);
 	ASSERT_NULL(verdict(map));
 	BREAK(map, map->tree.finger.slot, 1, "[tree.finger]");

@@ -197,8 +197,10 @@ step_fit(struct pair *p)
 	if (!found || p->n >= 90000)
 		return;
 	pair_insert(p, &cur, addr, req.length);
-	if (test_random(&p->seed) % 2 == 0)
-		vm_tree_point(&p->tree, &cur);
+	if (test_random(&p->seed) % 2 == 0) {
+		p->tree.finger = cur;
+		vm_tree_point(&p->tree);
+	}
 }
 
 /* Shrink an entry from either end, or grow it into the gaps around it. */
@@ -443,8 +445,8 @@ TEST(vm_tree__goes_on_behind_the_last_insert_that_it_was_pointed_to)
 		pair_insert(&p, &cur, MIN_ADDR + 4 * i * PAGE, PAGE);
 		ASSERT_EQ(p.tree.finger_end, VM_TREE_NOWHERE);
 	}
-	vm_tree_seek(&p.tree, MIN_ADDR + 400 * PAGE, &cur);
-	vm_tree_point(&p.tree, &cur);
+	vm_tree_seek(&p.tree, MIN_ADDR + 400 * PAGE, &p.tree.finger);
+	vm_tree_point(&p.tree);
 	ASSERT_EQ(p.tree.finger_end, MIN_ADDR + 401 * PAGE);
 	pair_check(&p);
 	req.start = p.tree.finger_end;
