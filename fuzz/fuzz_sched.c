@@ -381,7 +381,7 @@ static size_t
 sched_entries(struct hf_backend *base, unsigned map, size_t k,
     struct hf_entry *entries, size_t max)
 {
-	const struct sched_page *page;
+	const sched_page *page;
 	unsigned i = 0, from;
 	size_t n = 0;
 
@@ -392,10 +392,9 @@ sched_entries(struct hf_backend *base, unsigned map, size_t k,
 	page = history_state(run.history, 0)->page[map];
 	while (i < run.world.npages && n < max) {
 		from = i++;
-		if (!page[from].present)
+		if (page[from] == 0)
 			continue;
-		while (i < run.world.npages &&
-		       memcmp(&page[i], &page[from], sizeof(*page)) == 0)
+		while (i < run.world.npages && page[i] == page[from])
 			i++;
 		if (k > 0) {
 			k--;
@@ -489,24 +488,23 @@ static bool
 state_fits(const struct sched_maps *m)
 {
 	struct vm_map_entry_info info;
-	const struct sched_page *page;
 	vm_map_entry_t entry;
+	sched_page page;
 	bool is;
 
 	for (unsigned k = 0; k < SCHED_MAPS; k++)
 		for (unsigned i = 0;
 		     run.maps[k] != NULL && i < run.world.npages; i++) {
-			page = &m->page[k][i];
+			page = m->page[k][i];
 			vm_map_lock_read(run.maps[k]);
 			is = vm_map_lookup_entry(run.maps[k],
 			    run.world.min + i * run.world.page, &entry);
 			if (is)
 				vm_map_entry_info(entry, &info);
 			vm_map_unlock_read(run.maps[k]);
-			if (is != page->present ||
-			    (is && (info.protection != page->prot ||
-				       info.inheritance !=
-					   (vm_inherit_t)page->inherit)))
+			if (is != (page != 0) ||
+			    (is && sched_page_make(info.protection,
+				       (uint64_t)info.inheritance) != page))
 				return false;
 		}
 	return true;
@@ -586,8 +584,15 @@ run_sched(const uint8_t *data, size_t size, struct fuzz_report *rep)
 	enum sched_end end;
 
 	memset(rep, 0, sizeof(*rep));
-	memset(&run, 0, sizeof(run));
 	run.rep = rep;
+	run.history = NULL;
+	memset(run.maps, 0, sizeof(run.maps));
+	memset(run.forking, 0, sizeof(run.forking));
+	for (unsigned i = 0; i < SCHED_THREADS; i++) {
+		run.thread[i].n = 0;
+		run.thread[i].hold = HOLD_NONE;
+		run.thread[i].map = run.thread[i].stamp = 0;
+	}
 	begin(data, size);
 	deal(data, size);
 	end =

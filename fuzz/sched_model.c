@@ -4,7 +4,7 @@
 
 #include "core/vm_param.h"
 
-#include <stdlib.h>
+#include <assert.h>
 #include <string.h>
 
 /* ---- Pages ----------------------------------------------------------------
@@ -25,24 +25,23 @@ cut(const struct sched_world *w, const uint64_t *v, unsigned *fromp,
 }
 
 static bool
-is_free(const struct sched_page *page, unsigned from, unsigned to)
+is_free(const sched_page *page, unsigned from, unsigned to)
 {
 	for (; from < to; from++)
-		if (page[from].present)
+		if (page[from] != 0)
 			return false;
 	return true;
 }
 
 static void
-enter(struct sched_page *page, unsigned from, unsigned to, const uint64_t *v)
+enter(sched_page *page, unsigned from, unsigned to, const uint64_t *v)
 {
 	for (; from < to; from++)
-		page[from] = (struct sched_page){true, (uint8_t)v[HF_F_PROT],
-		    VM_INHERIT_DEFAULT};
+		page[from] = sched_page_make(v[HF_F_PROT], VM_INHERIT_DEFAULT);
 }
 
 static int
-insert(const struct sched_world *w, struct sched_page *page, const uint64_t *v,
+insert(const struct sched_world *w, sched_page *page, const uint64_t *v,
     bool replace)
 {
 	vm_offset_t max = w->min + w->npages * w->page;
@@ -58,7 +57,7 @@ insert(const struct sched_world *w, struct sched_page *page, const uint64_t *v,
 }
 
 static int
-find(const struct sched_world *w, struct sched_page *page, const uint64_t *v,
+find(const struct sched_world *w, sched_page *page, const uint64_t *v,
     bool take, uint64_t *valuep)
 {
 	unsigned n = (unsigned)MIN(v[HF_F_LEN] / w->page, SCHED_PAGES + 1);
@@ -74,7 +73,7 @@ find(const struct sched_world *w, struct sched_page *page, const uint64_t *v,
 }
 
 static int
-change(const struct sched_world *w, struct sched_page *page,
+change(const struct sched_world *w, sched_page *page,
     const struct hf_call *call)
 {
 	unsigned from, to;
@@ -82,42 +81,46 @@ change(const struct sched_world *w, struct sched_page *page,
 	cut(w, call->v, &from, &to);
 	for (; from < to; from++) {
 		if (call->op == HF_REMOVE)
-			page[from] = (struct sched_page){0};
-		else if (page[from].present && call->op == HF_PROTECT)
-			page[from].prot = (uint8_t)call->v[HF_F_PROT];
-		else if (page[from].present)
-			page[from].inherit = (uint8_t)call->v[HF_F_INH];
+			page[from] = 0;
+		else if (page[from] != 0 && call->op == HF_PROTECT)
+			page[from] = sched_page_make(call->v[HF_F_PROT],
+			    sched_page_inherit(page[from]));
+		else if (page[from] != 0)
+			page[from] =
+			    sched_page_make(sched_page_prot(page[from]),
+				call->v[HF_F_INH]);
 	}
 	return KERN_SUCCESS;
 }
 
 /* Rights of a whole range: present everywhere, and enough. */
 static bool
-allows(const struct sched_world *w, const struct sched_page *page,
-    const uint64_t *v)
+allows(const struct sched_world *w, const sched_page *page, const uint64_t *v)
 {
 	unsigned from, to;
 
 	cut(w, v, &from, &to);
 	for (; from < to; from++)
-		if (!page[from].present ||
-		    (v[HF_F_PROT] & ~(uint64_t)page[from].prot) != 0)
+		if (page[from] == 0 ||
+		    (v[HF_F_PROT] & ~(uint64_t)sched_page_prot(page[from])) !=
+			0)
 			return false;
 	return true;
 }
 
 static int
-lookup(const struct sched_world *w, const struct sched_page *page,
+lookup(const struct sched_world *w, const sched_page *page,
     const struct hf_call *call)
 {
 	unsigned i = (unsigned)((call->v[HF_F_A] - w->min) / w->page);
 	uint64_t want = call->v[HF_F_TYPE] & VM_PROT_ALL;
 
-	if (!page[i].present)
+	if (page[i] == 0)
 		return KERN_INVALID_ADDRESS;
 	if (call->op == HF_ENTRY)
 		return KERN_SUCCESS;
-	return (want & ~(uint64_t)page[i].prot) != 0 || page[i].prot == 0
+	return (want & ~(uint64_t)sched_page_prot(page[i])) != 0 ||
+		       sched_page_prot(page[i]) == 0
 		   ? KERN_PROTECTION_FAILURE
 		   : KERN_SUCCESS;
 }
@@ -125,13 +128,12 @@ lookup(const struct sched_world *w, const struct sched_page *page,
 static int
 fork_map(struct sched_maps *m, const uint64_t *v)
 {
-	struct sched_page *to = m->page[v[HF_F_MAP2]];
+	sched_page *to = m->page[v[HF_F_MAP2]];
 
 	memcpy(to, m->page[v[HF_F_MAP]], sizeof(m->page[0]));
 	for (unsigned i = 0; i < SCHED_PAGES; i++)
-		if (to[i].inherit == VM_INHERIT_NONE)
-			to[i] = (struct sched_page){0};
-	m->live[v[HF_F_MAP2]] = true;
+		if (sched_page_inherit(to[i]) == VM_INHERIT_NONE)
+			to[i] = 0;
 	return KERN_SUCCESS;
 }
 
@@ -140,7 +142,7 @@ sched_model_apply(const struct sched_world *w, struct sched_maps *m,
     const struct hf_call *call, uint64_t *valuep)
 {
 	const uint64_t *v = call->v;
-	struct sched_page *page = m->page[v[HF_F_MAP]];
+	sched_page *page = m->page[v[HF_F_MAP]];
 
 	*valuep = 0;
 	switch (call->op) {
@@ -170,15 +172,18 @@ sched_model_apply(const struct sched_world *w, struct sched_maps *m,
 
 #define STATES_MAX 160
 
-/* One way in which it may have been. */
+/* One way in which it may have been; no bytes between its members. */
 struct config {
 	struct sched_maps maps;
-	struct {
-		bool done; /* took effect, and has not returned yet */
-		int status;
-		uint64_t value;
-	} op[SCHED_THREADS];
+	/* Of operations that took effect, and have not returned yet. */
+	uint64_t value[SCHED_THREADS];
+	int32_t status[SCHED_THREADS];
+	uint32_t done; /* one bit a thread */
+	uint32_t zero;
 };
+static_assert(sizeof(struct config) ==
+		  sizeof(struct sched_maps) + 12 * SCHED_THREADS + 8,
+    "configurations are compared byte by byte");
 
 struct history {
 	struct sched_world world;
@@ -189,6 +194,7 @@ struct history {
 	unsigned n, nnext;
 	bool lost; /* there were more ways than there is room for */
 	struct config *now, *next;
+	uint64_t sum[STATES_MAX]; /* of those in `next` */
 };
 
 struct history *
@@ -198,12 +204,13 @@ history_create(const struct sched_world *w)
 	static struct config room[2][STATES_MAX];
 	struct history *h = &one;
 
-	memset(h, 0, sizeof(*h));
+	for (unsigned t = 0; t < SCHED_THREADS; t++)
+		h->op[t].pending = false;
+	h->lost = false;
 	memset(&room[0][0], 0, sizeof(room[0][0]));
 	h->now = room[0];
 	h->next = room[1];
 	h->world = *w;
-	h->now[0].maps.live[0] = true;
 	h->n = 1;
 	return h;
 }
@@ -215,17 +222,52 @@ history_call(struct history *h, unsigned thread, const struct hf_call *call)
 	h->op[thread].call = *call;
 }
 
+static uint64_t
+sum_of(const struct config *c)
+{
+	uint64_t word, sum = 0;
+
+	for (size_t i = 0; i < sizeof(*c); i += sizeof(word)) {
+		memcpy(&word, (const char *)c + i, sizeof(word));
+		sum = (sum ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+		sum ^= sum >> 29;
+	}
+	return sum;
+}
+
 /* Keep a way, unless it is kept already. */
 static void
 keep(struct history *h, const struct config *c)
 {
+	uint64_t sum = sum_of(c);
+
 	for (unsigned i = 0; i < h->nnext; i++)
-		if (memcmp(&h->next[i], c, sizeof(*c)) == 0)
+		if (h->sum[i] == sum && memcmp(&h->next[i], c, sizeof(*c)) == 0)
 			return;
-	if (h->nnext < STATES_MAX)
+	if (h->nnext < STATES_MAX) {
+		h->sum[h->nnext] = sum;
 		h->next[h->nnext++] = *c;
-	else
+	} else {
 		h->lost = true;
+	}
+}
+
+/* `c` after the operation of thread t took effect. */
+static void
+take_effect(struct history *h, struct config *c, unsigned t)
+{
+	c->done |= 1u << t;
+	c->status[t] = sched_model_apply(&h->world, &c->maps, &h->op[t].call,
+	    &c->value[t]);
+}
+
+/* `c` after thread t has got its answer. */
+static void
+forget(struct config *c, unsigned t)
+{
+	c->done &= ~(1u << t);
+	c->status[t] = 0;
+	c->value[t] = 0;
 }
 
 /* All ways on from `c` in which `thread` has given this answer. */
@@ -235,23 +277,33 @@ extend(struct history *h, const struct config *c, unsigned thread, int status,
 {
 	struct config then;
 
-	if (c->op[thread].done) {
-		if (c->op[thread].status != status ||
-		    c->op[thread].value != value)
-			return;
-		then = *c;
-		memset(&then.op[thread], 0, sizeof(then.op[thread]));
-		keep(h, &then);
-		return;
-	}
 	for (unsigned t = 0; t < SCHED_THREADS; t++) {
-		if (!h->op[t].pending || c->op[t].done)
+		if (!h->op[t].pending || (c->done >> t & 1) != 0)
 			continue;
 		then = *c;
-		then.op[t].done = true;
-		then.op[t].status = sched_model_apply(&h->world, &then.maps,
-		    &h->op[t].call, &then.op[t].value);
-		extend(h, &then, thread, status, value);
+		take_effect(h, &then, t);
+		if (t != thread) {
+			extend(h, &then, thread, status, value);
+		} else if (then.status[t] == status && then.value[t] == value) {
+			forget(&then, t);
+			keep(h, &then);
+		}
+	}
+}
+
+/* The same for a way in which it may have taken effect already. */
+static void
+follow(struct history *h, const struct config *c, unsigned thread, int status,
+    uint64_t value)
+{
+	struct config then;
+
+	if ((c->done >> thread & 1) == 0) {
+		extend(h, c, thread, status, value);
+	} else if (c->status[thread] == status && c->value[thread] == value) {
+		then = *c;
+		forget(&then, thread);
+		keep(h, &then);
 	}
 }
 
@@ -264,8 +316,8 @@ history_return(struct history *h, unsigned thread, int status, uint64_t value,
 	h->nnext = 0;
 	for (unsigned i = 0; i < h->n; i++)
 		if (!none)
-			extend(h, &h->now[i], thread, status, value);
-		else if (!h->now[i].op[thread].done)
+			follow(h, &h->now[i], thread, status, value);
+		else if ((h->now[i].done >> thread & 1) == 0)
 			keep(h, &h->now[i]);
 	h->op[thread].pending = false;
 	h->now = h->next;

@@ -15,13 +15,29 @@
 #define SCHED_MAPS    3
 #define SCHED_PAGES   32
 
-struct sched_page {
-	uint8_t present, prot, inherit;
-};
+/* A page in a byte: 0 nothing there; otherwise its rights and inheritance. */
+typedef uint8_t sched_page;
+
+static inline sched_page
+sched_page_make(uint64_t prot, uint64_t inherit)
+{
+	return (sched_page)(0x80 | (inherit & 7) << 3 | (prot & 7));
+}
+
+static inline uint8_t
+sched_page_prot(sched_page page)
+{
+	return page & 7;
+}
+
+static inline uint8_t
+sched_page_inherit(sched_page page)
+{
+	return page >> 3 & 7;
+}
 
 struct sched_maps {
-	struct sched_page page[SCHED_MAPS][SCHED_PAGES];
-	bool live[SCHED_MAPS];
+	sched_page page[SCHED_MAPS][SCHED_PAGES];
 };
 
 struct sched_world {

@@ -88,10 +88,15 @@ sched_run(unsigned n, void (*body)(void *arg, unsigned i), void *arg,
 
 #else
 
-/* ---- Turns ----------------------------------------------------------------
+/* ---- Stacks ---------------------------------------------------------------
+ *
+ * swapcontext() is two system calls, and AddressSanitizer clears the shadow of
+ * the whole stack at each: where we know how, only registers are changed.
  */
 
+#if !defined(__x86_64__)
 #include <ucontext.h>
+#endif
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SCHED_ASAN 1
@@ -101,8 +106,10 @@ sched_run(unsigned n, void (*body)(void *arg, unsigned i), void *arg,
 #endif
 #endif
 #ifdef SCHED_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #else
+#define ASAN_UNPOISON_MEMORY_REGION(p, size) ((void)(p), (void)(size))
 #define __sanitizer_start_switch_fiber(save, bottom, size)                     \
 	((void)(save), (void)(bottom), (void)(size))
 #define __sanitizer_finish_switch_fiber(fake, bottom, size)                    \
@@ -111,8 +118,72 @@ sched_run(unsigned n, void (*body)(void *arg, unsigned i), void *arg,
 
 #define STACK ((size_t)256 << 10)
 
+static unsigned char stacks[THREADS][STACK] __attribute__((aligned(64)));
+
+#if defined(__x86_64__)
+
+typedef void *context; /* where its stack ends; registers lie there */
+
+/* Registers that calls keep onto this stack, and those of another off it. */
+void sched_swap(context *from, const context *to) __asm__("sched_swap");
+__asm__(".pushsection .text\n"
+	".type sched_swap, @function\n"
+	"sched_swap:\n"
+	"	pushq %rbp\n"
+	"	pushq %rbx\n"
+	"	pushq %r12\n"
+	"	pushq %r13\n"
+	"	pushq %r14\n"
+	"	pushq %r15\n"
+	"	movq %rsp, (%rdi)\n"
+	"	movq (%rsi), %rsp\n"
+	"	popq %r15\n"
+	"	popq %r14\n"
+	"	popq %r13\n"
+	"	popq %r12\n"
+	"	popq %rbx\n"
+	"	popq %rbp\n"
+	"	ret\n"
+	".size sched_swap, . - sched_swap\n"
+	".popsection\n");
+
+static void
+context_make(context *c, unsigned char *stack, void (*entry)(void))
+{
+	void **top = (void **)(stack + STACK);
+
+	/* Downwards: nowhere to return to, the entry, six registers. */
+	memset(top - 8, 0, 8 * sizeof(*top));
+	memcpy(top - 2, &entry, sizeof(*top));
+	*c = top - 8;
+}
+
+#else
+
+typedef ucontext_t context;
+
+static void
+context_make(context *c, unsigned char *stack, void (*entry)(void))
+{
+	(void)getcontext(c); /* cannot fail */
+	c->uc_stack.ss_sp = stack;
+	c->uc_stack.ss_size = STACK;
+	makecontext(c, entry, 0);
+}
+
+static void
+sched_swap(context *from, const context *to)
+{
+	(void)swapcontext(from, to); /* cannot fail */
+}
+
+#endif
+
+/* ---- Turns ----------------------------------------------------------------
+ */
+
 struct thread {
-	ucontext_t context;
+	context context;
 	bool done;
 	const void *waits; /* for a mutex or a condition; NULL: can run */
 	unsigned held[VM_RANK_UMA + 1]; /* while somebody else runs */
@@ -122,7 +193,7 @@ struct thread {
 static struct {
 	struct thread thread[THREADS];
 	unsigned n, now;
-	ucontext_t home;
+	context home;
 	void *home_fake;
 	const void *home_bottom;
 	size_t home_size;
@@ -134,7 +205,7 @@ static struct {
 	const void *mutex[64];
 	unsigned nmutexes;
 } s;
-static unsigned char stacks[THREADS][STACK] __attribute__((aligned(64)));
+static bool stack_in_use[THREADS]; /* a thread did not get to its end */
 
 void
 sched_enter(void)
@@ -155,10 +226,7 @@ go_home(bool last)
 	vm_rank_swap(t->held);
 	__sanitizer_start_switch_fiber(last ? NULL : &t->fake, s.home_bottom,
 	    s.home_size);
-	if (last)
-		(void)setcontext(&s.home);
-	else
-		(void)swapcontext(&t->context, &s.home);
+	sched_swap(&t->context, &s.home);
 	__sanitizer_finish_switch_fiber(t->fake, &s.home_bottom, &s.home_size);
 	vm_rank_swap(t->held);
 }
@@ -170,6 +238,7 @@ thread_main(void)
 	vm_rank_swap(s.thread[s.now].held);
 	s.body(s.arg, s.now);
 	s.thread[s.now].done = true;
+	stack_in_use[s.now] = false;
 	go_home(true);
 	abort();
 }
@@ -182,7 +251,7 @@ give_turn(unsigned i)
 	s.now = i;
 	nswitches++;
 	__sanitizer_start_switch_fiber(&s.home_fake, stacks[i], STACK);
-	(void)swapcontext(&s.home, &t->context);
+	sched_swap(&s.home, &t->context);
 	__sanitizer_finish_switch_fiber(s.home_fake, NULL, NULL);
 }
 
@@ -313,12 +382,10 @@ sched_run(unsigned n, void (*body)(void *arg, unsigned i), void *arg,
 	s.random = seed;
 	nswitches = nwaits = 0;
 	for (unsigned i = 0; i < n; i++) {
-		struct thread *t = &s.thread[i];
-
-		(void)getcontext(&t->context); /* cannot fail */
-		t->context.uc_stack.ss_sp = stacks[i];
-		t->context.uc_stack.ss_size = STACK;
-		makecontext(&t->context, thread_main, 0);
+		if (stack_in_use[i])
+			ASAN_UNPOISON_MEMORY_REGION(stacks[i], STACK);
+		stack_in_use[i] = true;
+		context_make(&s.thread[i].context, stacks[i], thread_main);
 	}
 	vm_lock_hooks = &hooks;
 	s.running = true;
