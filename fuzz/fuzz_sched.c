@@ -462,24 +462,26 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 	return true;
 }
 
-/* Whose operations are whose. */
+/* Whose operations are whose.  They are read where they are to be. */
 static void
 deal(const uint8_t *data, size_t size)
 {
-	struct hf_inst inst;
-	unsigned now = 0;
+	static struct hf_inst none;
+	struct thread *t = &run.thread[0];
+	struct hf_inst *inst;
 	size_t off = 0;
 
-	while (hf_next(data, size, &off, &inst)) {
-		if (inst.op == HF_THREAD) {
-			now = (unsigned)hf_bits(hf_field(HF_THREAD, HF_F_VALUE),
-				  inst.rec) %
-			      run.nthreads;
-			continue;
-		}
-		if (run.thread[now].n < OPS_MAX &&
-		    (fuzz_target.ops >> inst.op & 1) != 0)
-			run.thread[now].inst[run.thread[now].n++] = inst;
+	for (;;) {
+		inst = t->n < OPS_MAX ? &t->inst[t->n] : &none;
+		if (!hf_next(data, size, &off, inst))
+			return;
+		if (inst->op == HF_THREAD)
+			t = &run.thread[hf_bits(hf_field(HF_THREAD, HF_F_VALUE),
+					    inst->rec) %
+					run.nthreads];
+		else if (inst != &none &&
+			 (fuzz_target.ops >> inst->op & 1) != 0)
+			t->n++;
 	}
 }
 
