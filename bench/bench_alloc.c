@@ -10,8 +10,10 @@
  * with fallocate(2) by two threads.
  *
  * Client and loop share a processor, workers are free to run elsewhere.  The
- * contestants take turns.  Between rounds the stock fills up again: that is
- * the idle time it is made in.
+ * contestants take turns of ten.  A free is not answered, so that the daemon
+ * carries it out later: whole lives are timed ten at a time, with a null
+ * request at the end that comes back when the last is over.  Between rounds
+ * the stock fills up again: that is the idle time it is made in.
  *
  *	bench_alloc --daemon PATH [--quick] [--cpu N]
  *	as root, with 360 free huge pages
@@ -43,7 +45,8 @@
 
 #define FRAME  (2ul << 20)
 #define READY  64 /* spans in stock at the beginning of a round */
-#define PAIRS  40 /* taken in a round */
+#define TURN   10 /* samples of one contestant at a time */
+#define TURNS  2  /* of each in a round */
 #define LARGE  (64ul << 20)
 #define NLARGE 8
 
@@ -250,36 +253,64 @@ struct small {
 };
 
 static void
+must_ping(struct holdfast *h)
+{
+	if (holdfast_ping(h) != HF_OK)
+		errx(1, "ping");
+}
+
+/* Each call by itself; nothing is left to do when the next one begins. */
+static void
+calls_turn(struct holdfast *h, struct small *out)
+{
+	for (int i = 0; i < TURN; i++) {
+		struct holdfast_buf *buf;
+		double t = bench_now_ns(), u;
+
+		buf = take(h, FRAME, true);
+		u = bench_now_ns();
+		bench_add(&out->alloc, u - t);
+		give(h, buf);
+		must_ping(h);
+		bench_add(&out->free, bench_now_ns() - u);
+	}
+}
+
+static void
+pairs_turn(struct holdfast *h, bool no_map, struct bench_samples *out)
+{
+	double t = bench_now_ns();
+
+	for (int i = 0; i < TURN; i++) {
+		struct holdfast_buf *buf = take(h, FRAME, no_map);
+
+		if (!no_map)
+			((volatile char *)buf->addr)[0] = 1;
+		give(h, buf);
+	}
+	must_ping(h);
+	bench_add(out, (bench_now_ns() - t) / TURN);
+}
+
+static void
 small_round(struct holdfast *h, const struct floor *raw,
     const struct floor *raw_epoll, struct small *out)
 {
-	struct holdfast_buf *buf;
-	double t, u;
-
-	for (int i = 0; i < PAIRS; i++) {
-		floor_once(raw, &out->raw);
-		floor_once(raw_epoll, &out->raw_epoll);
-		t = bench_now_ns();
-		buf = take(h, FRAME, true);
-		u = bench_now_ns();
-		give(h, buf);
-		bench_add(&out->alloc, u - t);
-		bench_add(&out->free, bench_now_ns() - u);
-		bench_add(&out->pair, bench_now_ns() - t);
+	for (int k = 0; k < TURNS; k++) {
+		for (int i = 0; i < TURN; i++)
+			floor_once(raw, &out->raw);
+		for (int i = 0; i < TURN; i++)
+			floor_once(raw_epoll, &out->raw_epoll);
+		calls_turn(h, out);
+		pairs_turn(h, true, &out->pair);
 	}
 }
 
 static void
 mapped_round(struct holdfast *h, struct small *out)
 {
-	for (int i = 0; i < PAIRS; i++) {
-		double t = bench_now_ns();
-		struct holdfast_buf *buf = take(h, FRAME, false);
-
-		((volatile char *)buf->addr)[0] = 1;
-		give(h, buf);
-		bench_add(&out->mapped, bench_now_ns() - t);
-	}
+	for (int k = 0; k < TURNS; k++)
+		pairs_turn(h, false, &out->mapped);
 }
 
 static void
@@ -290,7 +321,7 @@ small_print(struct small *s, uint64_t hits, uint64_t misses)
 	bench_print("raw round trip with one fd", &s->raw, 0, NULL);
 	bench_print("the same, server on epoll", &s->raw_epoll, raw, "raw");
 	bench_print("one ready frame", &s->alloc, raw, "raw");
-	bench_print("giving it back", &s->free, raw, "raw");
+	bench_print("giving it back, until it is done", &s->free, raw, "raw");
 	bench_print("zeroed 2 MiB, alloc + free", &s->pair, raw, "raw");
 	bench_print("the same, mapped and touched", &s->mapped, raw, "raw");
 	printf("%llu from stock, %llu not\n", (unsigned long long)hits,

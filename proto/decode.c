@@ -95,6 +95,10 @@ decode_number(struct reader *in, const ProtobufCFieldDescriptor *field,
 	case PROTOBUF_C_TYPE_ENUM:
 		*(uint32_t *)member = (uint32_t)value;
 		return true;
+	case PROTOBUF_C_TYPE_SINT32: /* the sign is in the lowest bit */
+		*(uint32_t *)member =
+		    (uint32_t)value >> 1 ^ -((uint32_t)value & 1);
+		return true;
 	case PROTOBUF_C_TYPE_BOOL:
 		*(protobuf_c_boolean *)member = value != 0;
 		return true;

@@ -181,6 +181,29 @@ wire_varint_put(uint8_t *p, uint64_t value)
 	return n;
 }
 
+/* A field of one number, or an empty string, which is not sent. */
+static bool
+wire_is_number(const ProtobufCFieldDescriptor *field, const void *member)
+{
+	const char *text;
+
+	if (field->label != PROTOBUF_C_LABEL_NONE)
+		return false;
+	switch (field->type) {
+	case PROTOBUF_C_TYPE_UINT64:
+	case PROTOBUF_C_TYPE_UINT32:
+	case PROTOBUF_C_TYPE_SINT32:
+	case PROTOBUF_C_TYPE_BOOL:
+	case PROTOBUF_C_TYPE_ENUM:
+		return true;
+	case PROTOBUF_C_TYPE_STRING:
+		text = *(const char *const *)member;
+		return text == NULL || *text == '\0';
+	default:
+		return false;
+	}
+}
+
 /*
  * The most that a message of nothing but numbers can take, or 0 where it holds
  * anything else.
@@ -189,13 +212,10 @@ static size_t
 wire_numbers_bound(const ProtobufCMessage *message)
 {
 	const ProtobufCMessageDescriptor *d = message->descriptor;
+	const unsigned char *at = (const unsigned char *)message;
 
 	for (unsigned i = 0; i < d->n_fields; i++)
-		if (d->fields[i].label != PROTOBUF_C_LABEL_NONE ||
-		    (d->fields[i].type != PROTOBUF_C_TYPE_UINT64 &&
-			d->fields[i].type != PROTOBUF_C_TYPE_UINT32 &&
-			d->fields[i].type != PROTOBUF_C_TYPE_BOOL &&
-			d->fields[i].type != PROTOBUF_C_TYPE_ENUM))
+		if (!wire_is_number(&d->fields[i], at + d->fields[i].offset))
 			return 0;
 	return (d->n_fields + 1) * WIRE_NUMBER_MAX;
 }
@@ -212,6 +232,13 @@ wire_number_put(uint8_t *p, unsigned field, uint64_t value)
 	return n + wire_varint_put(p + n, value);
 }
 
+/* The sign in the lowest bit. */
+static uint32_t
+wire_zigzag(int32_t value)
+{
+	return (uint32_t)value << 1 ^ (value < 0 ? UINT32_MAX : 0);
+}
+
 static uint64_t
 wire_number_of(const ProtobufCFieldDescriptor *field, const void *member)
 {
@@ -222,6 +249,10 @@ wire_number_of(const ProtobufCFieldDescriptor *field, const void *member)
 		return *(const protobuf_c_boolean *)member != 0;
 	case PROTOBUF_C_TYPE_ENUM: /* an int: its sign goes along */
 		return (uint64_t)(int64_t) * (const int32_t *)member;
+	case PROTOBUF_C_TYPE_SINT32:
+		return wire_zigzag(*(const int32_t *)member);
+	case PROTOBUF_C_TYPE_STRING:
+		return 0; /* it is empty */
 	default:
 		return *(const uint32_t *)member;
 	}

@@ -6,7 +6,8 @@
  *
  * A handler fills in call->answer, and call->reply where it succeeded, and
  * returns CALL_DONE; or keeps a copy of what it needs in a call of its own
- * (call_keep()) and returns CALL_WAITS.
+ * (call_keep()) and returns CALL_WAITS; or has succeeded in what nobody wants
+ * an answer to and returns CALL_QUIET.
  */
 
 #include <limits.h>
@@ -20,7 +21,7 @@
 typedef Holdfast__V1__Request pb_request;
 typedef Holdfast__V1__Reply pb_reply;
 
-enum call_outcome { CALL_DONE, CALL_WAITS };
+enum call_outcome { CALL_DONE, CALL_WAITS, CALL_QUIET };
 
 /* One request under way. */
 struct call {

@@ -227,6 +227,7 @@ handle_reclaim_done(struct call *call)
 enum call_outcome
 handle_contig_free(struct call *call)
 {
+	bool quiet = call->request->contig_free->quiet;
 	uint64_t id = call->request->contig_free->buffer;
 	struct buffer *buffer = call_object(call, ID_BUFFER, id, "buffer");
 
@@ -235,7 +236,7 @@ handle_contig_free(struct call *call)
 	workers_busy(call->session->server->workers);
 	idtable_remove(&call->session->ids, id);
 	contig_free(buffer);
-	return CALL_DONE;
+	return quiet ? CALL_QUIET : CALL_DONE;
 }
 
 enum call_outcome

@@ -33,6 +33,8 @@ daemon_import(void *arg, uint64_t size, struct cache_import *importp)
 	struct holdfast_buf *buf;
 	int rv = holdfast_contigmalloc(s->h, &req, &buf);
 
+	if (rv == HF_OK)
+		rv = hf_buf_check(s->h, buf); /* -EPROTO: that ends it all */
 	if (rv != HF_OK)
 		return rv;
 	*importp = (struct cache_import){

@@ -193,6 +193,21 @@ is_answer_to_cancel(struct holdfast *h, const Holdfast__V1__Reply *reply)
 	return true;
 }
 
+/*
+ * Is it the answer to what was posted?  Only a daemon that is about to go
+ * refuses that; one that does not know quiet requests says that it was done.
+ */
+static bool
+is_answer_to_post(struct holdfast *h, const Holdfast__V1__Reply *reply)
+{
+	if (h->posted == 0 || reply->id != h->posted || reply->nfds != 0 ||
+	    (reply->status != HOLDFAST__V1__STATUS__STATUS_SUCCESS &&
+		reply->status != HOLDFAST__V1__STATUS__STATUS_SHUTTING_DOWN))
+		return false;
+	h->posted = 0;
+	return true;
+}
+
 static int
 accept_packet(struct holdfast *h, const struct hf_exchange *exchange,
     struct pending *pending, const Holdfast__V1__ServerPacket *packet,
@@ -222,7 +237,8 @@ accept_packet(struct holdfast *h, const struct hf_exchange *exchange,
 		struct hf_fds own;
 		int r;
 
-		if (is_answer_to_cancel(h, reply))
+		if (is_answer_to_cancel(h, reply) ||
+		    is_answer_to_post(h, reply))
 			continue;
 		if (!split_fds(fds, &at, reply->nfds, &own))
 			return hf_mistrust(h, "the daemon announced more "
@@ -276,6 +292,20 @@ hf_take_events(struct holdfast *h)
 		return false;
 	return hf_conn_begin(&h->conn) == 0 &&
 	       receive_replies(h, &none, &pending) == 0;
+}
+
+int
+hf_post(struct holdfast *h, Holdfast__V1__Request *request)
+{
+	const struct hf_exchange exchange = {.requests = request, .n = 1};
+	int r;
+
+	h->error[0] = '\0';
+	r = hf_conn_begin(&h->conn);
+	if (r == 0)
+		r = send_requests(h, &exchange);
+	h->posted = h->next_id++;
+	return r < 0 ? hf_broken(h, r) : 0;
 }
 
 static int
@@ -353,6 +383,7 @@ hf_exchange(struct holdfast *h, const struct hf_exchange *exchange)
 		r = hf_broken(h, r);
 	while (r == 0 && pending.nleft > 0)
 		r = receive_replies(h, exchange, &pending);
+	h->posted = 0; /* it was carried out before */
 	if (exchange->waits)
 		atomic_store(&h->waiting, 0);
 	return r;

@@ -17,6 +17,7 @@ struct hf_buf {
 	struct holdfast_buf public; /* first: what the caller has */
 	struct hf_span *span;
 	struct hf_view *view; /* NULL: not mapped */
+	bool device;          /* as it was asked for */
 	struct hf_buf *next, *prev;
 };
 
@@ -61,6 +62,12 @@ hf_buf_find(struct holdfast *h, uint64_t id)
 	return NULL;
 }
 
+int
+hf_buf_check(struct holdfast *h, const struct holdfast_buf *buf)
+{
+	return hf_span_check(h, ((const struct hf_buf *)buf)->span);
+}
+
 void
 hf_bufs_free_all(struct holdfast *h)
 {
@@ -72,16 +79,18 @@ hf_bufs_free_all(struct holdfast *h)
 	}
 }
 
+/* `quiet`: the daemon need not answer. */
 static int
-tell_free(struct holdfast *h, uint64_t id)
+tell_free(struct holdfast *h, uint64_t id, bool quiet)
 {
 	Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
 	Holdfast__V1__ContigFree op = HOLDFAST__V1__CONTIG_FREE__INIT;
 
 	op.buffer = id;
+	op.quiet = quiet;
 	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_FREE;
 	request.contig_free = &op;
-	return hf_call_bare(h, &request);
+	return quiet ? hf_post(h, &request) : hf_call_bare(h, &request);
 }
 
 /* What is wrong with an answer, seen from the request; NULL: nothing. */
@@ -136,15 +145,16 @@ map_buf(struct holdfast *h, const struct holdfast_contig_req *req,
 	}
 	r = hf_view_get(h, buf->span, pub->fd_offset, congruence, residue,
 	    &buf->view);
-	if (r < 0) {
+	if (r < 0 && h->broken == 0) {
 		hf_say(h,
 		    "%llu bytes at a multiple of %#llx plus %#llx cannot "
 		    "be mapped in this process",
 		    (unsigned long long)buf->span->size,
 		    (unsigned long long)congruence,
 		    (unsigned long long)(residue & (congruence - 1)));
-		return r;
 	}
+	if (r < 0)
+		return r;
 	pub->addr = buf->view->va + pub->fd_offset;
 	return 0;
 }
@@ -196,6 +206,7 @@ buf_new(struct holdfast *h, const struct holdfast_contig_req *req,
 	}
 	*fdp = -1;
 	describe(h, res, buf);
+	buf->device = req->device;
 	r = req->no_map ? 0 : map_buf(h, req, buf);
 	if (r < 0) {
 		buf_free(h, buf);
@@ -268,7 +279,7 @@ holdfast_contigmalloc(struct holdfast *h, const struct holdfast_contig_req *req,
 		char why[sizeof(h->error)];
 
 		memcpy(why, h->error, sizeof(why));
-		(void)tell_free(h, id); /* we could not use it */
+		(void)tell_free(h, id, false); /* we could not use it */
 		memcpy(h->error, why, sizeof(why));
 		return r;
 	}
@@ -282,6 +293,7 @@ holdfast_contigfree(struct holdfast *h, struct holdfast_buf *pub)
 {
 	struct hf_buf *buf = (struct hf_buf *)pub;
 	uint64_t id;
+	bool quiet;
 	int r;
 
 	if (pub == NULL)
@@ -289,9 +301,13 @@ holdfast_contigfree(struct holdfast *h, struct holdfast_buf *pub)
 	if (*h->mine == 0)
 		return -EPERM;
 	id = pub->id;
+	/* One at a time, so that the daemon hears of it before it hears from
+	 * whom the caller tells.  What a device writes to is known to be back,
+	 * or goes into quarantine with this process. */
+	quiet = h->posted == 0 && !buf->device;
 	/* Let go first: the daemon need not take what nobody holds. */
 	list_remove(h, buf);
 	buf_free(h, buf);
 	r = hf_usable(h);
-	return r < 0 ? r : tell_free(h, id);
+	return r < 0 ? r : tell_free(h, id, quiet);
 }

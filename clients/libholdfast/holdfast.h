@@ -151,7 +151,8 @@ struct holdfast_contig_req {
 	int domain;           /* NUMA node, where domain_set */
 	bool domain_set;      /* only `domain` will do; otherwise any */
 	const char *type;     /* malloc type for statistics; NULL: "contig" */
-	bool no_map;          /* do not map it here: addr will be NULL */
+	bool no_map;          /* do not map it here: addr will be NULL; then fd
+			       * is not looked at either */
 	uint64_t deadline_ms; /* with HF_M_WAITOK: from now; 0: none */
 	bool device;          /* a device writes there: should this process go
 			       * without having freed it, it is quarantined */
@@ -206,6 +207,9 @@ int holdfast_contigmalloc(struct holdfast *h,
 int holdfast_contig_cancel(struct holdfast *h);
 /*
  * Unmap and give back.  NULL is fine.  The struct is gone whatever returns.
+ * One that follows another call does not wait for the daemon, unless a device
+ * writes to the buffer: the memory is back for whoever asks afterwards.  After
+ * a holdfast_ping() the daemon has carried it out for certain.
  * In a child that inherited the buffer: -EPERM, and nothing happens.
  */
 int holdfast_contigfree(struct holdfast *h, struct holdfast_buf *buf);

@@ -30,6 +30,7 @@ struct holdfast {
 	struct hf_conn conn;
 	int broken;       /* 0, or the -errno that every later call returns */
 	uint64_t next_id; /* of a request */
+	uint64_t posted;  /* the last one that wants no answer; 0: none */
 	const volatile uint8_t *mine; /* reads 0 in a forked child */
 	struct holdfast_info info;
 	char *path;              /* of the socket */
@@ -114,6 +115,11 @@ int hf_call_waiting(struct holdfast *h, Holdfast__V1__Request *request,
     const Holdfast__V1__Reply **replyp, struct hf_fds *fds);
 /* The same for a request whose success says nothing else. */
 int hf_call_bare(struct holdfast *h, Holdfast__V1__Request *request);
+/*
+ * Send a request whose success the daemon does not answer, and wait for
+ * nothing.  Failing that, the connection is broken.
+ */
+int hf_post(struct holdfast *h, Holdfast__V1__Request *request);
 
 /*
  * An event of a map arrived.  -EPROTO: nobody had asked for one.
@@ -138,6 +144,12 @@ void hf_lost_event(struct holdfast *h, const Holdfast__V1__FrameLost *lost);
 void hf_lost_dispatch(struct holdfast *h);
 /* The buffer of that number, or NULL. */
 struct holdfast_buf *hf_buf_find(struct holdfast *h, uint64_t id);
+
+/*
+ * One that the library does not map (no_map): is its descriptor what it should
+ * be?  -EPROTO: no; the connection is broken, and the buffer the handle's.
+ */
+int hf_buf_check(struct holdfast *h, const struct holdfast_buf *buf);
 
 /* Copy what the daemon sent into `size` bytes: cut, and printable. */
 void hf_copy_text(char *to, size_t size, const char *from);

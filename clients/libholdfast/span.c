@@ -15,9 +15,9 @@
 #define SPAN_MAX ((uint64_t)1 << 44) /* bytes that anybody would believe */
 
 static size_t
-bitmap_words(const struct hf_span *span)
+bitmap_words(uint64_t size, uint64_t page)
 {
-	return (size_t)((span->size / span->page + 63) / 64);
+	return (size_t)((size / page + 63) / 64);
 }
 
 /*
@@ -70,25 +70,24 @@ mark_range(struct hf_span *span, uint64_t offset, uint64_t size)
 
 /* Is it a file of huge pages, or may it be one of base pages? */
 static const char *
-file_system_fault(int fd, const Holdfast__V1__ContigAllocResult *res)
+file_system_fault(const struct hf_span *span)
 {
-	bool simulated = res->pin == HOLDFAST__V1__PIN__PIN_NONE;
 	struct statfs fs;
 
-	if (fstatfs(fd, &fs) < 0 ||
+	if (fstatfs(span->fd, &fs) < 0 ||
 	    (fs.f_type != HUGETLBFS_MAGIC &&
-		!(simulated && fs.f_type == TMPFS_MAGIC)))
+		!(!span->pinned && fs.f_type == TMPFS_MAGIC)))
 		return "has no huge pages";
-	if (fs.f_type == HUGETLBFS_MAGIC &&
-	    (uint64_t)fs.f_bsize != res->frame_size)
+	if (fs.f_type == HUGETLBFS_MAGIC && (uint64_t)fs.f_bsize != span->frame)
 		return "has huge pages of another size";
 	return NULL;
 }
 
 static const char *
-memfd_fault(int fd, const Holdfast__V1__ContigAllocResult *res)
+memfd_fault(const struct hf_span *span)
 {
-	int seals = fcntl(fd, F_GET_SEALS), flags = fcntl(fd, F_GETFL);
+	int seals = fcntl(span->fd, F_GET_SEALS);
+	int flags = fcntl(span->fd, F_GETFL);
 
 	if (seals < 0)
 		return "is not a memfd";
@@ -96,7 +95,7 @@ memfd_fault(int fd, const Holdfast__V1__ContigAllocResult *res)
 		return "is not open for reading and writing";
 	if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0)
 		return "is sealed against writing";
-	return file_system_fault(fd, res);
+	return file_system_fault(span);
 }
 
 /*
@@ -104,26 +103,48 @@ memfd_fault(int fd, const Holdfast__V1__ContigAllocResult *res)
  * are the announced frames.  A simulated daemon, which says that nothing is
  * pinned, may send base pages instead.  Files of one device are of one file
  * system, so the next ones are known by their device; one that turns out not
- * to be writable cannot be mapped.
+ * to be writable cannot be mapped.  Looked at before it is mapped: a program
+ * that maps it by itself sees what it gets.
  */
 static const char *
-span_fd_fault(struct holdfast *h, int fd, const struct stat *st,
-    const Holdfast__V1__ContigAllocResult *res)
+span_fd_fault(struct holdfast *h, const struct hf_span *span)
 {
 	const char *fault;
+	struct stat st;
 
-	if (!S_ISREG(st->st_mode))
+	if (fstat(span->fd, &st) < 0)
+		return "cannot be looked at";
+	if (!S_ISREG(st.st_mode))
 		return "is not a memfd";
-	if (st->st_size < 0 || (uint64_t)st->st_size != res->span_size)
+	if (st.st_size < 0 || (uint64_t)st.st_size != span->size)
 		return "has another size";
-	if (h->frames_size == res->frame_size && h->frames_dev == st->st_dev)
+	if (h->frames_size == span->frame && h->frames_dev == st.st_dev)
 		return NULL;
-	fault = memfd_fault(fd, res);
-	if (fault == NULL && res->pin != HOLDFAST__V1__PIN__PIN_NONE) {
-		h->frames_dev = st->st_dev;
-		h->frames_size = res->frame_size;
+	fault = memfd_fault(span);
+	if (fault == NULL && span->pinned) {
+		h->frames_dev = st.st_dev;
+		h->frames_size = span->frame;
 	}
 	return fault;
+}
+
+int
+hf_span_check(struct holdfast *h, const struct hf_span *span)
+{
+	const char *fault = span->fd >= 0 ? span_fd_fault(h, span) : NULL;
+
+	return fault == NULL ? 0
+			     : hf_mistrust(h, "the descriptor of span %llu %s",
+				   (unsigned long long)span->id, fault);
+}
+
+static bool
+same_file(int a, int b)
+{
+	struct stat x, y;
+
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
 }
 
 static int
@@ -163,9 +184,11 @@ check_numbers(struct holdfast *h, const Holdfast__V1__ContigAllocResult *res)
 /* A span of which the session had no buffer. */
 static int
 span_new(struct holdfast *h, const Holdfast__V1__ContigAllocResult *res, int fd,
-    const struct stat *st, struct hf_span **spanp)
+    struct hf_span **spanp)
 {
-	struct hf_span *span = calloc(1, sizeof(*span));
+	struct hf_span *span = calloc(1,
+	    sizeof(*span) + bitmap_words(res->span_size, h->info.page_size) *
+				sizeof(span->used[0]));
 
 	if (span == NULL || hf_index_reserve(&h->spans) < 0) {
 		free(span);
@@ -177,16 +200,9 @@ span_new(struct holdfast *h, const Holdfast__V1__ContigAllocResult *res, int fd,
 	    .frame = res->frame_size,
 	    .pa = res->span_pa,
 	    .page = h->info.page_size,
-	    .fd = -1,
-	    .dev = st != NULL ? st->st_dev : 0,
-	    .ino = st != NULL ? st->st_ino : 0,
+	    .pinned = res->pin != HOLDFAST__V1__PIN__PIN_NONE,
+	    .fd = fd,
 	};
-	span->used = calloc(bitmap_words(span), sizeof(*span->used));
-	if (span->used == NULL) {
-		free(span);
-		return -ENOMEM;
-	}
-	span->fd = fd;
 	hf_index_add(&h->spans, span->id, span);
 	*spanp = span;
 	return 0;
@@ -195,12 +211,11 @@ span_new(struct holdfast *h, const Holdfast__V1__ContigAllocResult *res, int fd,
 /* The daemon speaks of a span again: it has to say the same as before. */
 static int
 check_known(struct holdfast *h, const Holdfast__V1__ContigAllocResult *res,
-    const struct hf_span *span, const struct stat *st)
+    const struct hf_span *span, int fd)
 {
 	if (span->size != res->span_size || span->frame != res->frame_size ||
-	    span->pa != res->span_pa || (span->fd < 0) != (st == NULL) ||
-	    (st != NULL &&
-		(span->dev != st->st_dev || span->ino != st->st_ino)))
+	    span->pa != res->span_pa || (span->fd < 0) != (fd < 0) ||
+	    (fd >= 0 && !same_file(fd, span->fd)))
 		return hf_mistrust(h,
 		    "the daemon says that span %llu has "
 		    "become another one",
@@ -218,28 +233,18 @@ hf_span_get(struct holdfast *h, const Holdfast__V1__ContigAllocResult *res,
     int fd, struct hf_span **spanp)
 {
 	struct hf_span *span;
-	struct stat st;
 	int r;
 
 	r = check_numbers(h, res);
 	if (r < 0)
 		return r;
-	if (fd >= 0) {
-		const char *fault = fstat(fd, &st) < 0
-					? "cannot be looked at"
-					: span_fd_fault(h, fd, &st, res);
-
-		if (fault != NULL)
-			return hf_mistrust(h, "the descriptor of span %llu %s",
-			    (unsigned long long)res->span, fault);
-	}
 	span = hf_index_get(&h->spans, res->span);
 	if (span != NULL) {
-		r = check_known(h, res, span, fd >= 0 ? &st : NULL);
+		r = check_known(h, res, span, fd);
 		if (r == 0 && fd >= 0)
 			(void)close(fd); /* we have the same already */
 	} else {
-		r = span_new(h, res, fd, fd >= 0 ? &st : NULL, &span);
+		r = span_new(h, res, fd, &span);
 	}
 	if (r < 0)
 		return r;
@@ -259,7 +264,6 @@ hf_span_put(struct holdfast *h, struct hf_span *span, uint64_t offset,
 	hf_index_remove(&h->spans, span->id);
 	if (span->fd >= 0)
 		(void)close(span->fd);
-	free(span->used);
 	free(span);
 }
 
@@ -296,9 +300,13 @@ static int
 view_new(struct holdfast *h, struct hf_span *span, uint64_t congruence,
     uint64_t residue, struct hf_view **viewp)
 {
-	struct hf_view *view = calloc(1, sizeof(*view));
+	struct hf_view *view;
 	int r;
 
+	r = hf_span_check(h, span);
+	if (r < 0)
+		return r;
+	view = calloc(1, sizeof(*view));
 	if (view == NULL || hf_index_reserve(&h->views) < 0) {
 		free(view);
 		return -ENOMEM;

@@ -29,10 +29,10 @@ struct hf_span {
 	uint64_t pa;    /* of the first byte; 0 where not told */
 	uint64_t page;  /* bytes, the daemon's */
 	int fd;
-	uint64_t dev, ino; /* of fd, to know it again */
+	bool pinned; /* the daemon says so: then it is of huge pages */
 	size_t nbufs;
-	uint64_t *used; /* a bit a page: which are in this session's buffers */
 	struct hf_view *views;
+	uint64_t used[]; /* a bit a page: which are in this session's buffers */
 };
 
 /*
@@ -43,6 +43,8 @@ struct hf_span {
 int hf_span_get(struct holdfast *h,
     const Holdfast__V1__ContigAllocResult *result, int fd,
     struct hf_span **spanp);
+/* Is its descriptor what it should be?  -EPROTO: no, and that was said. */
+int hf_span_check(struct holdfast *h, const struct hf_span *span);
 /* One buffer less: unmark its pages; the last one closes the span. */
 void hf_span_put(struct holdfast *h, struct hf_span *span, uint64_t offset,
     uint64_t size);

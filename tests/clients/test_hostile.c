@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clients/libholdfast/holdfast_cache.h"
 #include "tests/clients/fake.h"
 #include "tests/test.h"
 
@@ -344,6 +345,75 @@ TEST(hostile__answers_are_refused)
 TEST(hostile__descriptors_of_a_span_are_looked_at)
 {
 	EACH(lies_of_alloc_fd, alloc_meets);
+}
+
+/* A cache maps by itself. */
+static void
+cache_meets(const char *lie)
+{
+	int before = test_nfds();
+	struct holdfast_cache *cache;
+	struct holdfast *h;
+	struct fake fake;
+	void *p;
+
+	fake_start(&fake, tweak_alloc, lie);
+	h = fake_connect(&fake);
+	ASSERT_EQ(holdfast_cache_create(h, NULL, &cache), HF_OK);
+	p = holdfast_cache_alloc(cache, 64);
+	if (p != NULL)
+		test_fail(__FILE__, __LINE__, "%s: a cache maps it", lie);
+	expect_broken(h, -EPROTO);
+	holdfast_cache_destroy(cache);
+	holdfast_close(h);
+	fake_stop(&fake);
+	ASSERT_EQ(test_nfds(), before);
+}
+
+TEST(hostile__descriptors_of_a_cache_are_looked_at)
+{
+	EACH(lies_of_alloc_fd, cache_meets);
+}
+
+static void
+tweak_free(struct fake_answer *a, const char *lie)
+{
+	if (a->op != HOLDFAST__V1__REQUEST__OP_CONTIG_FREE)
+		return;
+	if (strcmp(lie, "refuses") == 0)
+		a->reply.status = HOLDFAST__V1__STATUS__STATUS_UNKNOWN_ID;
+	else if (strcmp(lie, "goes away") == 0)
+		a->reply.status = HOLDFAST__V1__STATUS__STATUS_SHUTTING_DOWN;
+	else if (strcmp(lie, "answers twice") == 0)
+		a->repeat = 1;
+}
+
+/* A free that is not waited for: what of its answer? */
+static int
+free_meets(const char *lie)
+{
+	struct holdfast_contig_req req = {.size = 16384};
+	struct holdfast_buf *buf;
+	struct holdfast *h;
+	struct fake fake;
+	int r;
+
+	fake_start(&fake, tweak_free, lie);
+	h = fake_connect(&fake);
+	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), HF_OK);
+	ASSERT_EQ(holdfast_contigfree(h, buf), HF_OK);
+	r = holdfast_ping(h);
+	holdfast_close(h);
+	fake_stop(&fake);
+	return r;
+}
+
+TEST(hostile__a_free_that_is_not_waited_for_is_not_answered_with_lies)
+{
+	ASSERT_EQ(free_meets("an older daemon answers all"), HF_OK);
+	ASSERT_EQ(free_meets("goes away"), HF_OK);
+	ASSERT_EQ(free_meets("refuses"), -EPROTO);
+	ASSERT_EQ(free_meets("answers twice"), -EPROTO);
 }
 
 TEST(hostile__numbers_of_a_buffer_are_checked_against_the_request)

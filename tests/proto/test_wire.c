@@ -197,6 +197,8 @@ TEST(wire__a_request_has_the_bytes_that_the_library_would_give_it)
 		Holdfast__V1__MapFind find = HOLDFAST__V1__MAP_FIND__INIT;
 		Holdfast__V1__Ping ping = HOLDFAST__V1__PING__INIT;
 		Holdfast__V1__MapAttach attach = HOLDFAST__V1__MAP_ATTACH__INIT;
+		Holdfast__V1__ContigAlloc contig =
+		    HOLDFAST__V1__CONTIG_ALLOC__INIT;
 		Holdfast__V1__Request request = HOLDFAST__V1__REQUEST__INIT;
 		Holdfast__V1__Request *requests[] = {&request};
 		Holdfast__V1__ClientPacket packet =
@@ -214,7 +216,14 @@ TEST(wire__a_request_has_the_bytes_that_the_library_would_give_it)
 		memset(name, 'n', test_random(&state) % sizeof(name));
 		name[sizeof(name) - 1] = '\0';
 		attach.name = name;
-		switch (i % 4) {
+		contig.size = some_number(&state);
+		contig.low = some_number(&state);
+		contig.domain = (int32_t)some_number(&state);
+		contig.device = i % 2 != 0;
+		contig.type = i % 3 == 0   ? name
+			      : i % 3 == 1 ? NULL
+					   : (char *)"";
+		switch (i % 5) {
 		case 0:
 			request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_FIND;
 			request.map_find = &find;
@@ -226,6 +235,11 @@ TEST(wire__a_request_has_the_bytes_that_the_library_would_give_it)
 		case 2:
 			request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_ATTACH;
 			request.map_attach = &attach;
+			break;
+		case 3:
+			request.op_case =
+			    HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;
+			request.contig_alloc = &contig;
 			break;
 		default:
 			break;

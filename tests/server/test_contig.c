@@ -243,6 +243,40 @@ TEST(contig__unknown_stale_and_foreign_numbers_are_unknown)
 	rig_fini(&rig);
 }
 
+TEST(contig__a_quiet_free_is_answered_only_where_it_is_refused)
+{
+	Holdfast__V1__ContigFree op = HOLDFAST__V1__CONTIG_FREE__INIT;
+	Holdfast__V1__Ping ping = HOLDFAST__V1__PING__INIT;
+	request_t free_it = HOLDFAST__V1__REQUEST__INIT;
+	request_t again = HOLDFAST__V1__REQUEST__INIT;
+	request_t *all[] = {&free_it, &free_it, &again};
+	Holdfast__V1__ContigAllocResult *result;
+	struct client client;
+	struct rig rig;
+
+	rig_init(&rig, &backed);
+	client_join(&client, &rig);
+	ASSERT_EQ(client_alloc(&client, PAGE, 0, &result), (int)OK);
+	op.buffer = result->buffer;
+	op.quiet = true;
+	free_it.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_FREE;
+	free_it.contig_free = &op;
+	again.op_case = HOLDFAST__V1__REQUEST__OP_PING;
+	again.ping = &ping;
+	client_send(&client, all, 1);
+	ASSERT_EQ(client_tenant(&client)->buffers, 0u);
+	client_send(&client, all, 3); /* both come too late */
+	ASSERT_TRUE(client_receive(&client));
+	ASSERT_EQ(client.packet->n_replies, 3u);
+	ASSERT_EQ(client.packet->replies[0]->status,
+	    HOLDFAST__V1__STATUS__STATUS_UNKNOWN_ID);
+	ASSERT_EQ(client.packet->replies[1]->status,
+	    HOLDFAST__V1__STATUS__STATUS_UNKNOWN_ID);
+	ASSERT_EQ(client.packet->replies[2]->status, OK);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
 /* ---- Spans ------------------------------------------------------- */
 
 TEST(contig__small_buffers_share_a_span_and_its_last_sends_it_home)
