@@ -39,9 +39,10 @@ struct workers {
 	bool stop;
 	int eventfd;
 	struct event *event;
-	size_t pending; /* loop thread only */
-	size_t n;       /* threads that run, without the next */
-	size_t n_max;   /* of them that may run */
+	size_t pending;     /* loop thread only */
+	size_t nbackground; /* of them in the background; loop thread only */
+	size_t n;           /* threads that run, without the next */
+	size_t n_max;       /* of them that may run */
 	struct worker background_worker;
 	struct worker worker[];
 };
@@ -173,19 +174,33 @@ workers_busy(struct workers *workers)
 bool
 workers_hurry(struct workers *workers)
 {
-	bool held;
-
+	if (workers->nbackground == 0)
+		return false;
 	(void)pthread_mutex_lock(&workers->lock);
-	held = !TAILQ_EMPTY(&workers->background);
-	if (held) {
+	if (!TAILQ_EMPTY(&workers->background)) {
 		workers->hurry = true;
 		(void)pthread_cond_signal(&workers->wake_background);
 	}
 	(void)pthread_mutex_unlock(&workers->lock);
-	return held;
+	return true;
 }
 
 /* ---- The loop side ----------------------------------------------- */
+
+static void
+workers_count(struct workers *workers, const struct job *job)
+{
+	workers->pending++;
+	workers->nbackground += job->background;
+}
+
+static void
+workers_forget(struct workers *workers, const struct job *job)
+{
+	MPASS(workers->pending > 0);
+	workers->pending--;
+	workers->nbackground -= job->background;
+}
 
 /* The loop side: call `done` for every job that ran. */
 static void
@@ -205,8 +220,7 @@ workers_readable(evutil_socket_t fd, short what, void *arg)
 	while ((job = TAILQ_FIRST(&ran)) != NULL) {
 		TAILQ_REMOVE(&ran, job, entry);
 		job->state = JOB_IDLE;
-		MPASS(workers->pending > 0);
-		workers->pending--;
+		workers_forget(workers, job);
 		job->done(job);
 	}
 }
@@ -326,7 +340,7 @@ workers_run_here(struct workers *workers, struct job *job)
 	TAILQ_INSERT_TAIL(&workers->ran, job, entry);
 	(void)pthread_mutex_unlock(&workers->lock);
 	workers_notify(workers);
-	workers->pending++;
+	workers_count(workers, job);
 }
 
 void
@@ -348,7 +362,7 @@ workers_submit(struct workers *workers, struct job *job)
 		workers_run_here(workers, job);
 		return;
 	}
-	workers->pending++;
+	workers_count(workers, job);
 	(void)pthread_mutex_lock(&workers->lock);
 	first = TAILQ_EMPTY(job->list);
 	job->state = JOB_QUEUED;
@@ -374,7 +388,7 @@ workers_cancel(struct workers *workers, struct job *job)
 	}
 	(void)pthread_mutex_unlock(&workers->lock);
 	if (cancelled)
-		workers->pending--;
+		workers_forget(workers, job);
 	return cancelled;
 }
 

@@ -32,7 +32,7 @@ struct job {
 	void (*done)(struct job *job);
 	enum job_state state; /* under the workers' lock */
 	bool small;           /* takes well under a millisecond */
-	bool background;      /* nobody waits for it */
+	bool background;      /* nobody waits for it; (c) from submit to done */
 };
 
 /*
@@ -50,7 +50,7 @@ void workers_free(struct workers *workers);
 
 /* A request came that background jobs should not be in the way of. */
 void workers_busy(struct workers *workers);
-/* Hold background jobs back no more.  true: some have not begun. */
+/* Hold background jobs back no more.  true: some have yet to be done. */
 bool workers_hurry(struct workers *workers);
 
 /* Queue an idle job.  Never fails.  Loop thread. */
