@@ -54,7 +54,7 @@ buffer_leave_span(struct buffer *buffer, bool soiled)
 
 	if (soiled)
 		span_soil(span, buffer->pa, end);
-	if (!span->tainted) {
+	if (span->in_arena && !span->tainted) {
 		rv =
 		    vm_phys_free_contig(buffer->tenant->arena, buffer->pa, end);
 		KASSERT(rv == KERN_SUCCESS, "a buffer is freed once");
@@ -251,12 +251,16 @@ contig_take(struct buffer *buffer, struct answer *answer)
 	    answer);
 	if (rv != KERN_SUCCESS)
 		return rv;
+	buffer->span = span;
+	buffer->pa = span->start;
+	if (!span->in_arena) /* it is all this buffer's */
+		return rv;
 	rv = vm_phys_alloc_contig(tenant->arena, &buffer->req, &buffer->pa);
 	if (rv != KERN_SUCCESS) {
+		buffer->span = NULL;
 		span_unuse(span);
 		return answer_refuse_kern(answer, rv, "contigmalloc");
 	}
-	buffer->span = span;
 	MPASS(span->start <= buffer->pa && buffer->pa < span->end);
 	return rv;
 }

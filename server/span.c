@@ -232,11 +232,15 @@ span_assemble_done(struct job *job)
 	span_unuse(span); /* if all who waited are gone, so is it */
 }
 
-/* Charges and arena; nothing is left of it where it fails. */
+/*
+ * Charges and arena; nothing is left of it where it fails.  What one request
+ * fills has nothing for others: it need not be in the arena.
+ */
 static int
-span_reserve(struct span *span, struct tenant *tenant, bool in_arena,
-    struct answer *answer)
+span_reserve(struct span *span, struct tenant *tenant,
+    const struct contig_req *req, bool share, struct answer *answer)
 {
+	bool in_arena = share && span_size(span) > req->size;
 	struct quota *quota = &tenant->quota;
 	int rv = KERN_SUCCESS;
 
@@ -343,14 +347,14 @@ span_refuse_kept(struct answer *answer)
 /* false: none in stock.  true: *rvp tells. */
 static bool
 span_from_stock(struct span **spanp, struct pool *pool,
-    const struct waiter *self, const struct contig_req *req, bool in_arena,
+    const struct waiter *self, const struct contig_req *req, bool share,
     struct answer *answer, int *rvp)
 {
 	struct span *span = stock_find(pool, req, self->waiting);
 
 	if (span == NULL || span_is_kept(span, self))
 		return false;
-	*rvp = span_reserve(span, self->tenant, in_arena, answer);
+	*rvp = span_reserve(span, self->tenant, req, share, answer);
 	if (*rvp == KERN_SUCCESS) {
 		stock_gave(pool, span);
 		span->state = SPAN_LIVE;
@@ -363,7 +367,7 @@ span_from_stock(struct span **spanp, struct pool *pool,
 
 int
 span_new(struct span **spanp, struct pool *pool, const struct waiter *self,
-    const struct contig_req *req, bool in_arena, struct answer *answer)
+    const struct contig_req *req, bool share, struct answer *answer)
 {
 	struct tenant *tenant = self->tenant;
 	struct span *span;
@@ -371,7 +375,7 @@ span_new(struct span **spanp, struct pool *pool, const struct waiter *self,
 
 	if (pool->phys == NULL)
 		return pool_refuse(pool, req, false, answer);
-	if (span_from_stock(spanp, pool, self, req, in_arena, answer, &rv))
+	if (span_from_stock(spanp, pool, self, req, share, answer, &rv))
 		return rv;
 	rv = span_take(&span, pool, req);
 	if (rv == KERN_NO_SPACE)
@@ -381,7 +385,7 @@ span_new(struct span **spanp, struct pool *pool, const struct waiter *self,
 		return answer_refuse_kern(answer, rv, "contigmalloc");
 	rv = span_is_kept(span, self)
 		 ? span_refuse_kept(answer)
-		 : span_reserve(span, tenant, in_arena, answer);
+		 : span_reserve(span, tenant, req, share, answer);
 	if (rv != KERN_SUCCESS) {
 		span_forget(span);
 		return rv;

@@ -72,13 +72,13 @@ struct span {
 /*
  * Take a ready-made span for `req`, which is live at once, or frames that
  * satisfy it, and start assembling.  `self` waits for it, or might.  One user:
- * the caller.  With `in_arena` its run is in the tenant's arena, all of it
- * free.
+ * the caller.  With `share` what it has beyond req->size is for the tenant's
+ * other buffers: then its run is in the tenant's arena, all of it free.
  * REFUSED_QUOTA, REFUSED_NO_POOL, KERN_NO_SPACE, KERN_RESOURCE_SHORTAGE: see
  * the sentence.
  */
 int span_new(struct span **spanp, struct pool *pool, const struct waiter *self,
-    const struct contig_req *req, bool in_arena, struct answer *answer);
+    const struct contig_req *req, bool share, struct answer *answer);
 
 /*
  * true: frames or quota may come back by themselves, so that a request that
