@@ -247,15 +247,22 @@ pool_drain_events(struct pool *pool)
 {
 	const struct arch *arch = pool->arch;
 	struct arch_event event;
+	bool lacks = false;
 
 	if (pool->phys == NULL)
 		return;
 	if (pool->nlate > 0)
 		pool_apply_late(pool);
 	while (arch->ops->pool_event(arch->ctx, &event)) {
+		lacks = lacks || event.kind == ARCH_FRAME_LOST;
 		if (!pool_apply(pool, &event))
 			pool_put_off(pool, &event);
 	}
+	if ((lacks || pool->nlate > 0) && pool->lacks != NULL)
+		pool->lacks(pool->lacks_arg);
+	/* Whatever changed it is over, but for what the resizes do. */
+	if (TAILQ_EMPTY(&pool->resizes) && !pool->reclaim.growing)
+		pool_note(pool, false);
 }
 
 /*

@@ -66,6 +66,9 @@ struct pool {
 	size_t nlimbo_frames;
 	struct arch_event *late; /* events that the books do not allow yet */
 	size_t nlate, late_max;
+	/* Told when a frame went missing, or an event was put off. */
+	void (*lacks)(void *arg);
+	void *lacks_arg;
 	uint64_t ntampered; /* frames that holders changed, ever */
 	uint64_t npoisoned; /* frames whose memory went bad, ever */
 	bool closing;       /* spans in limbo are not retried for ever */
@@ -78,7 +81,7 @@ int pool_init(struct pool *pool, const struct arch *arch,
 /* Every span is gone or in limbo.  Zeroed memory is fine. */
 void pool_fini(struct pool *pool);
 
-/* Apply what the back end has to tell. */
+/* Apply what the back end has to tell; after each call that may add to it. */
 void pool_drain_events(struct pool *pool);
 
 /*

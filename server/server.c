@@ -11,10 +11,11 @@
 #include "server/server.h"
 #include "server/session.h"
 
-#define TENANTS_KEPT     256 /* beyond it, tenants without anything are forgot */
-#define REFILL_TICKS_MAX 64
-#define STOP_POLL_MS     5
-#define REPLY_ARENA      (128u << 10)
+#define TENANTS_KEPT  256  /* beyond it, tenants without anything are forgot */
+#define REFILL_MS_MIN 1000 /* until what is missing is looked for */
+#define REFILL_MS_MAX 64000
+#define STOP_POLL_MS  5
+#define REPLY_ARENA   (128u << 10)
 
 uint64_t
 server_now_ms(void)
@@ -129,8 +130,20 @@ server_refill_run(struct job *job)
 	struct server *server =
 	    (struct server *)((char *)job - offsetof(struct server, refill));
 
-	(void)server->arch->ops->pool_refill(
-	    server->arch->ctx); /* events tell */
+	server->refilled = server->arch->ops->pool_refill(server->arch->ctx);
+}
+
+/* Look after the inventory later; nothing does while nothing is lacking. */
+static void
+server_tick_later(struct server *server)
+{
+	const struct timeval tv = {
+	    .tv_sec = server->refill_ms / 1000,
+	    .tv_usec = (suseconds_t)(server->refill_ms % 1000) * 1000,
+	};
+
+	if (evtimer_add(server->tick, &tv) < 0)
+		log_error("inventory", "what=\"timer cannot be set\"");
 }
 
 static void
@@ -141,16 +154,15 @@ server_refill_done(struct job *job)
 
 	server->refilling = false;
 	/* In vain: ask less and less often. */
-	server->refill_every =
-	    server->refilled > 0
-		? 1
-		: MIN(2 * server->refill_every, REFILL_TICKS_MAX);
-	server->refill_in = server->refill_every;
+	server->refill_ms = server->refilled > 0
+				? REFILL_MS_MIN
+				: MIN(2 * server->refill_ms, REFILL_MS_MAX);
 	pool_drain_events(&server->pool);
 	pool_wake(&server->pool);
+	server_tick_later(server);
 }
 
-/* What came and went on its own; what is missing and might be had again. */
+/* What is missing might be had again, and what was put off be done. */
 static void
 server_ticked(evutil_socket_t fd, short what, void *arg)
 {
@@ -160,31 +172,45 @@ server_ticked(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	pool_drain_events(&server->pool);
-	if (TAILQ_EMPTY(&server->pool.resizes))
-		pool_note(&server->pool, false);
 	server->arch->ops->pool_info(server->arch->ctx, &info);
-	if (info.nmissing + info.nbig_missing == 0 ||
-	    server->arch->ops->pool_refill == NULL || server->stopping ||
-	    server->refilling || --server->refill_in > 0)
+	if (server->stopping || server->refilling)
 		return;
-	server->refilling = true;
-	workers_submit(server->workers, &server->refill);
+	if (info.nmissing + info.nbig_missing > 0 &&
+	    server->arch->ops->pool_refill != NULL) {
+		server->refilling = true;
+		workers_submit(server->workers, &server->refill);
+	} else if (server->pool.nlate > 0) {
+		server->refill_ms = MIN(2 * server->refill_ms, REFILL_MS_MAX);
+		server_tick_later(server);
+	} else {
+		server->refill_ms = REFILL_MS_MIN;
+	}
+}
+
+static void
+server_lacks(void *arg)
+{
+	struct server *server = arg;
+
+	if (!server->refilling &&
+	    !event_pending(server->tick, EV_TIMEOUT, NULL))
+		server_tick_later(server);
 }
 
 static int
 server_start_tick(struct server *server)
 {
-	static const struct timeval second = {.tv_sec = 1};
-
-	server->refill_in = server->refill_every = 1;
+	server->refill_ms = REFILL_MS_MIN;
 	server->refill.run = server_refill_run;
 	server->refill.done = server_refill_done;
 	if (server->pool.phys == NULL)
 		return 0;
-	server->tick =
-	    event_new(server->base, -1, EV_PERSIST, server_ticked, server);
-	if (server->tick == NULL || event_add(server->tick, &second) < 0)
+	server->tick = evtimer_new(server->base, server_ticked, server);
+	if (server->tick == NULL)
 		return error_origin(-ENOMEM);
+	server->pool.lacks = server_lacks;
+	server->pool.lacks_arg = server;
+	server_lacks(server); /* it may have begun with less */
 	return 0;
 }
 

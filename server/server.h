@@ -67,8 +67,8 @@ struct server {
 	struct event *tick;   /* looks after the inventory */
 	struct job refill;
 	bool refilling;
-	int refilled;                     /* what the last one brought */
-	unsigned refill_in, refill_every; /* ticks */
+	int refilled;       /* what the last one brought */
+	unsigned refill_ms; /* until the next try */
 	bool stopping;
 	uint64_t stop_deadline_ms;
 	uint64_t started_ms;

@@ -159,19 +159,6 @@ stock_class_get(struct stock *stock, size_t nframes)
 
 /* ---- Making and dissolving --------------------------------------- */
 
-static void
-stock_later(struct event *event, unsigned ms)
-{
-	const struct timeval tv = {
-	    .tv_sec = ms / 1000,
-	    .tv_usec = (suseconds_t)(ms % 1000) * 1000,
-	};
-
-	if (!event_pending(event, EV_TIMEOUT, NULL) &&
-	    evtimer_add(event, &tv) < 0)
-		log_error("stock_timer", "text=\"cannot be set\"");
-}
-
 /* It leaves the stock's shelves; its frames are still the stock's. */
 static void
 stock_unshelve(struct stock *stock, struct span *span)
@@ -238,7 +225,7 @@ stock_made(struct pool *pool, struct span *span, int r)
 	stock->nspans_ready++;
 	stock->nframes_ready += nframes;
 	if (pool->waitq.n == 0 && !stock->stopped)
-		event_active(stock->refill, EV_TIMEOUT, 0);
+		event_active(stock->more, EV_TIMEOUT, 0);
 }
 
 /* What is lacking most, compared with what there should be. */
@@ -262,15 +249,13 @@ stock_lacks(struct stock *stock)
 
 /* Make one more, unless somebody waits for frames. */
 static void
-stock_refill(evutil_socket_t fd, short what, void *arg)
+stock_refill(void *arg)
 {
 	struct stock *stock = arg;
 	struct pool *pool = pool_of(stock);
 	struct stock_class *class;
 	struct span *span;
 
-	(void)fd;
-	(void)what;
 	if (stock->stopped || stock->making != NULL || pool->waitq.n > 0 ||
 	    pool->draining)
 		return;
@@ -291,6 +276,14 @@ stock_refill(evutil_socket_t fd, short what, void *arg)
 	span_assemble(span);
 }
 
+static void
+stock_more(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	stock_refill(arg);
+}
+
 void
 stock_poke(struct pool *pool)
 {
@@ -298,7 +291,7 @@ stock_poke(struct pool *pool)
 
 	if (stock->runs != NULL && !stock->stopped && stock->making == NULL &&
 	    stock_lacks(stock) != NULL)
-		event_active(stock->refill, EV_TIMEOUT, 0);
+		event_active(stock->more, EV_TIMEOUT, 0);
 }
 
 /* One too many a tick goes, so that a pause does not empty the shelves. */
@@ -318,13 +311,11 @@ stock_trim(struct stock *stock, struct stock_class *class)
 }
 
 static void
-stock_ticked(evutil_socket_t fd, short what, void *arg)
+stock_ticked(void *arg)
 {
 	struct stock *stock = arg;
 	bool asked = false, lacks = false;
 
-	(void)fd;
-	(void)what;
 	for (size_t i = 0; i < STOCK_CLASSES; i++) {
 		struct stock_class *class = &stock->classes[i];
 
@@ -339,9 +330,9 @@ stock_ticked(evutil_socket_t fd, short what, void *arg)
 		stock_trim(stock, class);
 		lacks = lacks || class->nready != class->target;
 	}
-	stock_refill(-1, 0, stock);
+	stock_refill(stock);
 	if (!stock->stopped && (asked || lacks))
-		stock_later(stock->tick,
+		ticker_arm(&stock->tick,
 		    asked ? stock->options.tick_ms : STOCK_IDLE_MS);
 }
 
@@ -363,8 +354,8 @@ stock_find(struct pool *pool, const struct contig_req *req, bool again)
 	if (class == NULL)
 		return NULL;
 	class->asked += !again;
-	stock_later(stock->refill, STOCK_REFILL_MS);
-	stock_later(stock->tick, stock->options.tick_ms);
+	ticker_arm(&stock->refill, STOCK_REFILL_MS);
+	ticker_arm(&stock->tick, stock->options.tick_ms);
 	TAILQ_FOREACH (span, &class->ready, entry) {
 		if ((req->domain < 0 || req->domain == span->domain) &&
 		    stock_fits(req, span->start, span->end, &pa))
@@ -522,6 +513,8 @@ int
 stock_init(struct stock *stock, struct pool *pool, struct event_base *base,
     const struct stock_options *options)
 {
+	int r;
+
 	*stock = (struct stock){.options = *options};
 	if (options->tick_ms == 0)
 		stock->options.tick_ms = STOCK_TICK_MS;
@@ -532,13 +525,15 @@ stock_init(struct stock *stock, struct pool *pool, struct event_base *base,
 	stock->classes[0].nframes = 1;
 	stock->runs =
 	    vm_phys_create(pool->arch, pool->arch->machine->page_size);
-	stock->tick = evtimer_new(base, stock_ticked, stock);
-	stock->refill = evtimer_new(base, stock_refill, stock);
-	if (stock->runs == NULL || stock->tick == NULL || stock->refill == NULL)
+	stock->more = event_new(base, -1, 0, stock_more, stock);
+	if (stock->runs == NULL || stock->more == NULL)
 		return error_origin(-ENOMEM);
-	if (options->min > 0)
-		stock_later(stock->tick, stock->options.tick_ms);
-	return 0;
+	r = ticker_init(&stock->tick, base, stock_ticked, stock);
+	if (r == 0)
+		r = ticker_init(&stock->refill, base, stock_refill, stock);
+	if (r == 0 && options->min > 0)
+		ticker_arm(&stock->tick, stock->options.tick_ms);
+	return r;
 }
 
 void
@@ -549,8 +544,8 @@ stock_stop(struct pool *pool)
 	stock->stopped = true;
 	if (stock->runs == NULL)
 		return;
-	(void)evtimer_del(stock->tick);
-	(void)evtimer_del(stock->refill);
+	ticker_disarm(&stock->tick);
+	ticker_disarm(&stock->refill);
 	stock_dissolve_all(pool);
 }
 
@@ -570,10 +565,10 @@ stock_fini(struct stock *stock)
 			span_forget(span);
 		}
 	}
-	if (stock->tick != NULL)
-		event_free(stock->tick);
-	if (stock->refill != NULL)
-		event_free(stock->refill);
+	ticker_fini(&stock->tick);
+	ticker_fini(&stock->refill);
+	if (stock->more != NULL)
+		event_free(stock->more);
 	if (stock->runs != NULL)
 		vm_phys_destroy(stock->runs);
 	*stock = (struct stock){0};

@@ -19,6 +19,7 @@
 #include <sys/queue.h>
 
 #include "core/vm_phys.h"
+#include "server/ticker.h"
 
 struct arch;
 struct event;
@@ -51,8 +52,9 @@ struct stock_class {
 struct stock {
 	struct stock_options options;
 	struct vm_phys *runs; /* of its spans, ready or not: as segments */
-	struct event *tick;   /* while there is anything to average */
-	struct event *refill; /* soon after something was taken */
+	struct ticker tick;   /* while there is anything to average */
+	struct ticker refill; /* soon after something was taken */
+	struct event *more;   /* now: something is lacking */
 	size_t budget;        /* frames it may have */
 	size_t nframes;       /* in its spans, whatever their state */
 	size_t nframes_ready, nspans_ready;

@@ -50,7 +50,45 @@ assert_status(pid_t pid, const char *key, const char *want)
 		    value, want);
 }
 
+/* How often its loop has gone to sleep. */
+static unsigned long
+naps(pid_t pid)
+{
+	char value[128];
+
+	proc_status(pid, "voluntary_ctxt_switches:", value, sizeof(value));
+	return strtoul(value, NULL, 10);
+}
+
 /* ---- Start ------------------------------------------------------- */
+
+/* It has a pool and a client, and had one more. */
+TEST(daemon__sleeps_while_nothing_is_due)
+{
+	struct daemon daemon;
+	unsigned long before;
+	struct box box;
+	int fd, other;
+
+	box_init(&box);
+	daemon_start(&daemon, &box, NULL, 0);
+	fd = client_connect(&box);
+	other = client_connect(&box);
+	ASSERT_TRUE(fd >= 0 && client_greet(fd));
+	ASSERT_TRUE(other >= 0 && client_greet(other));
+	(void)close(other);
+	/* One look at the inventory follows the start. */
+	(void)usleep(1500 * 1000);
+	before = naps(daemon.pid);
+	(void)usleep(2500 * 1000);
+	ASSERT_EQ(naps(daemon.pid), before);
+	ASSERT_TRUE(client_greet(fd));
+	while (naps(daemon.pid) == before) /* it can be woken */
+		(void)usleep(1000);
+	(void)close(fd);
+	ASSERT_EQ(daemon_stop(&daemon, SIGTERM), 0);
+	box_fini(&box);
+}
 
 TEST(daemon__is_ready_serves_and_ends_on_sigterm)
 {

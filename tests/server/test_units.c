@@ -20,6 +20,7 @@
 #include "server/idtable.h"
 #include "server/quota.h"
 #include "server/status.h"
+#include "server/ticker.h"
 #include "server/transport.h"
 #include "server/worker.h"
 #include "tests/test.h"
@@ -300,6 +301,41 @@ TEST(idtable__walks_one_kind_in_order)
 		ASSERT_EQ(id, ids[2 * n++ + 1]);
 	ASSERT_EQ(n, 50);
 	idtable_fini(&table);
+}
+
+/* ---- ticker.c ---------------------------------------------------- */
+
+static void
+count_up(void *arg)
+{
+	++*(int *)arg;
+}
+
+TEST(ticker__ticks_once_each_time_it_is_set_and_not_when_it_is_not)
+{
+	struct event_base *base = event_base_new();
+	struct ticker ticker = {0};
+	int n = 0;
+
+	ASSERT_NOT_NULL(base);
+	ticker_fini(&ticker); /* as if it never was */
+	ASSERT_EQ(ticker_init(&ticker, base, count_up, &n), 0);
+	ticker_arm(&ticker, 1);
+	ticker_arm(&ticker, 1000000); /* it is set already */
+	while (n == 0)
+		ASSERT_EQ(event_base_loop(base, EVLOOP_ONCE), 0);
+	ASSERT_EQ(n, 1);
+	ticker_arm(&ticker, 0);
+	(void)usleep(20000);
+	ticker_disarm(&ticker); /* though its time has come */
+	ASSERT_EQ(event_base_loop(base, EVLOOP_NONBLOCK), 0);
+	ASSERT_EQ(n, 1);
+	ticker_arm(&ticker, 1);
+	while (n == 1)
+		ASSERT_EQ(event_base_loop(base, EVLOOP_ONCE), 0);
+	ASSERT_EQ(n, 2);
+	ticker_fini(&ticker);
+	event_base_free(base);
 }
 
 /* ---- worker.c ---------------------------------------------------- */
