@@ -453,6 +453,11 @@ print_memory(const struct side side[2], int power)
 	       "entry; splay %.1f\n",
 	    power, ours / n, ours / n - entry,
 	    (double)side[0].splay.zone.uz_bytes / n);
+	printf("10^%d tree: %u index levels, %zu leaves %.0f %% full\n", power,
+	    side[1].map->tree.height, uma_zone_used(&side[1].map->tree.leaves),
+	    100 * n /
+		((double)uma_zone_used(&side[1].map->tree.leaves) *
+		    VM_LEAF_FANOUT));
 }
 
 static void

@@ -44,6 +44,8 @@ check_fill(struct tree_walk *walk, unsigned count, unsigned level, bool isroot)
 static void
 check_leaf(struct tree_walk *walk, const struct vm_leaf *leaf)
 {
+	bool far = false;
+
 	if (leaf->count == 0 || leaf->count > VM_LEAF_FANOUT)
 		return; /* [tree.fill] has been said */
 	if (walk->first == NULL)
@@ -53,7 +55,7 @@ check_leaf(struct tree_walk *walk, const struct vm_leaf *leaf)
 	walk_expect(walk, leaf->base <= vm_leaf_start(leaf, 0),
 	    "[tree.bounds] a leaf begins in front of its base");
 	for (unsigned i = 0; i < leaf->count; i++) {
-		const struct vm_map_entry *entry = leaf->entry[i];
+		struct vm_map_entry *entry = vm_leaf_entry(leaf, i);
 		bool first = leaf == walk->first && i == 0;
 
 		walk_expect(walk,
@@ -63,7 +65,8 @@ check_leaf(struct tree_walk *walk, const struct vm_leaf *leaf)
 		    "[tree.header] the header is not the first slot alone");
 		if (entry == NULL) {
 			walk_expect(walk,
-			    leaf->base == walk->tree->min && leaf->end[0] == 0,
+			    leaf->base == walk->tree->min &&
+				leaf->start[0] == 0 && leaf->item[0] == 0,
 			    "[tree.header] the header has a length");
 			continue;
 		}
@@ -71,12 +74,16 @@ check_leaf(struct tree_walk *walk, const struct vm_leaf *leaf)
 		    "[map.order] an entry is empty");
 		walk_expect(walk,
 		    leaf->start[i] == page_of(leaf, entry->start) &&
-			leaf->end[i] == page_of(leaf, entry->end) &&
+			leaf->item[i] == vm_leaf_item(leaf, entry->start,
+					     entry->end, entry) &&
 			entry->start == vm_leaf_start(leaf, i) &&
 			entry->end == vm_leaf_end(leaf, i),
 		    "[tree.bounds] a leaf and its entry disagree");
+		far |= vm_item_is_far(leaf->item[i]);
 		walk->nentries++;
 	}
+	walk_expect(walk, leaf->far == far,
+	    "[tree.far] a leaf does not know of a length, or of one too many");
 	walk_expect(walk,
 	    leaf->wide == ((vm_leaf_end(leaf, leaf->count - 1) - leaf->base) >>
 			      leaf->pageshift > UINT32_MAX),

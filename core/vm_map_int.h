@@ -35,8 +35,8 @@ struct vm_map_entry {
 	vm_inherit_t inheritance;    /* (m) */
 	bool cred;    /* (m) the map's account holds end - start for it */
 	bool pending; /* (m) charged by the call that is going on */
-};
-static_assert(sizeof(struct vm_map_entry) <= 64, "an entry is a cache line");
+} __attribute__((aligned(64)));
+static_assert(sizeof(struct vm_map_entry) == 64, "an entry is a cache line");
 
 struct vm_map {
 	struct vm_rwlock lock;   /* rank VM_RANK_MAP */

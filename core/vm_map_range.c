@@ -360,7 +360,7 @@ vm_map_try_merge(vm_map_t map, struct vm_cursor *cur)
 	if (cur->slot > 0) {
 		if (vm_leaf_end(cur->leaf, cur->slot - 1) != entry->start)
 			return false;
-		prev = cur->leaf->entry[cur->slot - 1];
+		prev = vm_leaf_entry(cur->leaf, cur->slot - 1);
 	} else {
 		front = *cur;
 		if (!vm_tree_prev(&map->tree, &front) ||

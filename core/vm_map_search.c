@@ -20,10 +20,10 @@
 #include <immintrin.h>
 #endif
 
-static_assert(VM_LEAF_FANOUT % 16 == 0 && VM_LEAF_FANOUT <= 64,
-    "a leaf is whole registers, and its slots are the bits of a word");
+static_assert(VM_LEAF_FANOUT % 8 == 0 && VM_LEAF_FANOUT < 32,
+    "starts and header of a leaf are two registers, its items three");
 static_assert(VM_NODE_FANOUT % 16 == 0 && VM_NODE_FANOUT <= 64,
-    "so is an index node");
+    "an index node is whole registers, and its slots the bits of a word");
 
 _Thread_local uint64_t vm_tree_visits;
 
@@ -42,12 +42,12 @@ leaf_prefetch(const struct vm_tree *tree, const void *leaf)
 			__builtin_prefetch((const char *)leaf + i);
 }
 
-/* Wide leaves: by the entries, whatever the instruction set. */
+/* Wide and far leaves: by the entries, whatever the instruction set. */
 
 vm_offset_t
 vm_leaf_start_wide(const struct vm_leaf *leaf, unsigned slot)
 {
-	const struct vm_map_entry *entry = leaf->entry[slot];
+	const struct vm_map_entry *entry = vm_leaf_entry(leaf, slot);
 
 	MPASS(slot < leaf->count && (entry != NULL || slot == 0));
 
@@ -57,11 +57,20 @@ vm_leaf_start_wide(const struct vm_leaf *leaf, unsigned slot)
 vm_offset_t
 vm_leaf_end_wide(const struct vm_leaf *leaf, unsigned slot)
 {
-	const struct vm_map_entry *entry = leaf->entry[slot];
+	const struct vm_map_entry *entry = vm_leaf_entry(leaf, slot);
 
 	MPASS(slot < leaf->count && (entry != NULL || slot == 0));
 
 	return entry != NULL ? entry->end : leaf->base;
+}
+
+void
+vm_leaf_narrow_slow(struct vm_leaf *leaf)
+{
+	leaf->wide = vm_leaf_reaches(leaf, vm_leaf_end(leaf, leaf->count - 1));
+	leaf->far = false;
+	for (unsigned i = 0; i < leaf->count; i++)
+		leaf->far |= vm_item_is_far(leaf->item[i]);
 }
 
 static unsigned
@@ -136,6 +145,13 @@ leaf_phase(const struct vm_leaf *leaf, uint32_t phase)
 	return phase - (uint32_t)(leaf->base >> leaf->pageshift);
 }
 
+/* Where an entry ends, in the leaf's pages; not for a far one. */
+static inline uint32_t
+leaf_end_page(const struct vm_leaf *leaf, unsigned slot)
+{
+	return leaf->start[slot] + (uint32_t)(leaf->item[slot] & VM_ITEM_FAR);
+}
+
 /* Columns of a leaf that are known but for the gap behind the last entry. */
 static inline struct vm_fit
 fit_with_last(const struct vm_tree *tree, const struct vm_leaf *leaf,
@@ -166,7 +182,7 @@ leaf_fit_wide(const struct vm_tree *tree, const struct vm_leaf *leaf,
 {
 	struct vm_fit fit = vm_fit_all(0);
 
-	MPASS(leaf->wide && leaf->count > 0);
+	MPASS((leaf->wide || leaf->far) && leaf->count > 0);
 
 	for (unsigned i = 0; i < leaf->count; i++)
 		if (i != except)
@@ -194,14 +210,14 @@ rank_plain(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
 }
 
 static unsigned
-rank_leaf_plain(const uint32_t *starts, unsigned n, uint32_t page)
+rank_leaf_plain(const struct vm_leaf *leaf, uint32_t page)
 {
-	unsigned base = 0;
+	unsigned base = 0, n = leaf->count;
 
 	while (n > 0) {
 		unsigned half = (n + 1) / 2;
 
-		base += starts[base + half - 1] <= page ? half : 0;
+		base += leaf->start[base + half - 1] <= page ? half : 0;
 		n -= half;
 	}
 	return base;
@@ -222,10 +238,13 @@ gap_plain(const struct vm_leaf *leaf, unsigned from, unsigned n,
 	uint32_t phase = leaf_phase(leaf, want->phase);
 
 	/* Below 2^31 each, need and pad do not wrap together. */
-	while (from < n &&
-	       leaf->start[from + 1] - leaf->end[from] <
-		   want->need + ((phase - leaf->end[from]) & want->mask))
-		from++;
+	for (; from < n; from++) {
+		uint32_t end = leaf_end_page(leaf, from);
+
+		if (leaf->start[from + 1] - end >=
+		    want->need + ((phase - end) & want->mask))
+			break;
+	}
 	return from;
 }
 
@@ -235,14 +254,16 @@ inner_fit_plain(const struct vm_tree *tree, const struct vm_leaf *leaf,
 {
 	uint32_t zero = leaf_phase(leaf, 0), most[VM_TREE_ALIGNS] = {0};
 
-	for (unsigned i = 0; i + 1 < leaf->count; i++)
+	for (unsigned i = 0; i + 1 < leaf->count; i++) {
+		uint32_t end = leaf_end_page(leaf, i);
+		uint32_t gap = leaf->start[i + 1] - end;
+
 		for (unsigned a = 0; a < VM_TREE_ALIGNS && i != except; a++) {
-			uint32_t gap = leaf->start[i + 1] - leaf->end[i];
-			uint32_t pad =
-			    (zero - leaf->end[i]) & (uint32_t)tree->pad[a];
+			uint32_t pad = (zero - end) & (uint32_t)tree->pad[a];
 
 			most[a] = MAX(most[a], gap > pad ? gap - pad : 0);
 		}
+	}
 	return fit_make(most);
 }
 
@@ -266,13 +287,10 @@ leaf_open_plain(struct vm_leaf *leaf, unsigned slot, struct vm_leaf_slot with)
 
 	memmove(leaf->start + slot + 1, leaf->start + slot,
 	    n * sizeof(leaf->start[0]));
-	memmove(leaf->end + slot + 1, leaf->end + slot,
-	    n * sizeof(leaf->end[0]));
-	memmove(leaf->entry + slot + 1, leaf->entry + slot,
-	    n * sizeof(leaf->entry[0]));
+	memmove(leaf->item + slot + 1, leaf->item + slot,
+	    n * sizeof(leaf->item[0]));
 	leaf->start[slot] = with.start;
-	leaf->end[slot] = with.end;
-	leaf->entry[slot] = with.entry;
+	leaf->item[slot] = with.item;
 }
 
 static void
@@ -284,10 +302,8 @@ leaf_close_plain(struct vm_leaf *leaf, unsigned slot)
 
 	memmove(leaf->start + slot, leaf->start + slot + 1,
 	    n * sizeof(leaf->start[0]));
-	memmove(leaf->end + slot, leaf->end + slot + 1,
-	    n * sizeof(leaf->end[0]));
-	memmove(leaf->entry + slot, leaf->entry + slot + 1,
-	    n * sizeof(leaf->entry[0]));
+	memmove(leaf->item + slot, leaf->item + slot + 1,
+	    n * sizeof(leaf->item[0]));
 }
 
 static void
@@ -422,19 +438,29 @@ rank_avx512(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
 	return count_bits(mask, n);
 }
 
+/* Half a leaf's first two lines: 16 starts, or 8 and the header. */
+AVX512 static inline __m512i
+starts_avx512(const struct vm_leaf *leaf, unsigned half)
+{
+	return _mm512_load_si512((const char *)leaf + 64 * half);
+}
+
+AVX512 static inline void
+starts_put_avx512(struct vm_leaf *leaf, unsigned half, __m512i v)
+{
+	_mm512_store_si512((char *)leaf + 64 * half, v);
+}
+
 AVX512 static inline unsigned
-rank_leaf_avx512(const uint32_t *starts, unsigned n, uint32_t page)
+rank_leaf_avx512(const struct vm_leaf *leaf, uint32_t page)
 {
 	__m512i p = _mm512_set1_epi32((int)page);
-	uint64_t mask = 0;
+	uint64_t low =
+	    (uint64_t)_mm512_cmple_epu32_mask(starts_avx512(leaf, 0), p);
+	uint64_t high =
+	    (uint64_t)_mm512_cmple_epu32_mask(starts_avx512(leaf, 1), p);
 
-#pragma GCC unroll 4
-	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16)
-		mask |= (uint64_t)_mm512_cmple_epu32_mask(_mm512_loadu_si512(
-							      starts + i),
-			    p)
-			<< i;
-	return count_bits(mask, n);
+	return count_bits(low | high << 16, leaf->count);
 }
 
 AVX512 static inline unsigned
@@ -452,6 +478,34 @@ first_avx512(const uint32_t *values, unsigned from, unsigned n, uint32_t need)
 	return first_bit(mask, from, n);
 }
 
+/* A leaf in registers; lanes from count on are garbage. */
+struct leaf_avx512 {
+	__m512i end[2];  /* where each entry ends */
+	__m512i next[2]; /* where the next one starts */
+};
+
+AVX512 static inline struct leaf_avx512
+leaf_load_avx512(const struct vm_leaf *leaf)
+{
+	const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16,
+	    18, 20, 22, 24, 26, 28, 30);
+	__m512i mask = _mm512_set1_epi32((int)VM_ITEM_FAR);
+	__m512i low = starts_avx512(leaf, 0), high = starts_avx512(leaf, 1);
+	__m512i item[3], pages[2];
+
+#pragma GCC unroll 3
+	for (unsigned i = 0; i < 3; i++)
+		item[i] = _mm512_load_si512(leaf->item + 8 * i);
+	pages[0] = _mm512_permutex2var_epi32(item[0], even, item[1]);
+	pages[1] = _mm512_permutex2var_epi32(item[2], even, item[2]);
+	return (struct leaf_avx512){
+	    .end = {_mm512_add_epi32(low, _mm512_and_si512(pages[0], mask)),
+		_mm512_add_epi32(high, _mm512_and_si512(pages[1], mask))},
+	    .next = {_mm512_alignr_epi32(high, low, 1),
+		_mm512_alignr_epi32(high, high, 1)},
+	};
+}
+
 AVX512 static inline unsigned
 gap_avx512(const struct vm_leaf *leaf, unsigned from, unsigned n,
     const struct gap_want *want)
@@ -459,19 +513,19 @@ gap_avx512(const struct vm_leaf *leaf, unsigned from, unsigned n,
 	__m512i phase = _mm512_set1_epi32((int)leaf_phase(leaf, want->phase));
 	__m512i mask = _mm512_set1_epi32((int)want->mask);
 	__m512i need = _mm512_set1_epi32((int)want->need);
+	struct leaf_avx512 l = leaf_load_avx512(leaf);
 	uint64_t fits = 0;
 
-#pragma GCC unroll 4
-	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16) {
-		__m512i end = _mm512_loadu_si512(leaf->end + i);
-		__m512i next = _mm512_loadu_si512(leaf->start + i + 1);
+#pragma GCC unroll 2
+	for (unsigned i = 0; i < 2; i++) {
 		__m512i pad =
-		    _mm512_and_si512(_mm512_sub_epi32(phase, end), mask);
+		    _mm512_and_si512(_mm512_sub_epi32(phase, l.end[i]), mask);
 
-		fits |= (uint64_t)_mm512_cmpge_epu32_mask(_mm512_sub_epi32(next,
-							      end),
-			    _mm512_add_epi32(pad, need))
-			<< i;
+		fits |= (uint64_t)
+			    _mm512_cmpge_epu32_mask(_mm512_sub_epi32(l.next[i],
+							l.end[i]),
+				_mm512_add_epi32(pad, need))
+			<< 16 * i;
 	}
 	return first_bit(fits, from, n);
 }
@@ -500,19 +554,18 @@ inner_fit_avx512(const struct vm_tree *tree, const struct vm_leaf *leaf,
 {
 	__m512i zero = _mm512_set1_epi32((int)leaf_phase(leaf, 0));
 	uint64_t slots = inner_slots(leaf, except);
+	struct leaf_avx512 l = leaf_load_avx512(leaf);
 	__m512i most[VM_TREE_ALIGNS], mask[VM_TREE_ALIGNS];
 
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
 		most[a] = _mm512_setzero_si512();
 		mask[a] = _mm512_set1_epi32(tree->pad[a]);
 	}
-#pragma GCC unroll 4
-	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16) {
-		__mmask16 live = (__mmask16)(slots >> i);
-		__m512i end = _mm512_loadu_si512(leaf->end + i);
-		__m512i next = _mm512_loadu_si512(leaf->start + i + 1);
-		__m512i gap = _mm512_maskz_sub_epi32(live, next, end);
-		__m512i neg = _mm512_sub_epi32(zero, end), pad;
+#pragma GCC unroll 2
+	for (unsigned i = 0; i < 2; i++) {
+		__mmask16 live = (__mmask16)(slots >> 16 * i);
+		__m512i gap = _mm512_maskz_sub_epi32(live, l.next[i], l.end[i]);
+		__m512i neg = _mm512_sub_epi32(zero, l.end[i]), pad;
 
 		most[0] = _mm512_max_epu32(most[0], gap);
 #pragma GCC unroll 2
@@ -545,84 +598,67 @@ children_fit_avx512(const struct vm_node *node)
 }
 
 /*
- * Lanes above `slot` take what was one below, and that lane takes `value`: in
- * the register, because a search that loads what was stored piece by piece has
- * to wait for it.
+ * Lanes above `slot` take what was one below, and that lane takes the new
+ * value: in the register, because a search that loads what was stored piece by
+ * piece has to wait for it.  The header behind the starts stays.
  */
-AVX512 static inline void
-open32_avx512(uint32_t *values, unsigned slot, uint32_t value)
-{
-	uint64_t above = ~low_bits(UINT64_MAX, slot + 1);
-	uint64_t at = (uint64_t)1 << slot;
-	__m512i old, below = _mm512_setzero_si512(), v;
-
-#pragma GCC unroll 4
-	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16) {
-		old = _mm512_loadu_si512(values + i);
-		v = _mm512_mask_alignr_epi32(old, (__mmask16)(above >> i), old,
-		    below, 15);
-		v = _mm512_mask_set1_epi32(v, (__mmask16)(at >> i), (int)value);
-		_mm512_storeu_si512(values + i, v);
-		below = old;
-	}
-}
-
 AVX512 static inline void
 leaf_open_avx512(struct vm_leaf *leaf, unsigned slot, struct vm_leaf_slot with)
 {
-	uint64_t above = ~low_bits(UINT64_MAX, slot + 1);
-	__m512i old, below = _mm512_setzero_si512();
+	uint64_t above = low_bits(UINT64_MAX, VM_LEAF_FANOUT) &
+			 ~low_bits(UINT64_MAX, slot + 1);
+	uint64_t at = (uint64_t)1 << slot;
+	__m512i old, below = _mm512_setzero_si512(), v;
 
-	open32_avx512(leaf->start, slot, with.start);
-	open32_avx512(leaf->end, slot, with.end);
-#pragma GCC unroll 8
-	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8) {
-		old = _mm512_loadu_si512(leaf->entry + i);
-		_mm512_storeu_si512(leaf->entry + i,
-		    _mm512_mask_alignr_epi64(old, (__mmask8)(above >> i), old,
-			below, 7));
+	MPASS(slot <= leaf->count && leaf->count < VM_LEAF_FANOUT);
+
+#pragma GCC unroll 2
+	for (unsigned i = 0; i < 2; i++) {
+		old = starts_avx512(leaf, i);
+		v = _mm512_mask_alignr_epi32(old, (__mmask16)(above >> 16 * i),
+		    old, below, 15);
+		v = _mm512_mask_set1_epi32(v, (__mmask16)(at >> 16 * i),
+		    (int)with.start);
+		starts_put_avx512(leaf, i, v);
 		below = old;
 	}
-	leaf->entry[slot] = with.entry;
-}
-
-/* Lanes from `slot` on take what was one above. */
-AVX512 static inline void
-close32_avx512(uint32_t *values, unsigned slot)
-{
-	uint64_t from = ~low_bits(UINT64_MAX, slot);
-	__m512i old = _mm512_loadu_si512(values), above;
-
-#pragma GCC unroll 4
-	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 16) {
-		above = i + 16 < VM_LEAF_FANOUT
-			    ? _mm512_loadu_si512(values + i + 16)
-			    : old;
-		_mm512_storeu_si512(values + i,
-		    _mm512_mask_alignr_epi32(old, (__mmask16)(from >> i), above,
-			old, 1));
-		old = above;
+#pragma GCC unroll 3
+	for (unsigned i = 0; i < 3; i++) {
+		old = _mm512_load_si512(leaf->item + 8 * i);
+		v = _mm512_mask_alignr_epi64(old, (__mmask8)(above >> 8 * i),
+		    old, below, 7);
+		v = _mm512_mask_set1_epi64(v, (__mmask8)(at >> 8 * i),
+		    (long long)with.item);
+		_mm512_store_si512(leaf->item + 8 * i, v);
+		below = old;
 	}
 }
 
+/* Lanes from `slot` on take what was one above; again without the header. */
 AVX512 static inline void
 leaf_close_avx512(struct vm_leaf *leaf, unsigned slot)
 {
-	uint64_t from = ~low_bits(UINT64_MAX, slot);
-	__m512i old = _mm512_loadu_si512(leaf->entry), above;
+	uint64_t from = low_bits(UINT64_MAX, VM_LEAF_FANOUT - 1) &
+			~low_bits(UINT64_MAX, slot);
+	__m512i low = starts_avx512(leaf, 0), high = starts_avx512(leaf, 1);
+	__m512i item[4];
 
-	close32_avx512(leaf->start, slot);
-	close32_avx512(leaf->end, slot);
-#pragma GCC unroll 8
-	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8) {
-		above = i + 8 < VM_LEAF_FANOUT
-			    ? _mm512_loadu_si512(leaf->entry + i + 8)
-			    : old;
-		_mm512_storeu_si512(leaf->entry + i,
-		    _mm512_mask_alignr_epi64(old, (__mmask8)(from >> i), above,
-			old, 1));
-		old = above;
-	}
+	MPASS(slot < leaf->count);
+
+	starts_put_avx512(leaf, 0,
+	    _mm512_mask_alignr_epi32(low, (__mmask16)from, high, low, 1));
+	starts_put_avx512(leaf, 1,
+	    _mm512_mask_alignr_epi32(high, (__mmask16)(from >> 16), high, high,
+		1));
+#pragma GCC unroll 3
+	for (unsigned i = 0; i < 3; i++)
+		item[i] = _mm512_load_si512(leaf->item + 8 * i);
+	item[3] = item[2];
+#pragma GCC unroll 3
+	for (unsigned i = 0; i < 3; i++)
+		_mm512_store_si512(leaf->item + 8 * i,
+		    _mm512_mask_alignr_epi64(item[i], (__mmask8)(from >> 8 * i),
+			item[i + 1], item[i], 1));
 }
 
 #define ISA(name)     name##_avx512
@@ -696,15 +732,37 @@ ge32_avx2(__m256i x, __m256i y)
 }
 
 AVX2 static inline unsigned
-rank_leaf_avx2(const uint32_t *starts, unsigned n, uint32_t page)
+rank_leaf_avx2(const struct vm_leaf *leaf, uint32_t page)
 {
 	__m256i p = _mm256_set1_epi32((int)page);
 	uint64_t mask = 0;
 
-#pragma GCC unroll 8
+#pragma GCC unroll 3
 	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8)
-		mask |= ge32_avx2(p, load_avx2(starts + i)) << i;
-	return count_bits(mask, n);
+		mask |= ge32_avx2(p, load_avx2(leaf->start + i)) << i;
+	return count_bits(mask, leaf->count);
+}
+
+/* Where eight entries end. */
+AVX2 static inline __m256i
+ends_avx2(const struct vm_leaf *leaf, unsigned i)
+{
+	__m256 low = _mm256_castsi256_ps(load_avx2(leaf->item + i));
+	__m256 high = _mm256_castsi256_ps(load_avx2(leaf->item + i + 4));
+	__m256i even = _mm256_castps_si256(
+	    _mm256_shuffle_ps(low, high, _MM_SHUFFLE(2, 0, 2, 0)));
+	__m256i pages = _mm256_and_si256(_mm256_permute4x64_epi64(even,
+					     _MM_SHUFFLE(3, 1, 2, 0)),
+	    _mm256_set1_epi32((int)VM_ITEM_FAR));
+
+	return _mm256_add_epi32(load_avx2(leaf->start + i), pages);
+}
+
+/* Where the next eight start; the last lane of a leaf is garbage. */
+AVX2 static inline __m256i
+nexts_avx2(const struct vm_leaf *leaf, unsigned i)
+{
+	return load_avx2((const char *)leaf + 4 * (i + 1));
 }
 
 AVX2 static inline unsigned
@@ -728,11 +786,10 @@ gap_avx2(const struct vm_leaf *leaf, unsigned from, unsigned n,
 	__m256i need = _mm256_set1_epi32((int)want->need);
 	uint64_t fits = 0;
 
-#pragma GCC unroll 8
+#pragma GCC unroll 3
 	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8) {
-		__m256i end = load_avx2(leaf->end + i);
-		__m256i gap =
-		    _mm256_sub_epi32(load_avx2(leaf->start + i + 1), end);
+		__m256i end = ends_avx2(leaf, i);
+		__m256i gap = _mm256_sub_epi32(nexts_avx2(leaf, i), end);
 		__m256i pad =
 		    _mm256_and_si256(_mm256_sub_epi32(phase, end), mask);
 
@@ -760,13 +817,13 @@ inner_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf,
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
 		most[a] = _mm256_setzero_si256();
 	for (unsigned i = 0; i + 1 < leaf->count; i += 8) {
-		__m256i end = load_avx2(leaf->end + i);
+		__m256i end = ends_avx2(leaf, i);
 		__m256i neg = _mm256_sub_epi32(zero, end);
 		__m256i bits = _mm256_set1_epi32((int)(slots >> i));
 		__m256i live =
 		    _mm256_cmpeq_epi32(_mm256_and_si256(bits, lane), lane);
 		__m256i gap = _mm256_and_si256(live,
-		    _mm256_sub_epi32(load_avx2(leaf->start + i + 1), end));
+		    _mm256_sub_epi32(nexts_avx2(leaf, i), end));
 
 		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
 			__m256i pad = _mm256_and_si256(neg,

@@ -10,7 +10,7 @@
  *	ISA_TARGET     the function attribute that allows its instructions
  *	ISA_RANK       rank(keys, n, addr): how many of the first n keys of an
  *	               index node (ascending) are at or below addr
- *	ISA_RANK_LEAF  the same for the first n starts of a leaf, in pages
+ *	ISA_RANK_LEAF  rank_leaf(leaf, page): the same for a leaf's starts
  *	ISA_FIRST      first(values, from, n, need): the first index at or
  *	               above from with a value of at least need, or n
  *	ISA_GAP        gap(leaf, from, n, want): the first slot at or above
@@ -34,9 +34,7 @@ ISA(leaf_slot)(const struct vm_leaf *leaf, vm_offset_t addr)
 
 	if (__builtin_expect(leaf->wide, 0))
 		return leaf_slot_wide(leaf, addr);
-	return ISA_RANK_LEAF(leaf->start, leaf->count,
-		   (uint32_t)MIN(page, UINT32_MAX)) -
-	       1;
+	return ISA_RANK_LEAF(leaf, (uint32_t)MIN(page, UINT32_MAX)) - 1;
 }
 
 ISA_TARGET static void
@@ -76,7 +74,7 @@ ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
 	leaf_prefetch(tree, leaf);
 	slot = ISA(leaf_slot)(leaf, addr);
 	MPASS(slot < leaf->count);
-	*entryp = leaf->entry[slot];
+	*entryp = vm_leaf_entry(leaf, slot);
 	return addr < vm_leaf_end(leaf, slot);
 }
 
@@ -135,7 +133,7 @@ ISA(leaf_gap)(const struct vm_leaf *leaf, unsigned from,
 	unsigned last = leaf->count - 1, slot;
 
 	VM_TREE_VISIT();
-	if (__builtin_expect(leaf->wide || !want->narrow, 0))
+	if (__builtin_expect(leaf->wide || leaf->far || !want->narrow, 0))
 		return leaf_gap_wide(leaf, from, want->req);
 	if (from < last) {
 		slot = ISA_GAP(leaf, from, last, want);
@@ -216,7 +214,7 @@ ISA_TARGET static inline struct vm_fit
 ISA(leaf_fit_except)(const struct vm_tree *tree, const struct vm_leaf *leaf,
     unsigned except)
 {
-	if (__builtin_expect(leaf->wide, 0))
+	if (__builtin_expect(leaf->wide || leaf->far, 0))
 		return leaf_fit_wide(tree, leaf, except);
 	return fit_with_last(tree, leaf, except, ISA_INNER(tree, leaf, except));
 }
@@ -290,6 +288,7 @@ ISA(insert)(struct vm_tree *tree, struct vm_cursor *cur,
 	vm_offset_t high = vm_cursor_gap_end(cur);
 	vm_offset_t start = entry->start, end = entry->end;
 	struct vm_leaf *leaf = cur->leaf;
+	uint64_t item = vm_leaf_item(leaf, start, end, entry);
 
 	MPASS(low <= start && start < end && end <= high);
 	MPASS(leaf->count < VM_LEAF_FANOUT);
@@ -298,10 +297,10 @@ ISA(insert)(struct vm_tree *tree, struct vm_cursor *cur,
 		ISA(gap_fills)(tree, cur, low, high, start, end);
 	cur->slot++;
 	ISA_OPEN(leaf, cur->slot,
-	    ((struct vm_leaf_slot){vm_leaf_page(leaf, start),
-		vm_leaf_page(leaf, end), entry}));
+	    ((struct vm_leaf_slot){vm_leaf_page(leaf, start), item}));
 	leaf->count++;
 	leaf->wide |= vm_leaf_reaches(leaf, end);
+	leaf->far |= vm_item_is_far(item);
 	tree->count++;
 }
 

@@ -7,7 +7,7 @@
  *	             |
  *	index   | key fit child | ...                        level 1
  *	             |
- *	leaf    | hdr )   gap   [ entry )  [ entry ) gap  |   start[count]
+ *	leaf    | hdr )   gap   [ entry )  [ entry ) gap  |   count slots
  *
  * An edit changes one leaf, then the columns above it as far as they change.
  * The gap in front of a leaf's first entry belongs to the leaf before, so
@@ -54,15 +54,16 @@ leaf_rebase(struct vm_leaf *leaf, vm_offset_t base)
 
 	MPASS((base & (((vm_offset_t)1 << leaf->pageshift) - 1)) == 0);
 
-	for (unsigned i = 0; i < leaf->count; i++) {
+	for (unsigned i = 0; i < leaf->count; i++)
 		leaf->start[i] += shift;
-		leaf->end[i] += shift;
-	}
 	leaf->base = base;
 	leaf->wide = vm_leaf_reaches(leaf, end);
 }
 
-/* Slots [from, from + n) of one leaf to [to, to + n) of another. */
+/*
+ * Slots [from, from + n) of one leaf to [to, to + n) of another, which may then
+ * seem further than it is.
+ */
 static void
 leaf_copy(struct vm_leaf *dst, unsigned to, const struct vm_leaf *src,
     unsigned from, unsigned n)
@@ -71,11 +72,10 @@ leaf_copy(struct vm_leaf *dst, unsigned to, const struct vm_leaf *src,
 
 	MPASS(to + n <= VM_LEAF_FANOUT && from + n <= VM_LEAF_FANOUT);
 
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n; i++)
 		dst->start[to + i] = src->start[from + i] + shift;
-		dst->end[to + i] = src->end[from + i] + shift;
-	}
-	memcpy(dst->entry + to, src->entry + from, n * sizeof(dst->entry[0]));
+	memcpy(dst->item + to, src->item + from, n * sizeof(dst->item[0]));
+	dst->far |= src->far;
 }
 
 /* Slots [from, count) of one leaf to [to, ...) of the same. */
@@ -88,9 +88,7 @@ leaf_slide(struct vm_leaf *leaf, unsigned to, unsigned from)
 
 	memmove(leaf->start + to, leaf->start + from,
 	    n * sizeof(leaf->start[0]));
-	memmove(leaf->end + to, leaf->end + from, n * sizeof(leaf->end[0]));
-	memmove(leaf->entry + to, leaf->entry + from,
-	    n * sizeof(leaf->entry[0]));
+	memmove(leaf->item + to, leaf->item + from, n * sizeof(leaf->item[0]));
 }
 
 /* Columns. */
@@ -225,10 +223,12 @@ leaf_move_tail(struct vm_leaf *left, unsigned from, struct vm_leaf *right)
 	right->limit = left->limit;
 	right->count = left->count - from;
 	right->wide = vm_leaf_reaches(right, leaf_last_end(left));
+	right->far = false;
 	leaf_copy(right, 0, left, from, right->count);
 	left->limit = right->base;
 	left->count = from;
 	vm_leaf_narrow(left);
+	vm_leaf_narrow(right);
 }
 
 static void
@@ -385,10 +385,13 @@ leaf_shift_left(struct vm_leaf *left, struct vm_leaf *right, unsigned n)
 	leaf_copy(left, left->count, right, 0, n);
 	left->count += n;
 	left->wide = wide;
+	vm_leaf_narrow(left);
 	leaf_slide(right, 0, n);
 	right->count -= n;
-	if (right->count > 0)
+	if (right->count > 0) {
 		leaf_rebase(right, left->limit);
+		vm_leaf_narrow(right);
+	}
 }
 
 /* The last `n` slots of `left` to the front of `right`. */
@@ -407,6 +410,7 @@ leaf_shift_right(struct vm_leaf *left, struct vm_leaf *right, unsigned n)
 	left->count = from;
 	left->limit = base;
 	vm_leaf_narrow(left);
+	vm_leaf_narrow(right);
 }
 
 static void
@@ -542,7 +546,7 @@ tree_shrink(struct vm_tree *tree, struct vm_cursor *cur)
 static void
 leaf_close(const struct vm_tree *tree, struct vm_leaf *leaf, unsigned slot)
 {
-	MPASS(slot < leaf->count && leaf->entry[slot] != NULL);
+	MPASS(slot < leaf->count && vm_leaf_entry(leaf, slot) != NULL);
 	MPASS(leaf->count > 1);
 
 	tree->isa->leaf_close(leaf, slot);
@@ -660,9 +664,10 @@ vm_tree_split(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t addr,
 	/* No gap changes, so nothing above the leaf does. */
 	tree->isa->leaf_open(leaf, slot + 1,
 	    (struct vm_leaf_slot){vm_leaf_page(leaf, addr),
-		vm_leaf_page(leaf, end), upper});
+		vm_leaf_item(leaf, addr, end, upper)});
 	leaf->count++;
 	vm_leaf_put(leaf, slot, start, addr, lower);
+	vm_leaf_narrow(leaf);
 	tree->count++;
 }
 
@@ -735,7 +740,7 @@ vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur)
 	}
 	/* Only a gap of no length goes, so nothing above the leaf changes. */
 	start = vm_leaf_start(leaf, cur->slot - 1);
-	MPASS(leaf->entry[cur->slot - 1] != NULL);
+	MPASS(vm_leaf_entry(leaf, cur->slot - 1) != NULL);
 	MPASS(vm_leaf_end(leaf, cur->slot - 1) == entry->start);
 	entry->start = start;
 	cur->slot--;
@@ -801,7 +806,7 @@ vm_tree_init(struct vm_tree *tree, const struct arch *arch, vm_offset_t min,
 	leaf->base = min;
 	leaf->limit = max;
 	leaf->pageshift = (uint8_t)tree->pageshift;
-	leaf->wide = false;
+	leaf->wide = leaf->far = false;
 	leaf->count = 1;
 	vm_leaf_put(leaf, 0, min, min, NULL);
 	tree->root = leaf;

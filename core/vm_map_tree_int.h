@@ -16,33 +16,49 @@
  * Design: docs/design/vm_map.md, tags [tree.*].
  */
 
+#include <assert.h>
+#include <stddef.h>
+
 #include "core/kassert.h"
 #include "core/uma.h"
 #include "core/vm.h"
 
-#define VM_LEAF_FANOUT  32 /* a multiple of 16, up to 64; so is the other */
-#define VM_NODE_FANOUT  64
+#define VM_LEAF_FANOUT  24 /* what two lines have room for beside a header */
+#define VM_NODE_FANOUT  64 /* a multiple of 16, up to 64 */
 #define VM_LEAF_MINFILL (VM_LEAF_FANOUT / 4) /* of all but the root */
 #define VM_NODE_MINFILL (VM_NODE_FANOUT / 4)
 #define VM_TREE_ALIGNS  3  /* page, smaller superpage, larger superpage */
 #define VM_TREE_DEPTH   10 /* index levels; 8^11 entries at the least */
 
 /*
- * Bounds are kept in pages from `base`, modulo 2^32: half the cache lines of
- * addresses.  A leaf whose entries reach further than 2^32 pages is wide: its
- * bounds are still right modulo 2^32, but whoever needs them whole or compares
- * them asks the entries.
+ * Starts are kept in pages from `base`, modulo 2^32, and an entry's address and
+ * length share a word: five cache lines a leaf, of which a lookup reads three.
+ * A leaf whose entries reach further than 2^32 pages is wide: its starts are
+ * still right modulo 2^32, but whoever needs them whole or compares them asks
+ * the entries.  A leaf is far if some length does not fit its word; whoever
+ * needs that asks the entry.
  */
 struct vm_leaf {
+	uint32_t start[VM_LEAF_FANOUT];
 	vm_offset_t base;  /* at or below the first start; page aligned */
 	vm_offset_t limit; /* where the next leaf begins, or the map ends */
 	uint32_t count;
 	uint8_t pageshift;
-	bool wide;
-	uint32_t start[VM_LEAF_FANOUT] __attribute__((aligned(64)));
-	uint32_t end[VM_LEAF_FANOUT];
-	struct vm_map_entry *entry[VM_LEAF_FANOUT]; /* NULL: the header */
+	bool wide, far;
+	/* vm_leaf_item(); 0: the header */
+	uint64_t item[VM_LEAF_FANOUT] __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
+
+static_assert(offsetof(struct vm_leaf, item) == 128 &&
+		  sizeof(struct vm_leaf) == 320,
+    "searches load starts and header as two lines, and items as three");
+
+/* The low bits of an item: pages; all ones: at least so many. */
+#define VM_ITEM_SHIFT 22
+#define VM_ITEM_FAR   (((uint64_t)1 << VM_ITEM_SHIFT) - 1)
+/* An entry's address has 48 bits, and the low 6 are 0. */
+#define VM_ITEM_ALIGN 6
+#define VM_ITEM_LIFT  (VM_ITEM_SHIFT - VM_ITEM_ALIGN)
 
 struct vm_node {
 	vm_offset_t key[VM_NODE_FANOUT]; /* start of the first entry below */
@@ -102,8 +118,8 @@ struct vm_gap_req {
 
 /* What a leaf has of one entry. */
 struct vm_leaf_slot {
-	uint32_t start, end;
-	struct vm_map_entry *entry;
+	uint32_t start;
+	uint64_t item;
 };
 
 /* One entry that becomes three: where, in pages of its leaf, and into what. */
@@ -281,15 +297,24 @@ const char *vm_tree_check(const struct vm_tree *tree);
 /* Bytes of metadata that the tree holds, used or not. */
 size_t vm_tree_bytes(const struct vm_tree *tree);
 
-/* What vm_leaf_start() and vm_leaf_end() do in a wide leaf. */
+/* What vm_leaf_start() and vm_leaf_end() do where the leaf does not know. */
 vm_offset_t vm_leaf_start_wide(const struct vm_leaf *leaf, unsigned slot);
 vm_offset_t vm_leaf_end_wide(const struct vm_leaf *leaf, unsigned slot);
+
+/* The entry in a slot; NULL: the header. */
+static inline struct vm_map_entry *
+vm_leaf_entry(const struct vm_leaf *leaf, unsigned slot)
+{
+	return (
+	    struct vm_map_entry *)(uintptr_t)(leaf->item[slot] >>
+					      VM_ITEM_SHIFT << VM_ITEM_ALIGN);
+}
 
 /* The entry at the cursor; NULL: the header. */
 static inline struct vm_map_entry *
 vm_cursor_entry(const struct vm_cursor *cur)
 {
-	return cur->leaf->entry[cur->slot];
+	return vm_leaf_entry(cur->leaf, cur->slot);
 }
 
 /* The bounds of the entry in a slot, or of the header. */
@@ -304,9 +329,11 @@ vm_leaf_start(const struct vm_leaf *leaf, unsigned slot)
 static inline vm_offset_t
 vm_leaf_end(const struct vm_leaf *leaf, unsigned slot)
 {
-	if (__builtin_expect(leaf->wide, 0))
+	vm_offset_t pages = leaf->item[slot] & VM_ITEM_FAR;
+
+	if (__builtin_expect(leaf->wide || pages == VM_ITEM_FAR, 0))
 		return vm_leaf_end_wide(leaf, slot);
-	return leaf->base + ((vm_offset_t)leaf->end[slot] << leaf->pageshift);
+	return leaf->base + ((leaf->start[slot] + pages) << leaf->pageshift);
 }
 
 /* Where the gap behind a slot ends. */
@@ -426,6 +453,26 @@ vm_leaf_reaches(const struct vm_leaf *leaf, vm_offset_t end)
 	return (end - leaf->base) >> leaf->pageshift > UINT32_MAX;
 }
 
+/* An entry, and what a leaf says of its length.  The header has none. */
+static inline uint64_t
+vm_leaf_item(const struct vm_leaf *leaf, vm_offset_t start, vm_offset_t end,
+    struct vm_map_entry *entry)
+{
+	uint64_t pages = (end - start) >> leaf->pageshift;
+	uint64_t addr = (uintptr_t)entry;
+
+	MPASS(addr >> 48 == 0 && (addr & 63) == 0);
+
+	return addr << VM_ITEM_LIFT |
+	       (pages < VM_ITEM_FAR ? pages : VM_ITEM_FAR);
+}
+
+static inline bool
+vm_item_is_far(uint64_t item)
+{
+	return (item & VM_ITEM_FAR) == VM_ITEM_FAR;
+}
+
 /* Store bounds and entry in a slot; entries in front stay where they are. */
 static inline void
 vm_leaf_put(struct vm_leaf *leaf, unsigned slot, vm_offset_t start,
@@ -434,18 +481,19 @@ vm_leaf_put(struct vm_leaf *leaf, unsigned slot, vm_offset_t start,
 	MPASS(slot < leaf->count && leaf->base <= start && start <= end);
 
 	leaf->start[slot] = vm_leaf_page(leaf, start);
-	leaf->end[slot] = vm_leaf_page(leaf, end);
-	leaf->entry[slot] = entry;
+	leaf->item[slot] = vm_leaf_item(leaf, start, end, entry);
 	leaf->wide |= vm_leaf_reaches(leaf, end);
+	leaf->far |= vm_item_is_far(leaf->item[slot]);
 }
 
-/* A wide leaf lost something: perhaps it is not wide any more. */
+/* A wide or far leaf lost something: perhaps it is not so any more. */
+void vm_leaf_narrow_slow(struct vm_leaf *leaf);
+
 static inline void
 vm_leaf_narrow(struct vm_leaf *leaf)
 {
-	if (leaf->wide)
-		leaf->wide =
-		    vm_leaf_reaches(leaf, vm_leaf_end(leaf, leaf->count - 1));
+	if (__builtin_expect(leaf->wide || leaf->far, 0))
+		vm_leaf_narrow_slow(leaf);
 }
 
 /* The last edit went through the finger: it stays until the next. */

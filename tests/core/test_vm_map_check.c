@@ -122,10 +122,11 @@ TEST(vm_map_check__names_a_leaf_that_does_not_know_its_bounds)
 
 	ASSERT_EQ(map->tree.height, 0u);
 	BREAK(map, leaf->start[1], leaf->start[1] + 1, "[");
-	BREAK(map, leaf->end[2], leaf->end[2] + 1, "[tree.bounds]");
+	BREAK(map, leaf->item[2], leaf->item[2] + 1, "[tree.bounds]");
 	BREAK(map, leaf->limit, leaf->limit - 0x1000, "[tree.limit]");
 	BREAK(map, leaf->wide, true, "[tree.wide]");
-	BREAK(map, leaf->entry[0], entry_at(map, 0), "[");
+	BREAK(map, leaf->far, true, "[tree.far]");
+	BREAK(map, leaf->item[0], leaf->item[1], "[");
 	BREAK(map, leaf->count, 0, "[tree.fill]");
 	picture_free(map);
 }

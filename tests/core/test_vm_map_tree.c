@@ -120,11 +120,20 @@ slow_fit(struct pair *p, const struct vm_gap_req *req, vm_offset_t *addrp)
 	return false;
 }
 
+static struct vm_map_entry *
+entry_new(void)
+{
+	struct vm_map_entry *entry = aligned_alloc(64, sizeof(*entry));
+
+	*entry = (struct vm_map_entry){0};
+	return entry;
+}
+
 static void
 pair_insert(struct pair *p, struct vm_cursor *cur, vm_offset_t start,
     vm_size_t length)
 {
-	struct vm_map_entry *entry = calloc(1, sizeof(*entry));
+	struct vm_map_entry *entry = entry_new();
 	size_t i = pair_rank(p, start);
 
 	entry->start = start;
@@ -251,7 +260,7 @@ step_split(struct pair *p, size_t i)
 		return;
 	at = start +
 	     (test_random(&p->seed) % ((end - start) / PAGE - 1) + 1) * PAGE;
-	part = calloc(1, sizeof(*part));
+	part = entry_new();
 	vm_tree_seek(&p->tree, start, &cur);
 	ASSERT_EQ(vm_tree_reserve(&p->tree, 1), KERN_SUCCESS);
 	vm_tree_split(&p->tree, &cur, at, lower ? part : entry,
@@ -509,7 +518,7 @@ TEST(vm_tree__leaves_full_leaves_behind_when_it_grows_at_its_end)
 	vm_tree_seek(&p.tree, MIN_ADDR, &cur);
 	sim_limit_bytes(p.arch, 1); /* the reserve must do */
 	for (size_t i = 0; i < n; i++) {
-		struct vm_map_entry *entry = calloc(1, sizeof(*entry));
+		struct vm_map_entry *entry = entry_new();
 
 		entry->start = MIN_ADDR + i * 2 * PAGE;
 		entry->end = entry->start + PAGE;
@@ -517,7 +526,7 @@ TEST(vm_tree__leaves_full_leaves_behind_when_it_grows_at_its_end)
 		p.entry[p.n++] = entry;
 	}
 	pair_check(&p);
-	ASSERT_LE(uma_zone_used(&p.tree.leaves), n / 24 + 2);
+	ASSERT_LE(uma_zone_used(&p.tree.leaves), n / (VM_LEAF_FANOUT - VM_LEAF_MINFILL) + 2);
 	pair_fini(&p);
 }
 
