@@ -121,6 +121,12 @@ check_subtree(struct tree_walk *walk, const void *p, unsigned level,
 		return walk->bad == NULL ? plain_fit(tree, leaf) : most;
 	}
 	check_fill(walk, node->count, level, isroot);
+	for (unsigned i = node->count; i < VM_NODE_FANOUT; i++)
+		walk_expect(walk,
+		    node->key[i] == VM_TREE_NOWHERE &&
+			(node->fit[0][i] | node->fit[1][i] | node->fit[2][i]) ==
+			    0,
+		    "[tree.blank] a search may find a slot without a child");
 	walk_expect(walk, node->key[0] == key,
 	    "[tree.key] a key is not the first start below it");
 	for (unsigned i = 0; i < node->count && walk->bad == NULL; i++) {

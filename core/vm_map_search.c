@@ -108,6 +108,13 @@ leaf_gap_wide(const struct vm_leaf *leaf, unsigned from,
 	return MIN(from, leaf->count);
 }
 
+/* As `addr`, but below the keys of slots that are not in use. */
+static inline vm_offset_t
+key_address(vm_offset_t addr)
+{
+	return MIN(addr, VM_TREE_NOWHERE - 1);
+}
+
 /* A request, in pages. */
 struct gap_want {
 	const struct vm_gap_req *req;
@@ -194,19 +201,16 @@ leaf_fit_wide(const struct vm_tree *tree, const struct vm_leaf *leaf,
 
 /* Plain C. */
 
-static unsigned
-rank_plain(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
+static inline unsigned
+rank_plain(const vm_offset_t *keys, vm_offset_t addr)
 {
 	unsigned base = 0;
 
-	/* keys[0..base) are at or below addr; n slots are undecided. */
-	while (n > 0) {
-		unsigned half = (n + 1) / 2;
-
+	/* keys[0..base) are at or below addr, those from base + 2 * half not.
+	 */
+	for (unsigned half = VM_NODE_FANOUT / 2; half > 0; half /= 2)
 		base += keys[base + half - 1] <= addr ? half : 0;
-		n -= half;
-	}
-	return base;
+	return base + (keys[base] <= addr ? 1 : 0);
 }
 
 static unsigned
@@ -224,11 +228,11 @@ rank_leaf_plain(const struct vm_leaf *leaf, uint32_t page)
 }
 
 static unsigned
-first_plain(const uint32_t *values, unsigned from, unsigned n, uint32_t need)
+first_plain(const uint32_t *values, unsigned from, uint32_t need)
 {
-	while (from < n && values[from] < need)
+	while (from < VM_NODE_FANOUT && values[from] < need)
 		from++;
-	return MIN(from, n);
+	return from;
 }
 
 static unsigned
@@ -424,18 +428,16 @@ fit_join(__m128i a, __m128i b, __m128i c)
 #define AVX512 __attribute__((target("avx512f,bmi,bmi2,popcnt")))
 
 AVX512 static inline unsigned
-rank_avx512(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
+rank_avx512(const vm_offset_t *keys, vm_offset_t addr)
 {
 	__m512i a = _mm512_set1_epi64((long long)addr);
-	uint64_t mask = 0;
+	unsigned rank = 0;
 
 #pragma GCC unroll 8
 	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 8)
-		mask |= (uint64_t)_mm512_cmple_epu64_mask(_mm512_loadu_si512(
-							      keys + i),
-			    a)
-			<< i;
-	return count_bits(mask, n);
+		rank += (unsigned)__builtin_popcount(
+		    _mm512_cmple_epu64_mask(_mm512_load_si512(keys + i), a));
+	return rank;
 }
 
 /* Half a leaf's first two lines: 16 starts, or 8 and the header. */
@@ -464,18 +466,18 @@ rank_leaf_avx512(const struct vm_leaf *leaf, uint32_t page)
 }
 
 AVX512 static inline unsigned
-first_avx512(const uint32_t *values, unsigned from, unsigned n, uint32_t need)
+first_avx512(const uint32_t *values, unsigned from, uint32_t need)
 {
 	__m512i v = _mm512_set1_epi32((int)need);
 	uint64_t mask = 0;
 
 #pragma GCC unroll 4
 	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 16)
-		mask |= (uint64_t)_mm512_cmpge_epu32_mask(_mm512_loadu_si512(
+		mask |= (uint64_t)_mm512_cmpge_epu32_mask(_mm512_load_si512(
 							      values + i),
 			    v)
 			<< i;
-	return first_bit(mask, from, n);
+	return first_bit(mask, from, VM_NODE_FANOUT);
 }
 
 /* A leaf in registers; lanes from count on are garbage. */
@@ -581,18 +583,15 @@ inner_fit_avx512(const struct vm_tree *tree, const struct vm_leaf *leaf,
 AVX512 static inline struct vm_fit
 children_fit_avx512(const struct vm_node *node)
 {
-	uint64_t live = low_bits(UINT64_MAX, node->count);
 	__m512i most[VM_TREE_ALIGNS];
 
 #pragma GCC unroll 3
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
-		most[a] =
-		    _mm512_maskz_loadu_epi32((__mmask16)live, node->fit[a]);
+		most[a] = _mm512_load_si512(node->fit[a]);
 #pragma GCC unroll 3
 		for (unsigned i = 16; i < VM_NODE_FANOUT; i += 16)
 			most[a] = _mm512_max_epu32(most[a],
-			    _mm512_maskz_loadu_epi32((__mmask16)(live >> i),
-				node->fit[a] + i));
+			    _mm512_load_si512(node->fit[a] + i));
 	}
 	return join_avx512(most);
 }
@@ -704,22 +703,21 @@ load_avx2(const void *p)
 }
 
 AVX2 static inline unsigned
-rank_avx2(const vm_offset_t *keys, unsigned n, vm_offset_t addr)
+rank_avx2(const vm_offset_t *keys, vm_offset_t addr)
 {
 	__m256i top = _mm256_set1_epi64x(INT64_MIN);
 	__m256i a = _mm256_xor_si256(_mm256_set1_epi64x((long long)addr), top);
-	uint64_t above = 0;
+	unsigned above = 0;
 
 #pragma GCC unroll 16
 	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 4) {
 		__m256i k = _mm256_xor_si256(load_avx2(keys + i), top);
 		__m256i gt = _mm256_cmpgt_epi64(k, a);
 
-		above |= (uint64_t)(unsigned)_mm256_movemask_pd(
-			     _mm256_castsi256_pd(gt))
-			 << i;
+		above += (unsigned)__builtin_popcount(
+		    (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(gt)));
 	}
-	return count_bits(~above, n);
+	return VM_NODE_FANOUT - above;
 }
 
 /* Lanes where x >= y. */
@@ -766,7 +764,7 @@ nexts_avx2(const struct vm_leaf *leaf, unsigned i)
 }
 
 AVX2 static inline unsigned
-first_avx2(const uint32_t *values, unsigned from, unsigned n, uint32_t need)
+first_avx2(const uint32_t *values, unsigned from, uint32_t need)
 {
 	__m256i v = _mm256_set1_epi32((int)need);
 	uint64_t mask = 0;
@@ -774,7 +772,7 @@ first_avx2(const uint32_t *values, unsigned from, unsigned n, uint32_t need)
 #pragma GCC unroll 8
 	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 8)
 		mask |= ge32_avx2(load_avx2(values + i), v) << i;
-	return first_bit(mask, from, n);
+	return first_bit(mask, from, VM_NODE_FANOUT);
 }
 
 AVX2 static inline unsigned

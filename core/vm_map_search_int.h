@@ -8,11 +8,12 @@
  *
  *	ISA(name)      the function's name with the set's suffix
  *	ISA_TARGET     the function attribute that allows its instructions
- *	ISA_RANK       rank(keys, n, addr): how many of the first n keys of an
- *	               index node (ascending) are at or below addr
+ *	ISA_RANK       rank(keys, addr): how many of the VM_NODE_FANOUT keys
+ *	               of an index node (ascending) are at or below addr
  *	ISA_RANK_LEAF  rank_leaf(leaf, page): the same for a leaf's starts
- *	ISA_FIRST      first(values, from, n, need): the first index at or
- *	               above from with a value of at least need, or n
+ *	ISA_FIRST      first(values, from, need): the first of VM_NODE_FANOUT
+ *	               values at or above from that is at least need, > 0;
+ *	               VM_NODE_FANOUT: none
  *	ISA_GAP        gap(leaf, from, n, want): the first slot at or above
  *	               from and below n whose gap, which ends at the next
  *	               slot, holds the request; or n
@@ -40,11 +41,12 @@ ISA(leaf_slot)(const struct vm_leaf *leaf, vm_offset_t addr)
 ISA_TARGET static void
 ISA(seek)(const struct vm_tree *tree, vm_offset_t addr, struct vm_cursor *cur)
 {
+	vm_offset_t at = key_address(addr);
 	void *p = tree->root;
 
 	for (unsigned level = tree->height; level > 0; level--) {
 		struct vm_node *node = p;
-		unsigned slot = ISA_RANK(node->key, node->count, addr) - 1;
+		unsigned slot = ISA_RANK(node->key, at) - 1;
 
 		VM_TREE_VISIT();
 		cur->node[level - 1] = node;
@@ -60,6 +62,7 @@ ISA_TARGET static bool
 ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
     struct vm_map_entry **entryp)
 {
+	vm_offset_t at = key_address(addr);
 	const void *p = tree->root;
 	const struct vm_leaf *leaf;
 	unsigned slot;
@@ -68,7 +71,7 @@ ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
 		const struct vm_node *node = p;
 
 		VM_TREE_VISIT();
-		p = node->child[ISA_RANK(node->key, node->count, addr) - 1];
+		p = node->child[ISA_RANK(node->key, at) - 1];
 	}
 	leaf = p;
 	leaf_prefetch(tree, leaf);
@@ -88,8 +91,8 @@ ISA(sink)(const struct vm_tree *tree, void *p, unsigned level,
 {
 	for (; level > 0; level--) {
 		struct vm_node *node = p;
-		unsigned slot = ISA_FIRST(node->fit[want->column], 0,
-		    node->count, want->promise);
+		unsigned slot =
+		    ISA_FIRST(node->fit[want->column], 0, want->promise);
 
 		MPASS(slot < node->count);
 		VM_TREE_VISIT();
@@ -112,10 +115,10 @@ ISA(climb)(const struct vm_tree *tree, const struct gap_want *want,
 	for (unsigned level = 1; level <= tree->height; level++) {
 		struct vm_node *node = cur->node[level - 1];
 		unsigned slot = ISA_FIRST(node->fit[want->column],
-		    cur->at[level - 1] + 1, node->count, want->promise);
+		    cur->at[level - 1] + 1, want->promise);
 
 		VM_TREE_VISIT();
-		if (slot < node->count) {
+		if (slot < VM_NODE_FANOUT) {
 			cur->at[level - 1] = slot;
 			ISA(sink)
 			(tree, node->child[slot], level - 1, want, cur);
@@ -164,8 +167,8 @@ ISA(fit_begin)(const struct vm_tree *tree, const struct gap_want *want,
 	if (req->start == tree->min && tree->height > 0) {
 		/* From the beginning: no address to go by. */
 		cur->leaf = NULL;
-		if (ISA_FIRST(root->fit[want->column], 0, root->count,
-			want->promise) < root->count)
+		if (ISA_FIRST(root->fit[want->column], 0, want->promise) <
+		    VM_NODE_FANOUT)
 			ISA(sink)(tree, tree->root, tree->height, want, cur);
 		return false;
 	}

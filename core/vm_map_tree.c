@@ -212,6 +212,29 @@ vm_tree_fit_finger(const struct vm_tree *tree, const struct vm_gap_req *req,
 
 /* Growing. */
 
+/* Slots [from, to) of an index node are not in use. */
+static void
+node_blank(struct vm_node *node, unsigned from, unsigned to)
+{
+	MPASS(from <= to && to <= VM_NODE_FANOUT);
+
+	for (unsigned i = from; i < to; i++) {
+		node->key[i] = VM_TREE_NOWHERE;
+		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+			node->fit[a][i] = 0;
+	}
+}
+
+static struct vm_node *
+node_new(struct vm_tree *tree)
+{
+	struct vm_node *node = uma_zalloc_reserved(&tree->nodes);
+
+	node->count = 0;
+	node_blank(node, 0, VM_NODE_FANOUT);
+	return node;
+}
+
 /* Move slots [from, count) of `left` to the empty `right`. */
 static void
 leaf_move_tail(struct vm_leaf *left, unsigned from, struct vm_leaf *right)
@@ -243,6 +266,7 @@ node_move_tail(struct vm_node *left, unsigned from, struct vm_node *right)
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
 		memcpy(right->fit[a], left->fit[a] + from,
 		    n * sizeof(right->fit[a][0]));
+	node_blank(left, from, left->count);
 	right->count = n;
 	left->count = from;
 }
@@ -280,13 +304,14 @@ node_close(struct vm_node *node, unsigned slot)
 		memmove(node->fit[a] + slot, node->fit[a] + slot + 1,
 		    n * sizeof(node->fit[a][0]));
 	node->count--;
+	node_blank(node, node->count, node->count + 1);
 }
 
 /* A new root above the old one, which becomes its only child. */
 static void
 tree_grow(struct vm_tree *tree, struct vm_cursor *cur)
 {
-	struct vm_node *root = uma_zalloc_reserved(&tree->nodes);
+	struct vm_node *root = node_new(tree);
 
 	MPASS(tree->height < VM_TREE_DEPTH);
 
@@ -335,7 +360,7 @@ node_add(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 	}
 
 	keep = slot == node->count - 1 ? NODE_APPEND : VM_NODE_FANOUT / 2;
-	right = uma_zalloc_reserved(&tree->nodes);
+	right = node_new(tree);
 	node_move_tail(node, keep, right);
 	if (slot < keep)
 		node_put(node, slot + 1, key, child, fit);
@@ -430,6 +455,7 @@ node_shift_left(struct vm_node *left, struct vm_node *right, unsigned n)
 		memmove(right->fit[a], right->fit[a] + n,
 		    rest * sizeof(right->fit[a][0]));
 	}
+	node_blank(right, rest, right->count);
 	left->count = to + n;
 	right->count = rest;
 }
@@ -451,6 +477,7 @@ node_shift_right(struct vm_node *left, struct vm_node *right, unsigned n)
 		memcpy(right->fit[a], left->fit[a] + from,
 		    n * sizeof(right->fit[a][0]));
 	}
+	node_blank(left, from, left->count);
 	left->count = from;
 	right->count = had + n;
 }

@@ -60,6 +60,10 @@ static_assert(offsetof(struct vm_leaf, item) == 128 &&
 #define VM_ITEM_ALIGN 6
 #define VM_ITEM_LIFT  (VM_ITEM_SHIFT - VM_ITEM_ALIGN)
 
+/*
+ * Slots from `count` on have a key that is above every address, and no room,
+ * so that no search has to ask how many there are.
+ */
 struct vm_node {
 	vm_offset_t key[VM_NODE_FANOUT]; /* start of the first entry below */
 	/* most pages one gap below can hold at each alignment, saturated */
@@ -91,7 +95,7 @@ struct vm_cursor {
 	unsigned slot; /* in the leaf */
 };
 
-#define VM_TREE_NOWHERE UINT64_MAX /* no page ends there */
+#define VM_TREE_NOWHERE UINT64_MAX /* no page begins or ends there */
 
 struct vm_tree {
 	void *root;      /* a vm_leaf when height is 0, else a vm_node */
