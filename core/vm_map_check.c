@@ -127,6 +127,9 @@ check_subtree(struct tree_walk *walk, const void *p, unsigned level,
 			(node->fit[0][i] | node->fit[1][i] | node->fit[2][i]) ==
 			    0,
 		    "[tree.blank] a search may find a slot without a child");
+	for (unsigned i = 0; i < VM_NODE_PIVOTS; i++)
+		walk_expect(walk, node->pivot[i] == node->key[8 * i],
+		    "[tree.pivot] a pivot is not its key");
 	walk_expect(walk, node->key[0] == key,
 	    "[tree.key] a key is not the first start below it");
 	for (unsigned i = 0; i < node->count && walk->bad == NULL; i++) {

@@ -202,15 +202,13 @@ leaf_fit_wide(const struct vm_tree *tree, const struct vm_leaf *leaf,
 /* Plain C. */
 
 static inline unsigned
-rank_plain(const vm_offset_t *keys, vm_offset_t addr)
+rank8_plain(const vm_offset_t *keys, vm_offset_t addr)
 {
-	unsigned base = 0;
+	unsigned rank = keys[3] <= addr ? 4 : 0;
 
-	/* keys[0..base) are at or below addr, those from base + 2 * half not.
-	 */
-	for (unsigned half = VM_NODE_FANOUT / 2; half > 0; half /= 2)
-		base += keys[base + half - 1] <= addr ? half : 0;
-	return base + (keys[base] <= addr ? 1 : 0);
+	rank += keys[rank + 1] <= addr ? 2 : 0;
+	rank += keys[rank] <= addr ? 1 : 0;
+	return rank + (keys[rank] <= addr ? 1 : 0);
 }
 
 static unsigned
@@ -348,7 +346,7 @@ leaf_join_plain(struct vm_leaf *leaf, unsigned slot, unsigned n)
 
 #define ISA(name) name##_plain
 #define ISA_TARGET
-#define ISA_RANK      rank_plain
+#define ISA_RANK8     rank8_plain
 #define ISA_RANK_LEAF rank_leaf_plain
 #define ISA_FIRST     first_plain
 #define ISA_GAP       gap_plain
@@ -428,16 +426,11 @@ fit_join(__m128i a, __m128i b, __m128i c)
 #define AVX512 __attribute__((target("avx512f,bmi,bmi2,popcnt")))
 
 AVX512 static inline unsigned
-rank_avx512(const vm_offset_t *keys, vm_offset_t addr)
+rank8_avx512(const vm_offset_t *keys, vm_offset_t addr)
 {
-	__m512i a = _mm512_set1_epi64((long long)addr);
-	unsigned rank = 0;
-
-#pragma GCC unroll 8
-	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 8)
-		rank += (unsigned)__builtin_popcount(
-		    _mm512_cmple_epu64_mask(_mm512_load_si512(keys + i), a));
-	return rank;
+	return (unsigned)__builtin_popcount(
+	    _mm512_cmple_epu64_mask(_mm512_load_si512(keys),
+		_mm512_set1_epi64((long long)addr)));
 }
 
 /* Half a leaf's first two lines: 16 starts, or 8 and the header. */
@@ -662,7 +655,7 @@ leaf_close_avx512(struct vm_leaf *leaf, unsigned slot)
 
 #define ISA(name)     name##_avx512
 #define ISA_TARGET    AVX512
-#define ISA_RANK      rank_avx512
+#define ISA_RANK8     rank8_avx512
 #define ISA_RANK_LEAF rank_leaf_avx512
 #define ISA_FIRST     first_avx512
 #define ISA_GAP       gap_avx512
@@ -703,21 +696,18 @@ load_avx2(const void *p)
 }
 
 AVX2 static inline unsigned
-rank_avx2(const vm_offset_t *keys, vm_offset_t addr)
+rank8_avx2(const vm_offset_t *keys, vm_offset_t addr)
 {
 	__m256i top = _mm256_set1_epi64x(INT64_MIN);
 	__m256i a = _mm256_xor_si256(_mm256_set1_epi64x((long long)addr), top);
-	unsigned above = 0;
+	__m256i low =
+	    _mm256_cmpgt_epi64(_mm256_xor_si256(load_avx2(keys), top), a);
+	__m256i high =
+	    _mm256_cmpgt_epi64(_mm256_xor_si256(load_avx2(keys + 4), top), a);
+	int above = _mm256_movemask_ps(
+	    _mm256_castsi256_ps(_mm256_packs_epi32(low, high)));
 
-#pragma GCC unroll 16
-	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 4) {
-		__m256i k = _mm256_xor_si256(load_avx2(keys + i), top);
-		__m256i gt = _mm256_cmpgt_epi64(k, a);
-
-		above += (unsigned)__builtin_popcount(
-		    (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(gt)));
-	}
-	return VM_NODE_FANOUT - above;
+	return 8 - (unsigned)__builtin_popcount((unsigned)above);
 }
 
 /* Lanes where x >= y. */
@@ -837,7 +827,7 @@ inner_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf,
 
 #define ISA(name)     name##_avx2
 #define ISA_TARGET    AVX2
-#define ISA_RANK      rank_avx2
+#define ISA_RANK8     rank8_avx2
 #define ISA_RANK_LEAF rank_leaf_avx2
 #define ISA_FIRST     first_avx2
 #define ISA_GAP       gap_avx2

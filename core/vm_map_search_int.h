@@ -8,8 +8,8 @@
  *
  *	ISA(name)      the function's name with the set's suffix
  *	ISA_TARGET     the function attribute that allows its instructions
- *	ISA_RANK       rank(keys, addr): how many of the VM_NODE_FANOUT keys
- *	               of an index node (ascending) are at or below addr
+ *	ISA_RANK8      rank8(keys, addr): how many of eight keys (ascending)
+ *	               are at or below addr
  *	ISA_RANK_LEAF  rank_leaf(leaf, page): the same for a leaf's starts
  *	ISA_FIRST      first(values, from, need): the first of VM_NODE_FANOUT
  *	               values at or above from that is at least need, > 0;
@@ -38,6 +38,21 @@ ISA(leaf_slot)(const struct vm_leaf *leaf, vm_offset_t addr)
 	return ISA_RANK_LEAF(leaf, (uint32_t)MIN(page, UINT32_MAX)) - 1;
 }
 
+/*
+ * The last child of an index node that begins at or below `addr`.  Its line is
+ * on its way while the keys are compared.
+ */
+ISA_TARGET static inline unsigned
+ISA(node_slot)(const struct vm_node *node, vm_offset_t addr)
+{
+	unsigned first = 8 * (ISA_RANK8(node->pivot, addr) - 1);
+
+	MPASS(first < VM_NODE_FANOUT);
+
+	__builtin_prefetch(node->child + first);
+	return first + ISA_RANK8(node->key + first, addr) - 1;
+}
+
 ISA_TARGET static void
 ISA(seek)(const struct vm_tree *tree, vm_offset_t addr, struct vm_cursor *cur)
 {
@@ -46,7 +61,7 @@ ISA(seek)(const struct vm_tree *tree, vm_offset_t addr, struct vm_cursor *cur)
 
 	for (unsigned level = tree->height; level > 0; level--) {
 		struct vm_node *node = p;
-		unsigned slot = ISA_RANK(node->key, at) - 1;
+		unsigned slot = ISA(node_slot)(node, at);
 
 		VM_TREE_VISIT();
 		cur->node[level - 1] = node;
@@ -71,7 +86,7 @@ ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
 		const struct vm_node *node = p;
 
 		VM_TREE_VISIT();
-		p = node->child[ISA_RANK(node->key, at) - 1];
+		p = node->child[ISA(node_slot)(node, at)];
 	}
 	leaf = p;
 	leaf_prefetch(tree, leaf);
@@ -333,7 +348,7 @@ ISA(remove)(struct vm_tree *tree, struct vm_cursor *cur)
 
 #undef ISA
 #undef ISA_TARGET
-#undef ISA_RANK
+#undef ISA_RANK8
 #undef ISA_RANK_LEAF
 #undef ISA_FIRST
 #undef ISA_GAP

@@ -118,6 +118,16 @@ leaf_changed(struct vm_tree *tree, struct vm_cursor *cur)
 		    leaf_fit(tree, cur->leaf));
 }
 
+static void
+node_set_key(struct vm_node *node, unsigned slot, vm_offset_t key)
+{
+	MPASS(slot < node->count);
+
+	node->key[slot] = key;
+	if (slot % 8 == 0)
+		node->pivot[slot / 8] = key;
+}
+
 /* The first entry of the cursor's leaf now starts at `key`. */
 static void
 key_update(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t key)
@@ -125,7 +135,7 @@ key_update(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t key)
 	for (unsigned level = 1; level <= tree->height; level++) {
 		unsigned slot = cur->at[level - 1];
 
-		cur->node[level - 1]->key[slot] = key;
+		node_set_key(cur->node[level - 1], slot, key);
 		if (slot > 0)
 			return;
 	}
@@ -212,7 +222,15 @@ vm_tree_fit_finger(const struct vm_tree *tree, const struct vm_gap_req *req,
 
 /* Growing. */
 
-/* Slots [from, to) of an index node are not in use. */
+/* Keys have moved. */
+static void
+node_pivot(struct vm_node *node)
+{
+	for (unsigned i = 0; i < VM_NODE_PIVOTS; i++)
+		node->pivot[i] = node->key[8 * i];
+}
+
+/* Slots [from, to) of an index node are not in use any more. */
 static void
 node_blank(struct vm_node *node, unsigned from, unsigned to)
 {
@@ -223,6 +241,7 @@ node_blank(struct vm_node *node, unsigned from, unsigned to)
 		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
 			node->fit[a][i] = 0;
 	}
+	node_pivot(node);
 }
 
 static struct vm_node *
@@ -267,6 +286,7 @@ node_move_tail(struct vm_node *left, unsigned from, struct vm_node *right)
 		memcpy(right->fit[a], left->fit[a] + from,
 		    n * sizeof(right->fit[a][0]));
 	node_blank(left, from, left->count);
+	node_pivot(right);
 	right->count = n;
 	left->count = from;
 }
@@ -316,7 +336,7 @@ tree_grow(struct vm_tree *tree, struct vm_cursor *cur)
 	MPASS(tree->height < VM_TREE_DEPTH);
 
 	root->count = 1;
-	root->key[0] = tree->min;
+	node_set_key(root, 0, tree->min);
 	root->child[0] = tree->root;
 	vm_column_set(root, 0, vm_fit_all(0)); /* node_add() sets it */
 	tree->root = root;
@@ -331,6 +351,7 @@ node_put(struct vm_node *node, unsigned slot, vm_offset_t key, void *child,
 {
 	node_open(node, slot);
 	node->key[slot] = key;
+	node_pivot(node);
 	node->child[slot] = child;
 	vm_column_set(node, slot, fit);
 }
@@ -456,6 +477,7 @@ node_shift_left(struct vm_node *left, struct vm_node *right, unsigned n)
 		    rest * sizeof(right->fit[a][0]));
 	}
 	node_blank(right, rest, right->count);
+	node_pivot(left);
 	left->count = to + n;
 	right->count = rest;
 }
@@ -478,6 +500,7 @@ node_shift_right(struct vm_node *left, struct vm_node *right, unsigned n)
 		    n * sizeof(right->fit[a][0]));
 	}
 	node_blank(left, from, left->count);
+	node_pivot(right);
 	left->count = from;
 	right->count = had + n;
 }
@@ -506,7 +529,7 @@ level_leaves(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
 	if (right->count == 0)
 		return true;
 	vm_column_set(parent, slot + 1, leaf_fit(tree, right));
-	parent->key[slot + 1] = vm_leaf_start(right, 0);
+	node_set_key(parent, slot + 1, vm_leaf_start(right, 0));
 	return false;
 }
 
@@ -531,7 +554,7 @@ level_nodes(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
 	if (right->count == 0)
 		return true;
 	vm_column_set(parent, slot + 1, node_fit(tree, right));
-	parent->key[slot + 1] = right->key[0];
+	node_set_key(parent, slot + 1, right->key[0]);
 	return false;
 }
 

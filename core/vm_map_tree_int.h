@@ -25,6 +25,7 @@
 
 #define VM_LEAF_FANOUT  24 /* what two lines have room for beside a header */
 #define VM_NODE_FANOUT  64 /* a multiple of 16, up to 64 */
+#define VM_NODE_PIVOTS  (VM_NODE_FANOUT / 8)
 #define VM_LEAF_MINFILL (VM_LEAF_FANOUT / 4) /* of all but the root */
 #define VM_NODE_MINFILL (VM_NODE_FANOUT / 4)
 #define VM_TREE_ALIGNS  3  /* page, smaller superpage, larger superpage */
@@ -65,7 +66,8 @@ static_assert(offsetof(struct vm_leaf, item) == 128 &&
  * so that no search has to ask how many there are.
  */
 struct vm_node {
-	vm_offset_t key[VM_NODE_FANOUT]; /* start of the first entry below */
+	vm_offset_t pivot[VM_NODE_PIVOTS]; /* every eighth key, in one line */
+	vm_offset_t key[VM_NODE_FANOUT];   /* start of the first entry below */
 	/* most pages one gap below can hold at each alignment, saturated */
 	uint32_t fit[VM_TREE_ALIGNS][VM_NODE_FANOUT];
 	void *child[VM_NODE_FANOUT]; /* level 1: vm_leaf; above: vm_node */
