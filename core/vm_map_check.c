@@ -32,11 +32,9 @@ page_of(const struct vm_leaf *leaf, vm_offset_t addr)
 }
 
 static void
-check_fill(struct tree_walk *walk, unsigned count, unsigned level, bool isroot)
+check_fill(struct tree_walk *walk, unsigned count, unsigned least,
+    unsigned most)
 {
-	unsigned most = level > 0 ? VM_NODE_FANOUT : VM_LEAF_FANOUT;
-	unsigned least = !isroot ? most / 4 : level > 0 ? 2 : 1;
-
 	walk_expect(walk, count >= least && count <= most,
 	    "[tree.fill] a node has too few or too many slots");
 }
@@ -114,13 +112,16 @@ check_subtree(struct tree_walk *walk, const void *p, unsigned level,
 	if (level == 0) {
 		const struct vm_leaf *leaf = p;
 
-		check_fill(walk, leaf->count, level, isroot);
+		check_fill(walk, leaf->count,
+		    leaf->limit == tree->max ? 1 : VM_LEAF_MINFILL,
+		    VM_LEAF_FANOUT);
 		walk_expect(walk, vm_leaf_start(leaf, 0) == key,
 		    "[tree.key] a key is not the first start below it");
 		check_leaf(walk, leaf);
 		return walk->bad == NULL ? plain_fit(tree, leaf) : most;
 	}
-	check_fill(walk, node->count, level, isroot);
+	check_fill(walk, node->count, isroot ? 2 : VM_NODE_MINFILL,
+	    VM_NODE_FANOUT);
 	for (unsigned i = node->count; i < VM_NODE_FANOUT; i++)
 		walk_expect(walk,
 		    node->key[i] == VM_TREE_NOWHERE &&

@@ -20,8 +20,8 @@
 #include <immintrin.h>
 #endif
 
-static_assert(VM_LEAF_FANOUT % 8 == 0 && VM_LEAF_FANOUT < 32,
-    "starts and header of a leaf are two registers, its items three");
+static_assert(VM_LEAF_FANOUT == 32,
+    "starts of a leaf are two registers, items four");
 static_assert(VM_NODE_FANOUT % 16 == 0 && VM_NODE_FANOUT <= 64,
     "an index node is whole registers, and its slots the bits of a word");
 
@@ -270,13 +270,16 @@ inner_fit_plain(const struct vm_tree *tree, const struct vm_leaf *leaf,
 }
 
 static struct vm_fit
-children_fit_plain(const struct vm_node *node)
+children_fit_plain(const struct vm_node *node, unsigned slot, struct vm_fit fit)
 {
-	uint32_t most[VM_TREE_ALIGNS] = {0};
+	uint32_t most[VM_TREE_ALIGNS];
 
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+		most[a] = (uint32_t)fit.pages[a];
 		for (unsigned i = 0; i < node->count; i++)
-			most[a] = MAX(most[a], node->fit[a][i]);
+			if (i != slot)
+				most[a] = MAX(most[a], node->fit[a][i]);
+	}
 	return fit_make(most);
 }
 
@@ -433,27 +436,16 @@ rank8_avx512(const vm_offset_t *keys, vm_offset_t addr)
 		_mm512_set1_epi64((long long)addr)));
 }
 
-/* Half a leaf's first two lines: 16 starts, or 8 and the header. */
-AVX512 static inline __m512i
-starts_avx512(const struct vm_leaf *leaf, unsigned half)
-{
-	return _mm512_load_si512((const char *)leaf + 64 * half);
-}
-
-AVX512 static inline void
-starts_put_avx512(struct vm_leaf *leaf, unsigned half, __m512i v)
-{
-	_mm512_store_si512((char *)leaf + 64 * half, v);
-}
-
 AVX512 static inline unsigned
 rank_leaf_avx512(const struct vm_leaf *leaf, uint32_t page)
 {
 	__m512i p = _mm512_set1_epi32((int)page);
 	uint64_t low =
-	    (uint64_t)_mm512_cmple_epu32_mask(starts_avx512(leaf, 0), p);
-	uint64_t high =
-	    (uint64_t)_mm512_cmple_epu32_mask(starts_avx512(leaf, 1), p);
+	    (uint64_t)_mm512_cmple_epu32_mask(_mm512_load_si512(leaf->start),
+		p);
+	uint64_t high = (uint64_t)_mm512_cmple_epu32_mask(_mm512_load_si512(
+							      leaf->start + 16),
+	    p);
 
 	return count_bits(low | high << 16, leaf->count);
 }
@@ -485,14 +477,15 @@ leaf_load_avx512(const struct vm_leaf *leaf)
 	const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16,
 	    18, 20, 22, 24, 26, 28, 30);
 	__m512i mask = _mm512_set1_epi32((int)VM_ITEM_FAR);
-	__m512i low = starts_avx512(leaf, 0), high = starts_avx512(leaf, 1);
-	__m512i item[3], pages[2];
+	__m512i low = _mm512_load_si512(leaf->start),
+		high = _mm512_load_si512(leaf->start + 16);
+	__m512i item[4], pages[2];
 
-#pragma GCC unroll 3
-	for (unsigned i = 0; i < 3; i++)
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < 4; i++)
 		item[i] = _mm512_load_si512(leaf->item + 8 * i);
 	pages[0] = _mm512_permutex2var_epi32(item[0], even, item[1]);
-	pages[1] = _mm512_permutex2var_epi32(item[2], even, item[2]);
+	pages[1] = _mm512_permutex2var_epi32(item[2], even, item[3]);
 	return (struct leaf_avx512){
 	    .end = {_mm512_add_epi32(low, _mm512_and_si512(pages[0], mask)),
 		_mm512_add_epi32(high, _mm512_and_si512(pages[1], mask))},
@@ -574,31 +567,34 @@ inner_fit_avx512(const struct vm_tree *tree, const struct vm_leaf *leaf,
 }
 
 AVX512 static inline struct vm_fit
-children_fit_avx512(const struct vm_node *node)
+children_fit_avx512(const struct vm_node *node, unsigned slot,
+    struct vm_fit fit)
 {
+	uint64_t others = ~((uint64_t)1 << slot);
 	__m512i most[VM_TREE_ALIGNS];
 
 #pragma GCC unroll 3
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
-		most[a] = _mm512_load_si512(node->fit[a]);
+		most[a] =
+		    _mm512_maskz_load_epi32((__mmask16)others, node->fit[a]);
 #pragma GCC unroll 3
 		for (unsigned i = 16; i < VM_NODE_FANOUT; i += 16)
 			most[a] = _mm512_max_epu32(most[a],
-			    _mm512_load_si512(node->fit[a] + i));
+			    _mm512_maskz_load_epi32((__mmask16)(others >> i),
+				node->fit[a] + i));
 	}
-	return join_avx512(most);
+	return vm_fit_max(fit, join_avx512(most));
 }
 
 /*
  * Lanes above `slot` take what was one below, and that lane takes the new
  * value: in the register, because a search that loads what was stored piece by
- * piece has to wait for it.  The header behind the starts stays.
+ * piece has to wait for it.
  */
 AVX512 static inline void
 leaf_open_avx512(struct vm_leaf *leaf, unsigned slot, struct vm_leaf_slot with)
 {
-	uint64_t above = low_bits(UINT64_MAX, VM_LEAF_FANOUT) &
-			 ~low_bits(UINT64_MAX, slot + 1);
+	uint64_t above = ~low_bits(UINT64_MAX, slot + 1);
 	uint64_t at = (uint64_t)1 << slot;
 	__m512i old, below = _mm512_setzero_si512(), v;
 
@@ -606,16 +602,16 @@ leaf_open_avx512(struct vm_leaf *leaf, unsigned slot, struct vm_leaf_slot with)
 
 #pragma GCC unroll 2
 	for (unsigned i = 0; i < 2; i++) {
-		old = starts_avx512(leaf, i);
+		old = _mm512_load_si512(leaf->start + 16 * i);
 		v = _mm512_mask_alignr_epi32(old, (__mmask16)(above >> 16 * i),
 		    old, below, 15);
 		v = _mm512_mask_set1_epi32(v, (__mmask16)(at >> 16 * i),
 		    (int)with.start);
-		starts_put_avx512(leaf, i, v);
+		_mm512_store_si512(leaf->start + 16 * i, v);
 		below = old;
 	}
-#pragma GCC unroll 3
-	for (unsigned i = 0; i < 3; i++) {
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < 4; i++) {
 		old = _mm512_load_si512(leaf->item + 8 * i);
 		v = _mm512_mask_alignr_epi64(old, (__mmask8)(above >> 8 * i),
 		    old, below, 7);
@@ -626,28 +622,28 @@ leaf_open_avx512(struct vm_leaf *leaf, unsigned slot, struct vm_leaf_slot with)
 	}
 }
 
-/* Lanes from `slot` on take what was one above; again without the header. */
+/* Lanes from `slot` on take what was one above. */
 AVX512 static inline void
 leaf_close_avx512(struct vm_leaf *leaf, unsigned slot)
 {
-	uint64_t from = low_bits(UINT64_MAX, VM_LEAF_FANOUT - 1) &
-			~low_bits(UINT64_MAX, slot);
-	__m512i low = starts_avx512(leaf, 0), high = starts_avx512(leaf, 1);
-	__m512i item[4];
+	uint64_t from = ~low_bits(UINT64_MAX, slot);
+	__m512i low = _mm512_load_si512(leaf->start),
+		high = _mm512_load_si512(leaf->start + 16);
+	__m512i item[5];
 
 	MPASS(slot < leaf->count);
 
-	starts_put_avx512(leaf, 0,
+	_mm512_store_si512(leaf->start,
 	    _mm512_mask_alignr_epi32(low, (__mmask16)from, high, low, 1));
-	starts_put_avx512(leaf, 1,
+	_mm512_store_si512(leaf->start + 16,
 	    _mm512_mask_alignr_epi32(high, (__mmask16)(from >> 16), high, high,
 		1));
-#pragma GCC unroll 3
-	for (unsigned i = 0; i < 3; i++)
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < 4; i++)
 		item[i] = _mm512_load_si512(leaf->item + 8 * i);
-	item[3] = item[2];
-#pragma GCC unroll 3
-	for (unsigned i = 0; i < 3; i++)
+	item[4] = item[3];
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < 4; i++)
 		_mm512_store_si512(leaf->item + 8 * i,
 		    _mm512_mask_alignr_epi64(item[i], (__mmask8)(from >> 8 * i),
 			item[i + 1], item[i], 1));
@@ -725,7 +721,7 @@ rank_leaf_avx2(const struct vm_leaf *leaf, uint32_t page)
 	__m256i p = _mm256_set1_epi32((int)page);
 	uint64_t mask = 0;
 
-#pragma GCC unroll 3
+#pragma GCC unroll 4
 	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8)
 		mask |= ge32_avx2(p, load_avx2(leaf->start + i)) << i;
 	return count_bits(mask, leaf->count);
@@ -744,13 +740,6 @@ ends_avx2(const struct vm_leaf *leaf, unsigned i)
 	    _mm256_set1_epi32((int)VM_ITEM_FAR));
 
 	return _mm256_add_epi32(load_avx2(leaf->start + i), pages);
-}
-
-/* Where the next eight start; the last lane of a leaf is garbage. */
-AVX2 static inline __m256i
-nexts_avx2(const struct vm_leaf *leaf, unsigned i)
-{
-	return load_avx2((const char *)leaf + 4 * (i + 1));
 }
 
 AVX2 static inline unsigned
@@ -774,10 +763,11 @@ gap_avx2(const struct vm_leaf *leaf, unsigned from, unsigned n,
 	__m256i need = _mm256_set1_epi32((int)want->need);
 	uint64_t fits = 0;
 
-#pragma GCC unroll 3
+#pragma GCC unroll 4
 	for (unsigned i = 0; i < VM_LEAF_FANOUT; i += 8) {
 		__m256i end = ends_avx2(leaf, i);
-		__m256i gap = _mm256_sub_epi32(nexts_avx2(leaf, i), end);
+		__m256i gap =
+		    _mm256_sub_epi32(load_avx2(leaf->start + i + 1), end);
 		__m256i pad =
 		    _mm256_and_si256(_mm256_sub_epi32(phase, end), mask);
 
@@ -811,7 +801,7 @@ inner_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf,
 		__m256i live =
 		    _mm256_cmpeq_epi32(_mm256_and_si256(bits, lane), lane);
 		__m256i gap = _mm256_and_si256(live,
-		    _mm256_sub_epi32(nexts_avx2(leaf, i), end));
+		    _mm256_sub_epi32(load_avx2(leaf->start + i + 1), end));
 
 		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
 			__m256i pad = _mm256_and_si256(neg,

@@ -19,7 +19,8 @@
  *	               slot, holds the request; or n
  *	ISA_INNER      inner_fit(tree, leaf, except): the column of those gaps
  *	               of a leaf that end at an entry, and not behind `except`
- *	ISA_CHILDREN   children_fit(node): the column of an index node
+ *	ISA_CHILDREN   children_fit(node, slot, fit): the column of an index
+ *	               node whose child at `slot` has the column `fit`
  *	ISA_OPEN       open(leaf, slot, with): move the slots from there on up
  *	               by one, and fill it
  *	ISA_CLOSE      close(leaf, slot): move those behind it down by one
@@ -245,7 +246,7 @@ ISA(leaf_fit)(const struct vm_tree *tree, const struct vm_leaf *leaf)
 
 /*
  * What the column of a node was made by may have shrunk; only then all its
- * children must be asked.
+ * children must be asked, and before the store: see insert().
  */
 ISA_TARGET static void
 ISA(column_update)(struct vm_cursor *cur, unsigned level, unsigned height,
@@ -256,17 +257,19 @@ ISA(column_update)(struct vm_cursor *cur, unsigned level, unsigned height,
 	for (;; level++) {
 		struct vm_node *node = cur->node[level - 1];
 		unsigned slot = cur->at[level - 1];
-		struct vm_fit old = vm_column_get(node, slot), up;
+		struct vm_fit old = vm_column_get(node, slot), up, most;
 
-		vm_column_set(node, slot, fit);
-		if (level == height)
+		if (level == height) {
+			vm_column_set(node, slot, fit);
 			return;
+		}
 		up = vm_column_get(cur->node[level], cur->at[level]);
+		most = vm_fit_max(fit, up);
 		if (vm_lanes_any(
 			(old.pages == up.pages) & (fit.pages < old.pages)))
-			fit = ISA_CHILDREN(node);
-		else
-			fit = vm_fit_max(fit, up);
+			most = ISA_CHILDREN(node, slot, fit);
+		vm_column_set(node, slot, fit);
+		fit = most;
 		if (!vm_lanes_any(fit.pages != up.pages))
 			return;
 	}

@@ -15,9 +15,11 @@
  * start of the first entry below it, and the first leaf begins with a header
  * that never goes, so no search falls off the left side of a child.
  *
- * Every node but the root is at least a quarter full.  A full one
- * splits in the middle, or leaves three quarters behind when it grows at the
- * end of the map; one that gets too small joins a sibling or borrows from it.
+ * Every leaf but the last is at least a third full, every index node but the
+ * root a quarter.  A full leaf gives half of what a sibling has room for to it;
+ * where both are full too it splits in the middle, or leaves nearly all behind
+ * when it grows at the end of the map.  One that gets too small joins a sibling
+ * or borrows from it.
  */
 
 #include <string.h>
@@ -25,8 +27,9 @@
 #include "core/kassert.h"
 #include "core/vm_map_int.h"
 
-#define LEAF_APPEND (VM_LEAF_FANOUT - VM_LEAF_MINFILL) /* left behind */
-#define LEAF_JOIN   (VM_LEAF_FANOUT - VM_LEAF_MINFILL) /* at most, of two */
+#define LEAF_APPEND (VM_LEAF_FANOUT - VM_LEAF_FANOUT / 6) /* left behind */
+#define LEAF_JOIN   (VM_LEAF_FANOUT - VM_LEAF_FANOUT / 6) /* at most, of two */
+#define LEAF_ROOMY  (VM_LEAF_FANOUT - VM_LEAF_FANOUT / 4) /* at most */
 #define NODE_APPEND (VM_NODE_FANOUT - VM_NODE_MINFILL)
 #define NODE_JOIN   (VM_NODE_FANOUT - VM_NODE_MINFILL)
 
@@ -106,7 +109,7 @@ node_fit(const struct vm_tree *tree, const struct vm_node *node)
 {
 	MPASS(node->count > 0 && node->count <= VM_NODE_FANOUT);
 
-	return tree->isa->node_fit(node);
+	return tree->isa->node_fit(node, 0, vm_column_get(node, 0));
 }
 
 /* The leaf at the cursor changed in some way. */
@@ -396,26 +399,6 @@ node_add(struct vm_tree *tree, struct vm_cursor *cur, unsigned level,
 	}
 }
 
-void
-vm_tree_split_leaf(struct vm_tree *tree, struct vm_cursor *cur)
-{
-	struct vm_leaf *left = cur->leaf;
-	struct vm_leaf *right = uma_zalloc_reserved(&tree->leaves);
-	bool append = cur->slot == left->count - 1 && left->limit == tree->max;
-	unsigned keep = append ? LEAF_APPEND : VM_LEAF_FANOUT / 2;
-
-	MPASS(left->count == VM_LEAF_FANOUT);
-
-	leaf_move_tail(left, keep, right);
-	node_add(tree, cur, 1, leaf_fit(tree, left), right->base, right,
-	    leaf_fit(tree, right));
-	if (cur->slot >= keep) {
-		cur->leaf = right;
-		cur->slot -= keep;
-		cur->at[0]++;
-	}
-}
-
 /* Shrinking. */
 
 /* The first `n` slots of `right` to the end of `left`, its neighbour. */
@@ -457,6 +440,89 @@ leaf_shift_right(struct vm_leaf *left, struct vm_leaf *right, unsigned n)
 	left->limit = base;
 	vm_leaf_narrow(left);
 	vm_leaf_narrow(right);
+}
+
+/*
+ * Half of what a leaf beside the full one has room for goes there: leaves are
+ * fuller that way, so there are fewer.  Columns and keys further up stay, as
+ * the two have the same gaps as before.
+ */
+static void
+leaves_even(struct vm_tree *tree, struct vm_node *parent, unsigned slot)
+{
+	struct vm_leaf *left = parent->child[slot];
+	struct vm_leaf *right = parent->child[slot + 1];
+	unsigned half = (left->count + right->count) / 2;
+
+	MPASS(slot + 1 < parent->count);
+
+	if (left->count < half)
+		leaf_shift_left(left, right, half - left->count);
+	else
+		leaf_shift_right(left, right, left->count - half);
+	vm_column_set(parent, slot, leaf_fit(tree, left));
+	vm_column_set(parent, slot + 1, leaf_fit(tree, right));
+	node_set_key(parent, slot + 1, vm_leaf_start(right, 0));
+}
+
+static bool
+leaf_has_room(const struct vm_node *parent, unsigned slot)
+{
+	const struct vm_leaf *leaf;
+
+	if (slot >= parent->count)
+		return false;
+	leaf = parent->child[slot];
+	return leaf->count <= LEAF_ROOMY;
+}
+
+/* Make room in the full leaf at the cursor without a new one, if possible. */
+static bool
+leaf_relieve(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	struct vm_node *parent = cur->node[0];
+	unsigned at = cur->at[0], left;
+	struct vm_leaf *first;
+
+	if (leaf_has_room(parent, at + 1)) {
+		left = at;
+	} else if (at > 0 && leaf_has_room(parent, at - 1)) {
+		left = at - 1;
+		first = parent->child[left];
+		cur->slot += first->count;
+	} else {
+		return false;
+	}
+	leaves_even(tree, parent, left);
+	/* The cursor counts from the first of the two. */
+	first = parent->child[left];
+	cur->at[0] = cur->slot < first->count ? left : left + 1;
+	if (cur->at[0] != left)
+		cur->slot -= first->count;
+	cur->leaf = parent->child[cur->at[0]];
+	return true;
+}
+
+void
+vm_tree_split_leaf(struct vm_tree *tree, struct vm_cursor *cur)
+{
+	struct vm_leaf *left = cur->leaf, *right;
+	bool append = cur->slot == left->count - 1 && left->limit == tree->max;
+	unsigned keep = append ? LEAF_APPEND : VM_LEAF_FANOUT / 2;
+
+	MPASS(left->count == VM_LEAF_FANOUT);
+
+	if (!append && tree->height > 0 && leaf_relieve(tree, cur))
+		return;
+	right = uma_zalloc_reserved(&tree->leaves);
+	leaf_move_tail(left, keep, right);
+	node_add(tree, cur, 1, leaf_fit(tree, left), right->base, right,
+	    leaf_fit(tree, right));
+	if (cur->slot >= keep) {
+		cur->leaf = right;
+		cur->slot -= keep;
+		cur->at[0]++;
+	}
 }
 
 static void
@@ -510,7 +576,7 @@ node_shift_right(struct vm_node *left, struct vm_node *right, unsigned n)
  * true when the right one is empty now.
  */
 static bool
-level_leaves(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
+level_leaves(struct vm_tree *tree, struct vm_node *parent, unsigned slot)
 {
 	struct vm_leaf *left = parent->child[slot];
 	struct vm_leaf *right = parent->child[slot + 1];
@@ -518,19 +584,13 @@ level_leaves(const struct vm_tree *tree, struct vm_node *parent, unsigned slot)
 
 	MPASS(slot + 1 < parent->count);
 
-	if (total <= LEAF_JOIN)
-		leaf_shift_left(left, right, right->count);
-	else if (left->count < total / 2)
-		leaf_shift_left(left, right, total / 2 - left->count);
-	else
-		leaf_shift_right(left, right, left->count - total / 2);
-
+	if (total > LEAF_JOIN) {
+		leaves_even(tree, parent, slot);
+		return false;
+	}
+	leaf_shift_left(left, right, right->count);
 	vm_column_set(parent, slot, leaf_fit(tree, left));
-	if (right->count == 0)
-		return true;
-	vm_column_set(parent, slot + 1, leaf_fit(tree, right));
-	node_set_key(parent, slot + 1, vm_leaf_start(right, 0));
-	return false;
+	return true;
 }
 
 /* The same one level up. */

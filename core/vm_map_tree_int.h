@@ -23,36 +23,33 @@
 #include "core/uma.h"
 #include "core/vm.h"
 
-#define VM_LEAF_FANOUT  24 /* what two lines have room for beside a header */
+#define VM_LEAF_FANOUT  32 /* a multiple of 8, up to 32 */
 #define VM_NODE_FANOUT  64 /* a multiple of 16, up to 64 */
 #define VM_NODE_PIVOTS  (VM_NODE_FANOUT / 8)
-#define VM_LEAF_MINFILL (VM_LEAF_FANOUT / 4) /* of all but the root */
-#define VM_NODE_MINFILL (VM_NODE_FANOUT / 4)
+#define VM_LEAF_MINFILL (VM_LEAF_FANOUT / 3) /* of all but the last */
+#define VM_NODE_MINFILL (VM_NODE_FANOUT / 4) /* of all but the root */
 #define VM_TREE_ALIGNS  3  /* page, smaller superpage, larger superpage */
 #define VM_TREE_DEPTH   10 /* index levels; 8^11 entries at the least */
 
 /*
  * Starts are kept in pages from `base`, modulo 2^32, and an entry's address and
- * length share a word: five cache lines a leaf, of which a lookup reads three.
+ * length share a word: seven cache lines a leaf, of which a lookup reads four.
  * A leaf whose entries reach further than 2^32 pages is wide: its starts are
  * still right modulo 2^32, but whoever needs them whole or compares them asks
  * the entries.  A leaf is far if some length does not fit its word; whoever
  * needs that asks the entry.
  */
 struct vm_leaf {
-	uint32_t start[VM_LEAF_FANOUT];
 	vm_offset_t base;  /* at or below the first start; page aligned */
 	vm_offset_t limit; /* where the next leaf begins, or the map ends */
 	uint32_t count;
 	uint8_t pageshift;
 	bool wide, far;
-	/* vm_leaf_item(); 0: the header */
-	uint64_t item[VM_LEAF_FANOUT] __attribute__((aligned(64)));
+	uint32_t start[VM_LEAF_FANOUT] __attribute__((aligned(64)));
+	uint64_t item[VM_LEAF_FANOUT]; /* vm_leaf_item(); 0: the header */
 } __attribute__((aligned(64)));
 
-static_assert(offsetof(struct vm_leaf, item) == 128 &&
-		  sizeof(struct vm_leaf) == 320,
-    "searches load starts and header as two lines, and items as three");
+static_assert(sizeof(struct vm_leaf) == 448, "seven lines");
 
 /* The low bits of an item: pages; all ones: at least so many. */
 #define VM_ITEM_SHIFT 22
@@ -158,7 +155,8 @@ struct vm_tree_isa {
 	/* the largest fits of a leaf, and of an index node */
 	struct vm_fit (
 	    *leaf_fit)(const struct vm_tree *tree, const struct vm_leaf *leaf);
-	struct vm_fit (*node_fit)(const struct vm_node *node);
+	struct vm_fit (*node_fit)(const struct vm_node *node, unsigned slot,
+	    struct vm_fit);
 	/* move the slots from one on up and fill it; move those behind down */
 	void (*leaf_open)(struct vm_leaf *leaf, unsigned slot,
 	    struct vm_leaf_slot with);

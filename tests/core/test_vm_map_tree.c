@@ -526,7 +526,8 @@ TEST(vm_tree__leaves_full_leaves_behind_when_it_grows_at_its_end)
 		p.entry[p.n++] = entry;
 	}
 	pair_check(&p);
-	ASSERT_LE(uma_zone_used(&p.tree.leaves), n / (VM_LEAF_FANOUT - VM_LEAF_MINFILL) + 2);
+	ASSERT_LE(uma_zone_used(&p.tree.leaves),
+	    n / (VM_LEAF_FANOUT - VM_LEAF_FANOUT / 6) + 2);
 	pair_fini(&p);
 }
 
