@@ -113,7 +113,7 @@ check_subtree(struct tree_walk *walk, const void *p, unsigned level,
 		const struct vm_leaf *leaf = p;
 
 		check_fill(walk, leaf->count,
-		    leaf->limit == tree->max ? 1 : VM_LEAF_MINFILL,
+		    isroot || leaf->limit == tree->max ? 1 : VM_LEAF_MINFILL,
 		    VM_LEAF_FANOUT);
 		walk_expect(walk, vm_leaf_start(leaf, 0) == key,
 		    "[tree.key] a key is not the first start below it");

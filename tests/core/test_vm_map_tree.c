@@ -421,6 +421,39 @@ TEST(vm_tree__counts_in_pages_again_when_what_was_far_away_has_gone)
 	pair_fini(&p);
 }
 
+/* A leaf keeps lengths of less than 16 GiB; whoever needs others asks. */
+TEST(vm_tree__asks_an_entry_for_a_length_that_its_leaf_has_no_room_for)
+{
+	const vm_size_t most = VM_ITEM_FAR * PAGE;
+	struct vm_map_entry *found;
+	struct vm_cursor cur;
+	struct pair p;
+
+	pair_init_max(&p, "plain", (vm_offset_t)1 << 40, 1);
+	vm_tree_seek(&p.tree, MIN_ADDR, &cur);
+	pair_insert(&p, &cur, MIN_ADDR, most - PAGE);
+	ASSERT_FALSE(cur.leaf->far);
+	pair_insert(&p, &cur, MIN_ADDR + 2 * most, most);
+	ASSERT_TRUE(cur.leaf->far);
+	ASSERT_FALSE(cur.leaf->wide);
+	pair_check(&p);
+	ASSERT_TRUE(
+	    p.tree.isa->lookup(&p.tree, MIN_ADDR + 3 * most - 1, &found));
+	ASSERT_TRUE(found == p.entry[1]);
+	ASSERT_FALSE(p.tree.isa->lookup(&p.tree, MIN_ADDR + 3 * most, &found));
+	vm_tree_resize(&p.tree, &cur, MIN_ADDR + 2 * most,
+	    MIN_ADDR + 3 * most - PAGE);
+	ASSERT_FALSE(cur.leaf->far);
+	vm_tree_resize(&p.tree, &cur, MIN_ADDR + 2 * most,
+	    MIN_ADDR + 3 * most + PAGE);
+	ASSERT_TRUE(cur.leaf->far);
+	pair_check(&p);
+	pair_remove(&p, 1);
+	ASSERT_FALSE(cur.leaf->far);
+	pair_check(&p);
+	pair_fini(&p);
+}
+
 /* Found by a benchmark: more pages, but worse aligned, is not a smaller gap. */
 TEST(vm_tree__does_not_take_a_saturated_gap_that_grows_for_a_smaller_one)
 {
@@ -527,7 +560,7 @@ TEST(vm_tree__leaves_full_leaves_behind_when_it_grows_at_its_end)
 	}
 	pair_check(&p);
 	ASSERT_LE(uma_zone_used(&p.tree.leaves),
-	    n / (VM_LEAF_FANOUT - VM_LEAF_FANOUT / 6) + 2);
+	    n * 6 / (5 * VM_LEAF_FANOUT) + 2);
 	pair_fini(&p);
 }
 
