@@ -396,22 +396,23 @@ static bool
 slots_touch(const struct vm_leaf *leaf, unsigned slot)
 {
 	return slot > 0 && slot + 1 < leaf->count &&
-	       leaf->end[slot - 1] == leaf->start[slot] &&
-	       leaf->end[slot] == leaf->start[slot + 1] &&
-	       leaf->entry[slot - 1] != NULL;
+	       vm_leaf_end(leaf, slot - 1) == vm_leaf_start(leaf, slot) &&
+	       vm_leaf_end(leaf, slot) == vm_leaf_start(leaf, slot + 1) &&
+	       vm_leaf_entry(leaf, slot - 1) != NULL;
 }
 
 void
 vm_map_merge_neighbours(vm_map_t map, struct vm_cursor *cur)
 {
-	struct vm_map_entry **at = &cur->leaf->entry[cur->slot];
-	struct vm_map_entry *entry = at[0], *prev, *next;
+	const struct vm_leaf *leaf = cur->leaf;
+	struct vm_map_entry *entry = vm_cursor_entry(cur), *prev, *next;
+	unsigned slot = cur->slot;
 
 	MPASS(entry != NULL);
 
-	if (slots_touch(cur->leaf, cur->slot) &&
-	    vm_map_mergeable(prev = at[-1], entry) &&
-	    vm_map_mergeable(entry, next = at[1])) {
+	if (slots_touch(leaf, slot) &&
+	    vm_map_mergeable(prev = vm_leaf_entry(leaf, slot - 1), entry) &&
+	    vm_map_mergeable(entry, next = vm_leaf_entry(leaf, slot + 1))) {
 		next->offset = prev->offset;
 		vm_tree_heal(&map->tree, cur);
 		entries_absorb(map, prev, entry);

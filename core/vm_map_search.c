@@ -315,36 +315,30 @@ static void
 leaf_cut_plain(struct vm_leaf *leaf, unsigned slot,
     const struct vm_leaf_cut *cut)
 {
-	unsigned n = leaf->count - slot;
+	unsigned n = leaf->count - slot - 1;
 
 	MPASS(slot < leaf->count && leaf->count + 2 <= VM_LEAF_FANOUT);
 
-	memmove(leaf->start + slot + 2, leaf->start + slot,
+	memmove(leaf->start + slot + 3, leaf->start + slot + 1,
 	    n * sizeof(leaf->start[0]));
-	memmove(leaf->end + slot + 2, leaf->end + slot,
-	    n * sizeof(leaf->end[0]));
-	memmove(leaf->entry + slot + 2, leaf->entry + slot,
-	    n * sizeof(leaf->entry[0]));
-	leaf->start[slot + 1] = leaf->end[slot] = cut->start;
-	leaf->start[slot + 2] = leaf->end[slot + 1] = cut->end;
-	leaf->entry[slot] = cut->lower;
-	leaf->entry[slot + 1] = cut->entry;
-	leaf->entry[slot + 2] = cut->upper;
+	memmove(leaf->item + slot + 3, leaf->item + slot + 1,
+	    n * sizeof(leaf->item[0]));
+	memcpy(leaf->start + slot + 1, cut->start, sizeof(cut->start));
+	memcpy(leaf->item + slot, cut->item, sizeof(cut->item));
 }
 
 static void
-leaf_join_plain(struct vm_leaf *leaf, unsigned slot, unsigned n)
+leaf_join_plain(struct vm_leaf *leaf, unsigned slot, unsigned n, uint64_t item)
 {
-	unsigned rest = leaf->count - slot - n;
+	unsigned rest = leaf->count - slot - n - 1;
 
 	MPASS(slot + n < leaf->count);
 
 	memmove(leaf->start + slot + 1, leaf->start + slot + 1 + n,
-	    (rest - 1) * sizeof(leaf->start[0]));
-	memmove(leaf->end + slot, leaf->end + slot + n,
-	    rest * sizeof(leaf->end[0]));
-	memmove(leaf->entry + slot, leaf->entry + slot + n,
-	    rest * sizeof(leaf->entry[0]));
+	    rest * sizeof(leaf->start[0]));
+	memmove(leaf->item + slot + 1, leaf->item + slot + 1 + n,
+	    rest * sizeof(leaf->item[0]));
+	leaf->item[slot] = item;
 }
 
 #define ISA(name) name##_plain

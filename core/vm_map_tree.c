@@ -802,9 +802,14 @@ vm_tree_carve(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t start,
 	upper->end = entry->end;
 	upper->start = entry->end = end;
 	tree->isa->leaf_cut(leaf, cur->slot,
-	    &(struct vm_leaf_cut){vm_leaf_page(leaf, start),
-		vm_leaf_page(leaf, end), lower, entry, upper});
+	    &(struct vm_leaf_cut){
+		{vm_leaf_page(leaf, start), vm_leaf_page(leaf, end)},
+		{vm_leaf_item(leaf, lower->start, start, lower),
+		    vm_leaf_item(leaf, start, end, entry),
+		    vm_leaf_item(leaf, end, upper->end, upper)},
+	    });
 	leaf->count += 2;
+	vm_leaf_narrow(leaf);
 	tree->count += 2;
 	cur->slot++;
 }
@@ -833,6 +838,20 @@ merge_first(struct vm_tree *tree, struct vm_cursor *cur)
 	cursor_settle(tree, cur, &front);
 }
 
+/* Make one slot of it and `n` behind, for `entry`, whose bounds are right. */
+static void
+leaf_join(const struct vm_tree *tree, struct vm_leaf *leaf, unsigned slot,
+    unsigned n, struct vm_map_entry *entry)
+{
+	uint64_t item = vm_leaf_item(leaf, entry->start, entry->end, entry);
+
+	MPASS(n > 0 && slot + n < leaf->count);
+
+	tree->isa->leaf_join(leaf, slot, n, item);
+	leaf->count -= n;
+	leaf->far |= vm_item_is_far(item);
+}
+
 void
 vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur)
 {
@@ -854,8 +873,7 @@ vm_tree_merge(struct vm_tree *tree, struct vm_cursor *cur)
 	MPASS(vm_leaf_end(leaf, cur->slot - 1) == entry->start);
 	entry->start = start;
 	cur->slot--;
-	tree->isa->leaf_join(leaf, cur->slot, 1);
-	leaf->count--;
+	leaf_join(tree, leaf, cur->slot, 1, entry);
 	if (leaf->count < VM_LEAF_MINFILL)
 		cursor_settle(tree, cur, cur);
 }
@@ -865,16 +883,16 @@ vm_tree_heal(struct vm_tree *tree, struct vm_cursor *cur)
 {
 	struct vm_leaf *leaf = cur->leaf;
 	unsigned slot = cur->slot - 1;
+	struct vm_map_entry *entry = vm_leaf_entry(leaf, slot + 2);
 
 	MPASS(cur->slot > 0 && cur->slot + 1 < leaf->count);
-	MPASS(leaf->entry[slot] != NULL);
+	MPASS(vm_leaf_entry(leaf, slot) != NULL);
 	MPASS(vm_leaf_end(leaf, slot) == vm_leaf_start(leaf, slot + 1));
 	MPASS(vm_leaf_end(leaf, slot + 1) == vm_leaf_start(leaf, slot + 2));
 
 	tree->finger_end = VM_TREE_NOWHERE;
-	leaf->entry[slot + 2]->start = vm_leaf_start(leaf, slot);
-	tree->isa->leaf_join(leaf, slot, 2);
-	leaf->count -= 2;
+	entry->start = vm_leaf_start(leaf, slot);
+	leaf_join(tree, leaf, slot, 2, entry);
 	tree->count -= 2;
 	cur->slot = slot;
 	if (leaf->count < VM_LEAF_MINFILL)

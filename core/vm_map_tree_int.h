@@ -125,10 +125,10 @@ struct vm_leaf_slot {
 	uint64_t item;
 };
 
-/* One entry that becomes three: where, in pages of its leaf, and into what. */
+/* One entry that becomes three, the first of which starts where it did. */
 struct vm_leaf_cut {
-	uint32_t start, end; /* of the one in the middle */
-	struct vm_map_entry *lower, *entry, *upper;
+	uint32_t start[2]; /* of the second and the third */
+	uint64_t item[3];
 };
 
 /* The searches, compiled for one instruction set.  See vm_map_search.c. */
@@ -161,10 +161,11 @@ struct vm_tree_isa {
 	void (*leaf_open)(struct vm_leaf *leaf, unsigned slot,
 	    struct vm_leaf_slot with);
 	void (*leaf_close)(struct vm_leaf *leaf, unsigned slot);
-	/* make three slots of one; make one, the last, of it and `n` behind */
+	/* make three slots of one; make one of it and `n` behind */
 	void (*leaf_cut)(struct vm_leaf *leaf, unsigned slot,
 	    const struct vm_leaf_cut *cut);
-	void (*leaf_join)(struct vm_leaf *leaf, unsigned slot, unsigned n);
+	void (*leaf_join)(struct vm_leaf *leaf, unsigned slot, unsigned n,
+	    uint64_t item);
 };
 
 /*

@@ -313,9 +313,9 @@ step_carve(struct pair *p, size_t i)
 	p->n += 2;
 	memmove(p->entry + i + 2, p->entry + i,
 	    (p->n - i - 2) * sizeof(p->entry[0]));
-	p->entry[i] = calloc(1, sizeof(*entry));
+	p->entry[i] = entry_new();
 	p->entry[i + 1] = entry;
-	p->entry[i + 2] = upper = calloc(1, sizeof(*entry));
+	p->entry[i + 2] = upper = entry_new();
 	vm_tree_seek(&p->tree, start, &cur);
 	ASSERT_EQ(vm_tree_reserve(&p->tree, 2), KERN_SUCCESS);
 	vm_tree_carve(&p->tree, &cur, from, to, p->entry[i], upper);
