@@ -26,30 +26,30 @@ static __attribute__((noinline)) void *
 refill(struct holdfast_cache *cache, struct tcache *t, unsigned class)
 {
 	struct holdfast_cache_bin *bin = &t->front.bins[class + 1];
+	void *p;
 
+	attend_look(cache, t);
 	bin->top +=
 	    depot_get(cache, class, bin->base, (unsigned)(bin->room / 2));
 	if (bin->top == bin->base) { /* slabs of other classes may be idle */
 		depots_trim(cache);
 		bin->top += depot_get(cache, class, bin->base, 1);
 	}
-	return bin->top > bin->base ? *--bin->top : NULL;
+	p = bin->top > bin->base ? *--bin->top : NULL;
+	attend_heard(cache, t);
+	return p;
 }
 
 /* Of any class, where the inline code has not the size, or no object. */
 static void *
-alloc_class(struct holdfast_cache *cache, unsigned class)
+pop(struct holdfast_cache *cache, struct tcache *t, unsigned class)
 {
-	struct tcache *t = tcache_get(cache);
-	struct holdfast_cache_bin *bin;
+	struct holdfast_cache_bin *bin = &t->front.bins[class + 1];
 
-	if (t == NULL)
-		return NULL;
 	if (t->front.hot_kind == class + 1) {
 		t->front.hot_kind = 0;
 		return t->front.hot;
 	}
-	bin = &t->front.bins[class + 1];
 	if (bin->top > bin->base)
 		return *--bin->top;
 	return refill(cache, t, class);
@@ -58,9 +58,16 @@ alloc_class(struct holdfast_cache *cache, unsigned class)
 void *
 holdfast_cache_alloc_slow(struct holdfast_cache *cache, size_t size)
 {
+	struct tcache *t;
+	void *p = NULL;
+
 	if (size - 1 >= HOLDFAST_CACHE_MAX)
 		return NULL;
-	return alloc_class(cache, class_of_size(cache, size));
+	t = tcache_get(cache);
+	if (t != NULL)
+		p = pop(cache, t, class_of_size(cache, size));
+	tcache_put(t);
+	return p;
 }
 
 /* A full bin gives half of its objects away, and takes one. */
@@ -76,6 +83,7 @@ holdfast_cache_spill(struct holdfast_cache_thread *mine, size_t kind, void *p)
 	depot_put(cache, (unsigned)kind - 1, bin->top,
 	    (unsigned)(bin->room - keep));
 	*bin->top++ = p;
+	attend_look(cache, t);
 }
 
 static void
@@ -108,6 +116,7 @@ holdfast_cache_free_slow(struct holdfast_cache *cache, void *p)
 		push(&t->front, kind, p);
 	else if (!atomic_load(&cache->forked))
 		depot_put(cache, (unsigned)kind - 1, &p, 1);
+	tcache_put(t);
 }
 
 /* ---- One object ---------------------------------------- */
@@ -171,12 +180,16 @@ holdfast_cache_alloc_bulk_slow(struct holdfast_cache *cache, size_t size,
     void **objs, unsigned n)
 {
 	unsigned class, got = 0;
+	struct tcache *t;
 
 	if (size - 1 >= HOLDFAST_CACHE_MAX)
 		return 0;
 	class = class_of_size(cache, size);
-	while (got < n && (objs[got] = alloc_class(cache, class)) != NULL)
+	t = tcache_get(cache);
+	while (
+	    t != NULL && got < n && (objs[got] = pop(cache, t, class)) != NULL)
 		got++;
+	tcache_put(t);
 	return got;
 }
 
@@ -205,14 +218,25 @@ holdfast_cache_free_bulk(struct holdfast_cache *cache, size_t size,
 /* ---- Giving back, and figures ---------------------------------------- */
 
 uint64_t
-holdfast_cache_trim(struct holdfast_cache *cache)
+cache_give_back(struct holdfast_cache *cache, struct tcache *mine)
 {
-	if (atomic_load(&cache->forked))
-		return 0;
-	tcache_flush_mine(cache);
-	tcache_poke_others(cache);
+	tcaches_flush(cache, mine);
 	depots_trim(cache);
 	return blocks_trim(&cache->blocks, 0);
+}
+
+uint64_t
+holdfast_cache_trim(struct holdfast_cache *cache)
+{
+	struct tcache *mine;
+	uint64_t bytes;
+
+	if (atomic_load(&cache->forked))
+		return 0;
+	mine = tcache_get_if_any(cache);
+	bytes = cache_give_back(cache, mine);
+	tcache_put(mine);
+	return bytes;
 }
 
 void
@@ -286,9 +310,14 @@ cache_create_over(const struct cache_source *source,
 	front_init(cache);
 	for (unsigned c = 0; c < NCLASSES; c++)
 		(void)pthread_mutex_init(&cache->depots[c].lock, NULL);
+	cache->attend.wanted = options != NULL && options->attend;
 	registry_enter(cache);
-	*cachep = cache;
-	return 0;
+	r = cache->attend.wanted ? attend_start(cache) : 0;
+	if (r < 0)
+		holdfast_cache_destroy(cache);
+	else
+		*cachep = cache;
+	return r;
 }
 
 void
@@ -298,6 +327,7 @@ holdfast_cache_destroy(struct holdfast_cache *cache)
 
 	if (cache == NULL)
 		return;
+	attend_stop(cache);
 	registry_remove(cache);
 	forked = atomic_load(&cache->forked);
 	for (unsigned c = 0; c < NCLASSES; c++) {

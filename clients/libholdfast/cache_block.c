@@ -230,18 +230,36 @@ span_release(struct blocks *b, uint32_t slot)
 	return size;
 }
 
-uint64_t
-blocks_trim(struct blocks *b, uint32_t keep)
+static uint64_t
+trim_locked(struct blocks *b, uint32_t keep)
 {
 	uint64_t bytes = 0;
 
-	(void)pthread_mutex_lock(&b->lock);
 	for (uint32_t i = b->nused; i-- > 0 && b->nidle > keep;)
 		if (b->spans[i].import.size != 0 &&
 		    b->spans[i].nfree == span_frames(&b->spans[i]))
 			bytes += span_release(b, i);
+	return bytes;
+}
+
+uint64_t
+blocks_trim(struct blocks *b, uint32_t keep)
+{
+	uint64_t bytes;
+
+	(void)pthread_mutex_lock(&b->lock);
+	bytes = trim_locked(b, keep);
 	(void)pthread_mutex_unlock(&b->lock);
 	return bytes;
+}
+
+void
+blocks_shed(struct blocks *b, uint32_t most, uint32_t keep)
+{
+	(void)pthread_mutex_lock(&b->lock);
+	if (b->nidle > most)
+		(void)trim_locked(b, keep);
+	(void)pthread_mutex_unlock(&b->lock);
 }
 
 void
@@ -297,6 +315,14 @@ block_take(struct blocks *b, unsigned order, uint8_t class)
 	return b->area + ((uint64_t)i << CHUNK_SHIFT);
 }
 
+/* After something was said to the source. */
+static void
+hear(struct blocks *b)
+{
+	if (b->source.heard != NULL && b->source.heard(b->source.arg))
+		atomic_store(&b->asked, true);
+}
+
 char *
 blocks_alloc(struct blocks *b, unsigned order, uint8_t class)
 {
@@ -304,8 +330,11 @@ blocks_alloc(struct blocks *b, unsigned order, uint8_t class)
 
 	(void)pthread_mutex_lock(&b->lock);
 	block = block_take(b, order, class);
-	if (block == NULL && span_import(b) == 0)
-		block = block_take(b, order, class);
+	if (block == NULL) {
+		if (span_import(b) == 0)
+			block = block_take(b, order, class);
+		hear(b);
+	}
 	(void)pthread_mutex_unlock(&b->lock);
 	return block;
 }

@@ -15,9 +15,10 @@
 
 #include "clients/libholdfast/cache_int.h"
 
-#define ROOM_MIN   256u
-#define IDLE_SPANS 1 /* kept against the next burst */
-#define IDLE_SLABS 8 /* objects of so many may lie in a depot */
+#define ROOM_MIN       256u
+#define IDLE_SPANS_MAX 2 /* beyond so many they go back ... */
+#define IDLE_SPANS_MIN 1 /* ... until so many are left for the next burst */
+#define IDLE_SLABS     8 /* objects of so many may lie in a depot */
 
 static int
 depot_room(struct depot *d, size_t more)
@@ -196,7 +197,7 @@ depot_put(struct holdfast_cache *cache, unsigned class, void *const *objs,
 		(void)pthread_mutex_unlock(&d->lock);
 	}
 	if (shed)
-		(void)blocks_trim(&cache->blocks, IDLE_SPANS);
+		blocks_shed(&cache->blocks, IDLE_SPANS_MAX, IDLE_SPANS_MIN);
 }
 
 void

@@ -51,8 +51,18 @@ struct cache_source {
 	int (*import)(void *arg, uint64_t size, struct cache_import *importp);
 	void (*release)(void *arg, void *handle);
 	void (*fini)(void *arg); /* the cache is gone; may be NULL */
+	/*
+	 * Does somebody want memory back?  Does not wait.  -errno: nobody can
+	 * ask any more.  NULL: nobody ever does, and the rest is not set.
+	 */
+	int (*listen)(void *arg, bool *askedp);
+	/* The same of what was heard in the middle of import or release. */
+	bool (*heard)(void *arg);
+	int (*answer)(void *arg); /* we gave back what we could; 0, -errno */
+	int fd;                   /* readable when it is time to listen */
 	void *arg;
 };
+/* All but fini() are called under the blocks' lock. */
 
 /* ---- Blocks -------------------------------------------------------------- */
 
@@ -86,6 +96,7 @@ struct blocks {
 	uint32_t head[NORDERS];   /* (b) free blocks by order */
 	uint64_t span_bytes, block_bytes; /* (b) imported; handed out */
 	uint64_t imports, releases;       /* (b) */
+	atomic_bool asked;                /* heard, and not yet answered */
 };
 /*
  * Lock legend: (c) constant after init, (b) blocks.lock, (d) the lock of the
@@ -103,6 +114,8 @@ void blocks_free(struct blocks *b, char *block, unsigned order);
 
 /* Release idle spans until at most `keep` are left; bytes given back. */
 uint64_t blocks_trim(struct blocks *b, uint32_t keep);
+/* The same, once more than `most` are idle. */
+void blocks_shed(struct blocks *b, uint32_t most, uint32_t keep);
 
 static inline uint32_t
 chunk_index(const struct blocks *b, const void *p)
@@ -119,7 +132,14 @@ struct tcache {
 	_Atomic(struct holdfast_cache *) owner;
 	struct tcache *next;    /* others of this thread */
 	struct tcache *sibling; /* others of this cache; registry lock */
-	void **arrays;          /* of all bins */
+	void **arrays;          /* (c) of all bins */
+	/*
+	 * (c) The cache's own thread may take the objects: they are guarded by
+	 * the lock, and front.cache is always NULL.
+	 */
+	bool attended;
+	pthread_mutex_t lock;
+	atomic_bool poked; /* see tcaches_flush() */
 };
 
 struct depot {
@@ -130,13 +150,23 @@ struct depot {
 	char *cut, *cut_end; /* slab being cut up, not yet handed out */
 };
 
+/* Who looks whether the daemon wants memory back, and when. */
+struct attend {
+	_Atomic uint64_t due_ms; /* of the coarse clock */
+	bool wanted;             /* (c) a thread for it; struct tcache */
+	bool runs;               /* (c) there is one */
+	pthread_t thread;        /* (c) */
+	int stop_fd;             /* (c) readable: end */
+};
+
 struct holdfast_cache {
 	struct holdfast_cache_front front; /* first: what the inline code has */
 	struct blocks blocks;
 	struct depot depots[NCLASSES];
 	struct tcache *tcaches;      /* registry lock */
 	struct holdfast_cache *next; /* registry lock */
-	atomic_bool forked;          /* we are in a child: nothing is here */
+	struct attend attend;
+	atomic_bool forked; /* we are in a child: nothing is here */
 };
 
 /*
@@ -156,17 +186,43 @@ void registry_enter(struct holdfast_cache *cache);
 /* Remove it; nothing of it is in any thread afterwards. */
 void registry_remove(struct holdfast_cache *cache);
 /*
- * This thread's part of `cache`; made where there is none.  NULL: no memory,
- * or in a forked child.
+ * This thread's part of `cache`; made where there is none.  It is locked, if
+ * it has to be: tcache_put().  NULL: no memory, or in a forked child.
  */
 struct tcache *tcache_get(struct holdfast_cache *cache);
-/* This thread's objects go to the depots.  It may have none. */
-void tcache_flush_mine(struct holdfast_cache *cache);
+/* The same; NULL where there is none. */
+struct tcache *tcache_get_if_any(struct holdfast_cache *cache);
+static inline void
+tcache_put(struct tcache *t)
+{
+	if (t != NULL && t->attended)
+		(void)pthread_mutex_unlock(&t->lock);
+}
+/* Its objects go to the depots.  It is this thread's, or locked, or both. */
+void tcache_flush(struct tcache *t);
 /*
- * Send every other thread through tcache_get() at its next call, where its
- * objects go to the depots, and what is idle then to the source.
+ * The objects of all threads go to the depots: of `mine`, which the caller got
+ * and which may be NULL; of others now, if they are attended and not in the
+ * middle of something; of the rest when they next pass through tcache_get(),
+ * where they give back what is idle then.
  */
-void tcache_poke_others(struct holdfast_cache *cache);
+void tcaches_flush(struct holdfast_cache *cache, struct tcache *mine);
+
+/* holdfast_cache_trim(), with what tcache_get() returned, or NULL. */
+uint64_t cache_give_back(struct holdfast_cache *cache, struct tcache *mine);
+
+/*
+ * Look whether the daemon wants memory back, if that is due; give it then.
+ * No lock is held but that of `mine`, which is what tcache_get() returned.
+ * Costs a look at a clock that needs no system call.
+ */
+void attend_look(struct holdfast_cache *cache, struct tcache *mine);
+/* Answer what was heard in the middle of something else. */
+void attend_heard(struct holdfast_cache *cache, struct tcache *mine);
+/* Start the thread that does nothing else.  0, -errno. */
+int attend_start(struct holdfast_cache *cache);
+void attend_stop(struct holdfast_cache *cache); /* if there is one */
+
 /* Objects in a bin. */
 static inline unsigned
 bin_count(const struct holdfast_cache_bin *bin)

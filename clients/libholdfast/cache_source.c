@@ -56,6 +56,34 @@ daemon_release(void *arg, void *handle)
 	(void)holdfast_contigfree(s->h, handle);
 }
 
+static int
+daemon_listen(void *arg, bool *askedp)
+{
+	struct daemon_source *s = arg;
+	int r = hf_usable(s->h);
+
+	while (r == 0 && hf_take_events(s->h))
+		r = s->h->broken;
+	*askedp = r == 0 && s->h->reclaim;
+	return r;
+}
+
+static bool
+daemon_heard(void *arg)
+{
+	struct daemon_source *s = arg;
+
+	return s->h->reclaim;
+}
+
+static int
+daemon_answer(void *arg)
+{
+	struct daemon_source *s = arg;
+
+	return hf_reclaim_done(s->h);
+}
+
 int
 holdfast_cache_create(struct holdfast *h,
     const struct holdfast_cache_options *options,
@@ -74,42 +102,11 @@ holdfast_cache_create(struct holdfast *h,
 	s->h = h;
 	if (options != NULL)
 		s->options = *options;
-	(void)hf_reclaim_listen(h, true); /* refused: then nobody asks */
+	if (hf_reclaim_listen(h, true) == HF_OK) { /* else nobody asks */
+		source.listen = daemon_listen;
+		source.heard = daemon_heard;
+		source.answer = daemon_answer;
+		source.fd = holdfast_fd(h);
+	}
 	return cache_create_over(&source, options, cachep);
-}
-
-/* Has the daemon asked?  The handle is used under the cache's lock. */
-static int
-source_listen(struct holdfast_cache *cache, struct holdfast *h, bool *askedp)
-{
-	int r;
-
-	(void)pthread_mutex_lock(&cache->blocks.lock);
-	r = hf_usable(h);
-	while (r == 0 && hf_take_events(h))
-		r = h->broken;
-	*askedp = r == 0 && h->reclaim;
-	(void)pthread_mutex_unlock(&cache->blocks.lock);
-	return r;
-}
-
-int
-holdfast_cache_dispatch(struct holdfast_cache *cache)
-{
-	struct daemon_source *s = cache->blocks.source.arg;
-	bool asked;
-	int r;
-
-	if (cache->blocks.source.import != daemon_import)
-		return 0; /* there is no daemon behind it */
-	if (cache->forked)
-		return -EPERM;
-	r = source_listen(cache, s->h, &asked);
-	if (r < 0 || !asked)
-		return r;
-	(void)holdfast_cache_trim(cache);
-	(void)pthread_mutex_lock(&cache->blocks.lock);
-	r = hf_reclaim_done(s->h);
-	(void)pthread_mutex_unlock(&cache->blocks.lock);
-	return r;
 }

@@ -5,9 +5,12 @@
  *
  * A thread has a tcache for each cache it uses, in a list of its own; the one
  * used last is at hand for the inline code.  Only its thread touches a
- * tcache's objects.  Others may clear front.cache, which sends the thread
- * through tcache_get() at its next call, and end its ownership when the cache
- * goes.
+ * tcache's objects.  Others may poke it, which sends the thread through
+ * tcache_get() at its next call, and disown it when the cache goes.
+ *
+ * Where a cache is attended to by a thread of its own, that thread takes the
+ * objects of others as well, which may sleep for ever.  Then each tcache has a
+ * lock, and the inline code never finds one at hand.
  */
 
 #include <stdlib.h>
@@ -32,8 +35,9 @@ static struct holdfast_cache *all;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 
+/* Let the inline code have it, or no more. */
 static void
-tcache_set_cache(struct tcache *t, struct holdfast_cache *cache)
+tcache_show(struct tcache *t, struct holdfast_cache *cache)
 {
 	__atomic_store_n(&t->front.cache, cache, __ATOMIC_RELAXED);
 }
@@ -61,6 +65,7 @@ bin_stride(unsigned class)
 static void
 tcache_free(struct tcache *t)
 {
+	(void)pthread_mutex_destroy(&t->lock);
 	free(t->arrays);
 	free(t);
 }
@@ -79,7 +84,7 @@ tcache_new(struct holdfast_cache *cache)
 		lines += bin_stride(c);
 	at = t->arrays = aligned_alloc(64, lines * 64);
 	if (at == NULL) {
-		tcache_free(t);
+		free(t);
 		return NULL;
 	}
 	memset(at, 0, lines * 64);
@@ -91,12 +96,15 @@ tcache_new(struct holdfast_cache *cache)
 		bin->full = bin->base + bin->room;
 		at += bin_stride(c) * LINE;
 	}
+	(void)pthread_mutex_init(&t->lock, NULL);
+	t->attended = cache->attend.wanted;
 	atomic_store(&t->owner, cache);
-	tcache_set_cache(t, cache);
+	if (!t->attended)
+		tcache_show(t, cache);
 	return t;
 }
 
-static void
+void
 tcache_flush(struct tcache *t)
 {
 	struct holdfast_cache *cache = atomic_load(&t->owner);
@@ -139,8 +147,8 @@ thread_ends(void *first)
 
 		next = t->next;
 		if (owner != NULL) {
+			tcache_unlink(owner, t); /* nobody else sees it */
 			tcache_flush(t);
-			tcache_unlink(owner, t);
 		}
 		tcache_free(t);
 	}
@@ -165,7 +173,7 @@ after_fork_in_parent(void)
 static void
 tcache_disown(struct tcache *t)
 {
-	tcache_set_cache(t, NULL);
+	tcache_show(t, NULL);
 	atomic_store(&t->owner, NULL);
 }
 
@@ -265,7 +273,7 @@ tcache_enter(struct holdfast_cache *cache)
 	return t;
 }
 
-/* Not at hand: another cache was used last, or somebody poked. */
+/* Not at hand: another cache was used last, or this one never. */
 static struct tcache *
 tcache_find(struct holdfast_cache *cache)
 {
@@ -285,40 +293,62 @@ tcache_find(struct holdfast_cache *cache)
 	return t;
 }
 
+/* It was poked: what it was poked for. */
+static void
+tcache_heed(struct tcache *t, struct holdfast_cache *cache)
+{
+	atomic_store(&t->poked, false);
+	if (!t->attended)
+		tcache_show(t, cache);
+	tcache_flush(t);
+	depots_trim(cache);
+	(void)blocks_trim(&cache->blocks, 0);
+}
+
 struct tcache *
 tcache_get(struct holdfast_cache *cache)
 {
-	struct holdfast_cache_thread *mine = holdfast_cache_mine;
-	struct tcache *t;
+	struct tcache *t = (struct tcache *)(void *)holdfast_cache_mine;
 
-	if (holdfast_cache_is_mine(mine, cache))
-		return (struct tcache *)(void *)mine;
-	t = tcache_find(cache);
-	if (t != NULL && !holdfast_cache_is_mine(&t->front, cache)) {
-		tcache_set_cache(t, cache);
-		tcache_flush(t); /* that is what it was poked for */
-		depots_trim(cache);
-		(void)blocks_trim(&cache->blocks, 0);
-	}
+	if (atomic_load_explicit(&t->owner, memory_order_relaxed) != cache)
+		t = tcache_find(cache);
+	if (t == NULL)
+		return NULL;
+	if (t->attended)
+		(void)pthread_mutex_lock(&t->lock);
+	if (__builtin_expect(t->attended
+				 ? atomic_load(&t->poked)
+				 : !holdfast_cache_is_mine(&t->front, cache),
+		0))
+		tcache_heed(t, cache);
 	return t;
 }
 
-void
-tcache_flush_mine(struct holdfast_cache *cache)
+struct tcache *
+tcache_get_if_any(struct holdfast_cache *cache)
 {
-	struct tcache *t;
-
-	for (t = list; t != NULL; t = t->next)
+	for (struct tcache *t = list; t != NULL; t = t->next)
 		if (atomic_load(&t->owner) == cache)
-			tcache_flush(t);
+			return tcache_get(cache);
+	return NULL;
 }
 
 void
-tcache_poke_others(struct holdfast_cache *cache)
+tcaches_flush(struct holdfast_cache *cache, struct tcache *mine)
 {
+	if (mine != NULL)
+		tcache_flush(mine);
 	(void)pthread_mutex_lock(&registry);
-	for (struct tcache *t = cache->tcaches; t != NULL; t = t->sibling)
-		if (&t->front != holdfast_cache_mine)
-			tcache_set_cache(t, NULL);
+	for (struct tcache *t = cache->tcaches; t != NULL; t = t->sibling) {
+		if (t == mine)
+			continue;
+		if (t->attended && pthread_mutex_trylock(&t->lock) == 0) {
+			tcache_flush(t);
+			(void)pthread_mutex_unlock(&t->lock);
+			continue;
+		}
+		atomic_store(&t->poked, true);
+		tcache_show(t, NULL);
+	}
 	(void)pthread_mutex_unlock(&registry);
 }

@@ -46,6 +46,13 @@ struct holdfast_cache_options {
 	int domain;         /* NUMA node, where domain_set */
 	bool domain_set;
 	const char *type; /* malloc type; NULL: "cache" */
+	/*
+	 * Start a thread that waits for the daemon to want memory back, and
+	 * gives it, with what other threads have cached.  It takes no signals.
+	 * Every request of the cache to the daemon wakes it up for nothing,
+	 * and each allocation and each free pays for a mutex, some 4 ns.
+	 */
+	bool attend;
 };
 
 struct holdfast_cache_stats {
@@ -61,6 +68,7 @@ struct holdfast_cache_stats {
 /*
  * Make an empty cache over `h`.  `options` may be NULL.  The first span is
  * imported by the first allocation.  -ENOMEM: no address space for it.
+ * -EAGAIN, -EMFILE ...: no thread for `attend`.
  */
 int holdfast_cache_create(struct holdfast *h,
     const struct holdfast_cache_options *options,
@@ -109,15 +117,18 @@ uint64_t holdfast_cache_vtophys(const struct holdfast_cache *cache,
 
 /*
  * Give wholly free spans back to the daemon.  This thread's cached objects are
- * taken along, other threads' are not.  Returns the bytes given back.
+ * taken along, other threads' when they call next.  Returns the bytes given
+ * back.
  */
 uint64_t holdfast_cache_trim(struct holdfast_cache *cache);
 
 /*
  * Do what the daemon asks for: give idle spans back when others need memory.
- * Call it when holdfast_fd() of the handle is readable, or now and then; it
- * costs one poll(2) when there is nothing to do.  A cache that never calls it
- * keeps what it has, and others wait for it in vain for a moment.
+ * It costs one poll(2) when there is nothing to do.  A program that allocates
+ * and frees need not call it: what passes between threads' caches and the
+ * rest looks too, at most a hundred times a second.  Nor need one that set
+ * `attend`.  Any other calls it when holdfast_fd() of the handle is readable,
+ * or now and then, lest others wait in vain for a moment.
  * 0; -EPERM: in a forked child; -EPIPE ...: the handle's connection is over.
  */
 int holdfast_cache_dispatch(struct holdfast_cache *cache);

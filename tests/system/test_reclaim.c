@@ -398,6 +398,103 @@ TEST(reclaim__idle_spans_of_another_clients_cache_come_back_when_asked)
 	live_stop(&live);
 }
 
+/* ---- Caches that nobody dispatches -------------------------------- */
+
+/* A cache that has used much of the pool, and now needs nothing of it. */
+static struct holdfast_cache *
+used_cache(struct holdfast *h, bool attend)
+{
+	struct holdfast_cache_options options = {.span_size = 8 * MIB,
+	    .attend = attend};
+	struct holdfast_cache *cache;
+	void *objects[24];
+
+	ASSERT_EQ(holdfast_cache_create(h, &options, &cache), 0);
+	for (size_t i = 0; i < 24; i++) {
+		objects[i] = holdfast_cache_alloc(cache, 2 * MIB);
+		ASSERT_NOT_NULL(objects[i]);
+	}
+	for (size_t i = 0; i < 24; i++)
+		holdfast_cache_free(cache, objects[i]);
+	return cache;
+}
+
+static void
+burst(struct holdfast_cache *cache)
+{
+	void *objects[1000];
+
+	for (size_t i = 0; i < 1000; i++) {
+		objects[i] = holdfast_cache_alloc(cache, 1000);
+		ASSERT_NOT_NULL(objects[i]);
+	}
+	for (size_t i = 0; i < 1000; i++)
+		holdfast_cache_free(cache, objects[i]);
+}
+
+/* Allocates and frees until it is told to end. */
+static void
+churn(struct second *second)
+{
+	struct holdfast *h = live_connect(&live);
+	struct holdfast_cache *cache = used_cache(h, false);
+	struct pollfd end = {.fd = second->to[0], .events = POLLIN};
+
+	burst(cache);
+	second_say(second->from[1]);
+	while (poll(&end, 1, 0) == 0)
+		burst(cache);
+	holdfast_cache_destroy(cache);
+	holdfast_close(h);
+}
+
+/* Does nothing until it is told to end. */
+static void
+sleep_attended(struct second *second)
+{
+	struct holdfast *h = live_connect(&live);
+	struct holdfast_cache *cache = used_cache(h, true);
+
+	second_say(second->from[1]);
+	(void)second_hear(second->to[0]);
+	holdfast_cache_destroy(cache);
+	holdfast_close(h);
+}
+
+/* All but `keep` frames of the pool are to be had, because it gives back. */
+static void
+expect_gives(void (*body)(struct second *second), uint64_t keep)
+{
+	static const char *const options[] = {"--reclaim-timeout", "20000",
+	    NULL};
+	struct second second;
+	struct holdfast *h;
+	uint64_t asks, idle;
+
+	live_start(&live, 64, options);
+	second_start(&second, NOBODY, body);
+	h = live_connect(&live);
+	asks = pool_of(h).reclaim_asks;
+	idle = pool_of(h).frames_standby;
+	ASSERT_LT(idle, 32 - keep); /* it holds more than it needs */
+	for (uint64_t i = 0; i < 32 - keep; i++)
+		(void)take(h, 2 * MIB, 0);
+	ASSERT_GT(pool_of(h).reclaim_asks, asks);
+	second_end(&second);
+	holdfast_close(h);
+	live_stop(&live);
+}
+
+TEST(reclaim__a_cache_that_only_allocates_and_frees_gives_back)
+{
+	expect_gives(churn, 4); /* the span it works in */
+}
+
+TEST(reclaim__an_attended_cache_of_a_sleeping_program_gives_all_back)
+{
+	expect_gives(sleep_attended, 0);
+}
+
 /* A plain client with a callback. */
 struct plain {
 	struct holdfast_buf *bufs[6];
