@@ -54,22 +54,50 @@ chain_find(vm_object_t object, vm_pindex_t pindex)
 	return (struct found){NULL, 0, 0, false};
 }
 
+/*
+ * The first index from `pindex` on where the chain may show something; `end`
+ * if there is none before it.  So that nobody walks over what is not there:
+ * an object may have more indices than anybody can count.
+ */
+static vm_pindex_t
+chain_next(vm_object_t object, vm_pindex_t pindex, vm_pindex_t end)
+{
+	vm_pindex_t shift = 0, next = end; /* the index there is + shift */
+	struct vm_page *page;
+
+	MPASS(pindex <= end);
+
+	for (; object != NULL && pindex + shift < object->size;
+	     object = object->backing) {
+		if (object_has_handle(object))
+			return pindex;
+		page = vm_pages_next(&object->pages, pindex + shift);
+		if (page != NULL)
+			next = MIN(next, page->pindex - shift);
+		shift += object->backing_offset / object->pagesize;
+	}
+	return next;
+}
+
 /* Copies of the pages that [first, first + n) shows, as pages of `to`. */
 static int
 copy_pages(vm_object_t object, vm_pindex_t first, vm_pindex_t n,
     struct vm_pager *pager, vm_object_t to)
 {
+	vm_pindex_t end = first + n;
 	struct vm_page *page;
 	struct found found;
 	int rv;
 
 	MPASS(to->refs == 1 && to->size == 0);
 
-	for (vm_pindex_t i = 0; i < n; i++) {
-		found = chain_find(object, first + i);
+	for (vm_pindex_t i = chain_next(object, first, end); i < end;
+	     i = chain_next(object, i + 1, end)) {
+		found = chain_find(object, i);
 		if (found.object == NULL)
 			continue;
-		rv = vm_page_copy(pager, i, found.object, found.frame, &page);
+		rv = vm_page_copy(pager, i - first, found.object, found.frame,
+		    &page);
 		if (rv != KERN_SUCCESS)
 			return rv;
 		vm_pages_insert(&to->pages, page);
