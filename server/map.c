@@ -502,18 +502,20 @@ map_enter_core(struct map *map, const struct map_enter *enter,
 /*
  * What an anonymous entry of a mirrored map is to show, if there is ever
  * anything to see.  Nothing is behind it, so there is nothing to copy from.
+ * Where nobody may fault there never is; a stack gets its own when it is there.
  */
 static int
 map_enter_anonymous(struct map *map, struct map_enter *enter,
     struct answer *answer)
 {
+	const int without = MAP_CREATE_GUARD | MAP_CREATE_STACK_GAP |
+			    MAP_NOFAULT | MAP_STACK_AREA;
 	struct vm_insert_args *args = &enter->args;
 	struct object *object;
 	int rv;
 
 	if (map->file == NULL || args->object != NULL ||
-	    args->max == VM_PROT_NONE ||
-	    (args->cow & (MAP_CREATE_GUARD | MAP_CREATE_STACK_GAP)) != 0)
+	    args->max == VM_PROT_NONE || (args->cow & without) != 0)
 		return KERN_SUCCESS;
 	rv = object_create_anon(map->tenant, &map->pmap, map->file,
 	    args->length, &object, answer);
@@ -581,6 +583,13 @@ map_enter(struct map *map, const struct map_enter *wanted, vm_offset_t *addrp,
 	}
 	if (enter->how == ENTER_FIXED)
 		map_punch(map, addr, addr + args->length);
+	if (map->file != NULL && (args->cow & MAP_STACK_AREA) != 0) {
+		struct answer unsaid;
+
+		/* Without an object it is filled page by page, by faults. */
+		(void)map_back_anonymous(map, addr, addr + args->length,
+		    &unsaid);
+	}
 	map_settle(map);
 	watch_changed(map, addr, addr + args->length);
 	*addrp = addr;

@@ -59,6 +59,7 @@ enum way {
 	WAY_FLAGS,
 	WAY_RARE,
 	WAY_MODE,
+	WAY_COW,
 	WAY_PLAIN
 };
 
@@ -98,6 +99,7 @@ static const struct {
     {"group", WAY_RARE},
     {"deadline_ms", WAY_RARE},
     {"mode", WAY_MODE},
+    {"cow", WAY_COW},
 };
 
 static enum way
@@ -163,8 +165,11 @@ number(const struct sys_fill *fill, const char *name, uint8_t b)
 		return b < 0xc0 ? 0 : SYS_PAGE << (b & 3);
 	case WAY_MODE:
 		return b < 0x80 ? 0 : 0400u | b;
+	case WAY_COW: /* some low bits, or any one */
+		return b < 0x80 ? b : UINT64_C(1) << (b & 0x1f);
 	case WAY_FLAGS: /* M_ZERO is 0x100 */
-		return (b & 7) | (b >= 0x10 ? 0x100 : 0);
+		return (b >= 0x10 && b < 0x80 ? 0u : b & 7) |
+		       (b >= 0x10 ? 0x100 : 0);
 	default:
 		return b;
 	}

@@ -464,6 +464,46 @@ TEST(map__anonymous_entries_share_one_sealed_file)
 	fixture_fini(&f);
 }
 
+/* Every flag alone: an entry that may not be faulted, a stack, a guard ... */
+TEST(map__anonymous_entries_of_any_kind_are_entered_or_refused)
+{
+	Holdfast__V1__MapInsert insert = HOLDFAST__V1__MAP_INSERT__INIT;
+	Holdfast__V1__MapFixed fixed = HOLDFAST__V1__MAP_FIXED__INIT;
+	Holdfast__V1__MapFind find = HOLDFAST__V1__MAP_FIND__INIT;
+	Holdfast__V1__MapCreate create = HOLDFAST__V1__MAP_CREATE__INIT;
+	request_t request = HOLDFAST__V1__REQUEST__INIT;
+	struct fixture f;
+	uint64_t map;
+
+	fixture_init(&f);
+	create.mirrored = true;
+	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_CREATE;
+	request.map_create = &create;
+	map = client_call(&f.client, &request)->map->map;
+	insert.map = fixed.map = find.map = map;
+	insert.prot = fixed.prot = find.prot = 3;
+	insert.max_prot = fixed.max_prot = find.max_prot = 3;
+	find.find_space = 1;
+	find.length = fixed.length = 16 * PAGE;
+	for (unsigned bit = 0; bit < 32; bit++) {
+		insert.start = MIN_ADDR + 64 * bit * PAGE;
+		insert.end = insert.start + 16 * PAGE;
+		fixed.start = insert.start + 8 * PAGE;
+		insert.cow = fixed.cow = find.cow = UINT32_C(1) << bit;
+		request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_INSERT;
+		request.map_insert = &insert;
+		(void)client_call(&f.client, &request);
+		request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_FIXED;
+		request.map_fixed = &fixed;
+		(void)client_call(&f.client, &request);
+		request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_FIND;
+		request.map_find = &find;
+		(void)client_call(&f.client, &request);
+		ASSERT_EQ(client_map_check(&f.client, map), (int)OK);
+	}
+	fixture_fini(&f);
+}
+
 TEST(map__large_deletions_go_through_a_worker)
 {
 	const uint64_t length = 64 * MAP_PUNCH_INLINE;
