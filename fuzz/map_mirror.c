@@ -287,6 +287,7 @@ do_lookup(struct map_mirror *m, const uint64_t *v, struct hf_result *res)
 		return;
 	out_entry(res, model_map_entry(map_of(m, v), i));
 	hf_result_out(res, "pindex", HF_O_NUM, pindex);
+	m->rights = prot;
 }
 
 /* Whether the contents are right, is for map_content.h to say. */
@@ -311,6 +312,8 @@ do_touch(struct map_mirror *m, const uint64_t *v, struct hf_result *res)
 	else if (e != NULL && pindex >= model_object_size(object) /
 					    m->core->arch->machine->page_size)
 		rv = KERN_OUT_OF_BOUNDS;
+	else if (e != NULL)
+		m->rights = prot;
 	hf_result_set(res, rv);
 }
 
@@ -412,6 +415,24 @@ same_answer(const char *op, const struct hf_result *real,
 	return true;
 }
 
+/*
+ * The rights to map a page with: the model's, but a touch may take the right
+ * to write away from what shows through.  More, and a copy would be written
+ * behind everybody's back.
+ */
+static bool
+same_rights(struct map_mirror *m, const struct hf_call *call,
+    struct fuzz_report *rep)
+{
+	vm_prot_t got = m->core->rights, want = m->rights;
+
+	if (call->op == HF_TOUCH)
+		want &= got | (vm_prot_t)~VM_PROT_WRITE;
+	return got == want ||
+	       fuzz_found(rep, "rights", hf_ops[call->op].name,
+		   "mapped with %u, the model says %u", got, m->rights);
+}
+
 /* Has the operation's map a limit on its entries? */
 static bool
 is_limited(struct map_mirror *m, const struct hf_call *call)
@@ -458,7 +479,11 @@ map_mirror_follow(struct map_mirror *m, const struct hf_call *call,
 		return call->op == HF_TOUCH ? follow_short_touch(m, call, rep)
 					    : map_mirror_compare(m, op, rep);
 	handlers[call->op](m, call->v, &model);
-	return same_answer(op, res, &model, rep);
+	if (!same_answer(op, res, &model, rep))
+		return false;
+	return res->status != KERN_SUCCESS ||
+	       (call->op != HF_LOOKUP && call->op != HF_TOUCH) ||
+	       same_rights(m, call, rep);
 }
 
 static const char *

@@ -14,7 +14,8 @@ struct map_mirror {
 	struct core_backend *core;
 	struct model_map *maps[HF_MAPS];
 	struct model_object *objs[HF_OBJS];
-	uint64_t failed; /* sim_nfailed() before the operation */
+	uint64_t failed;  /* sim_nfailed() before the operation */
+	vm_prot_t rights; /* that the model's last lookup or touch gives */
 };
 
 void map_mirror_init(struct map_mirror *m, struct core_backend *core);

@@ -599,6 +599,7 @@ do_lookup(core *b, const uint64_t *v, struct hf_result *res)
 	vm_map_entry_info(entry, &info);
 	out_entry(b, res, &info);
 	hf_result_out(res, "pindex", HF_O_NUM, pindex);
+	b->rights = prot;
 	vm_map_lookup_done(map, entry);
 }
 

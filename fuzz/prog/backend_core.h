@@ -57,6 +57,7 @@ struct core_backend {
 		uint64_t nwrites;  /* contents given so far */
 		uint64_t nrefused; /* no page of physical memory was left */
 	} frames;
+	vm_prot_t rights; /* to map with, of the last lookup or touch */
 	bool compat;
 };
 

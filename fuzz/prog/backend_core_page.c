@@ -204,6 +204,7 @@ core_touch(struct core_backend *b, const uint64_t *v, struct hf_result *res)
 	hf_result_set(res, rv);
 	if (rv != KERN_SUCCESS)
 		return;
+	b->rights = fault.prot;
 	p = contents(b, &fault);
 	was = p != NULL ? *p : FREED;
 	if (p != NULL && (type & VM_PROT_WRITE) != 0)
