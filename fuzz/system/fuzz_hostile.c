@@ -127,6 +127,22 @@ check_buffer(struct victim *v, const struct holdfast_contig_req *req,
 		    "%#llx breaks what was asked", (unsigned long long)b->pa);
 }
 
+/* Nobody else of the process was given these bytes. */
+static void
+check_alone(struct victim *v, const struct holdfast_buf *b)
+{
+	for (unsigned i = 0; i < v->nbufs && b->fd >= 0; i++) {
+		const struct holdfast_buf *other = v->bufs[i];
+
+		if (other->fd == b->fd &&
+		    other->fd_offset < b->fd_offset + b->size &&
+		    b->fd_offset < other->fd_offset + other->size)
+			(void)fuzz_found(v->rep, "promise", "contig",
+			    "bytes %#llx of a span are in two buffers",
+			    (unsigned long long)b->fd_offset);
+	}
+}
+
 static void
 check_within(struct victim *v, const struct holdfast_map *map, uint64_t start,
     uint64_t end)
@@ -141,16 +157,36 @@ check_within(struct victim *v, const struct holdfast_map *map, uint64_t start,
 /* ---- Calls ----------------------------------------------------------------
  */
 
+/* The smallest boundary that a buffer of so many bytes can keep to. */
+static uint64_t
+boundary_for(uint64_t size)
+{
+	uint64_t boundary = SYS_PAGE;
+
+	while (boundary < size)
+		boundary <<= 1;
+	return boundary;
+}
+
+/* An end of the memory that is asked for: its whole, or somewhere in it. */
+static uint64_t
+high_for(uint64_t size, uint8_t b)
+{
+	return SYS_POOL +
+	       (b < 0x40 ? LIAR_SPAN : SYS_PAGE * (b & 0x3f) + 2 * size);
+}
+
 static int
 do_alloc(struct victim *v, const struct sys_record *rec)
 {
 	const uint8_t *o = rec->operand;
+	uint64_t size = SYS_PAGE * (1u + rec->what % 24) - (rec->what & 1);
 	struct holdfast_contig_req req = {
-	    .size = SYS_PAGE * (1u + rec->what % 24) - (rec->what & 1),
+	    .size = size,
 	    .low = (o[5] & 1) != 0 ? SYS_POOL : 0,
-	    .high = (o[5] & 2) != 0 ? SYS_POOL + LIAR_SPAN : 0,
+	    .high = (o[5] & 2) != 0 ? high_for(size, o[8]) : 0,
 	    .alignment = o[6] == 0 ? 0 : UINT64_C(1) << (o[6] % 22),
-	    .boundary = o[7] == 0 ? 0 : SYS_FRAME << (o[7] & 3),
+	    .boundary = o[7] == 0 ? 0 : boundary_for(size) << (o[7] & 3),
 	    .no_map = (o[5] & 4) != 0,
 	    .domain_set = (o[5] & 8) != 0,
 	};
@@ -161,6 +197,7 @@ do_alloc(struct victim *v, const struct sys_record *rec)
 		return r;
 	v->rep->seen |= 1u << SEEN_BUFFER;
 	check_buffer(v, &req, buf);
+	check_alone(v, buf);
 	if (v->nbufs < BUFS)
 		v->bufs[v->nbufs++] = buf;
 	return r;

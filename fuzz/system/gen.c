@@ -87,6 +87,11 @@ gen_header(uint64_t *state, uint8_t *data)
 {
 	for (unsigned i = 0; i < SYS_HEADER; i++)
 		data[i] = below(state, 2) == 0 ? 0 : operand(state);
+	/* What the daemon's contents and its queues depend on. */
+	if (below(state, 3) == 0)
+		data[3] |= 1;
+	if (below(state, 4) == 0)
+		data[6] |= 1;
 }
 
 size_t

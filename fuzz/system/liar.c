@@ -133,16 +133,33 @@ answer_hello(Holdfast__V1__HelloResult *r)
 	r->batch_max = HOLDFAST_BATCH_MAX;
 }
 
+/* The first place behind all others that is as it was asked for. */
+static uint64_t
+place_buffer(const struct liar *liar, const Holdfast__V1__ContigAlloc *op,
+    uint64_t size)
+{
+	uint64_t align = op->alignment > SYS_PAGE ? op->alignment : SYS_PAGE;
+	uint64_t offset = liar->brk, last;
+
+	if (op->low > SYS_POOL && op->low - SYS_POOL > offset)
+		offset = op->low - SYS_POOL;
+	offset = (offset + align - 1) & -align;
+	last = offset + size - 1;
+	if (op->boundary != 0 && ((offset ^ last) & -op->boundary) != 0)
+		offset = (last & -op->boundary) + align - 1;
+	return offset & -align;
+}
+
 static bool
 answer_contig(struct liar *liar, const Holdfast__V1__ContigAlloc *op,
     struct answer_out *a)
 {
 	Holdfast__V1__ContigAllocResult *r = (void *)&a->body;
 	uint64_t size = (op->size + SYS_PAGE - 1) & -SYS_PAGE;
-	uint64_t align = op->alignment > SYS_PAGE ? op->alignment : SYS_PAGE;
-	uint64_t offset = (liar->brk + align - 1) & -align;
+	uint64_t offset = place_buffer(liar, op, size);
 
-	if (size == 0 || size > LIAR_SPAN || offset > LIAR_SPAN - size)
+	if (size == 0 || size > LIAR_SPAN || offset > LIAR_SPAN - size ||
+	    (op->high != 0 && SYS_POOL + offset + size > op->high))
 		return false;
 	liar->brk = offset + size;
 	r->buffer = ++liar->last_id;
@@ -394,7 +411,11 @@ change_field(struct liar *liar, struct answer_out *a)
 	    f->type == PROTOBUF_C_TYPE_UINT64 ? 8 : 4);
 }
 
-/* A buffer somewhere else, with figures that agree with each other. */
+/*
+ * A buffer somewhere else, with figures that agree with each other: a little
+ * to either side, at the very end of the span and a little beyond, or in frames
+ * that lie elsewhere.
+ */
 static void
 move_buffer(struct liar *liar, struct answer_out *a)
 {
@@ -404,6 +425,8 @@ move_buffer(struct liar *liar, struct answer_out *a)
 
 	if (a->reply.result_case != RESULT(CONTIG_ALLOC))
 		return;
+	if ((liar->operand[2] & 1) != 0)
+		within += r->span_size - r->size - r->offset;
 	r->offset += within;
 	r->span_pa += whole;
 	r->pa += within + whole;
