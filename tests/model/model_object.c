@@ -8,6 +8,7 @@
  * dies at the commit.
  */
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +18,17 @@
 static struct model_object *objects;
 static struct model_account *accounts;
 
-/* Room that stays from call to call; only grows. */
+/*
+ * Kept from call to call.  As large from the start as most programs need:
+ * engines mistrust a target that does something else when it runs again.
+ */
+#define KEEP_FIRST ((size_t)32 << 10)
 struct keep {
-	void *p;
+	union {
+		char bytes[KEEP_FIRST];
+		max_align_t align;
+	} first;
+	void *p; /* NULL: `first` is large enough */
 	size_t bytes;
 };
 
@@ -133,12 +142,16 @@ static void *
 keep_room(struct keep *keep, size_t n, size_t size)
 {
 	size_t bytes = n * size;
+	void *old = keep->p;
 
-	if (keep->p == NULL || bytes > keep->bytes) {
-		bytes = bytes < 512 ? 1024 : 2 * bytes;
-		keep->p = realloc(keep->p, bytes);
+	if (old == NULL && bytes <= KEEP_FIRST)
+		return keep->first.bytes;
+	if (bytes > keep->bytes) {
+		keep->bytes = 2 * bytes;
+		keep->p = realloc(old, keep->bytes);
 		MODEL_CHECK(keep->p != NULL);
-		keep->bytes = bytes;
+		if (old == NULL)
+			memcpy(keep->p, keep->first.bytes, KEEP_FIRST);
 	}
 	return keep->p;
 }
