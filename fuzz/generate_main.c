@@ -5,8 +5,10 @@
  * speaks or the budget is used up.
  *
  *	generate_TARGET [-s SEED] [-n PROGRAMS] [-t SECONDS] [-o FOLDER]
+ *	generate_TARGET -l
  *
- * -n: how many programs (0: no limit); -o: write what was found there.
+ * -n: how many programs (0: no limit); -o: write what was found there; -l: list
+ * the rare states that every campaign has to reach, with their bit.
  * Exit: 0 nothing found, 1 a finding, 2 usage.
  */
 
@@ -63,6 +65,7 @@ generate(const struct budget *b)
 		size = gen_program(b->seed + i, fuzz_target.ops, data,
 		    sizeof(data));
 		fuzz_run_watched(data, size, b->folder, &rep);
+		fuzz_count(&rep);
 		nops += rep.nops;
 		nchecks += rep.nchecks;
 		seen |= rep.seen;
@@ -84,13 +87,22 @@ generate(const struct budget *b)
 	return 0;
 }
 
+static int
+list_required(void)
+{
+	for (unsigned i = 0; i < 64; i++)
+		if ((fuzz_target.required >> i & 1) != 0)
+			printf("%u %s\n", i, fuzz_target.sometimes[i]);
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
 	struct budget b = {.seed = first_seed(), .nprograms = 100000};
 	int c;
 
-	while ((c = getopt(argc, argv, "s:n:t:o:")) != -1) {
+	while ((c = getopt(argc, argv, "s:n:t:o:l")) != -1) {
 		switch (c) {
 		case 's':
 			b.seed = strtoull(optarg, NULL, 0);
@@ -105,10 +117,12 @@ main(int argc, char **argv)
 		case 'o':
 			b.folder = optarg;
 			break;
+		case 'l':
+			return list_required();
 		default:
 			fprintf(stderr,
-			    "usage: %s [-s SEED] [-n PROGRAMS] [-t SECONDS] "
-			    "[-o FOLDER]\n",
+			    "usage: %s [-l] [-s SEED] [-n PROGRAMS] "
+			    "[-t SECONDS] [-o FOLDER]\n",
 			    argv[0]);
 			return 2;
 		}

@@ -51,6 +51,13 @@ bool fuzz_found(struct fuzz_report *rep, const char *oracle, const char *op,
 void fuzz_run_watched(const uint8_t *data, size_t size, const char *folder,
     struct fuzz_report *rep);
 
+/*
+ * Add a run to the file of 32 bytes that $HOLDFAST_FUZZ_COUNT names: programs,
+ * operations, comparisons, and all rare states that were seen.  Whoever leads
+ * a campaign looks there, whatever the engine is.
+ */
+void fuzz_count(const struct fuzz_report *rep);
+
 /* Write a program to FOLDER/PREFIX-HASH. */
 void fuzz_save(const char *folder, const char *prefix, const uint8_t *data,
     size_t size);

@@ -1,25 +1,35 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The bug benchmark: how long each engine needs for each known bug."""
+"""The bug benchmark: how long each engine needs for each known bug.
+
+One attempt is one engine on one bug with one seed; it ends when something is
+found.  A thread a core takes attempts from a list.  A bug that an engine missed
+with its first two seeds is not tried with the others.
+"""
 
 import json
+import os
 import pathlib
+import queue
 import re
+import signal
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 
 from . import build, bugs, mutants
-from .common import environment, programs, say
+from .common import environment, load, programs, say
+from .engines import guarded
 
 ENGINES = ('replay', 'generator', 'libfuzzer', 'afl')
+GIVE_UP = 2  # seeds without success after which the others are left out
 
 
 def arguments(verb):
     verb.add_argument('--seeds', type=int, default=5)
     verb.add_argument('--engine', dest='engines', action='append',
-                      choices=ENGINES,
-                      help='default: replay, generator, libfuzzer')
+                      choices=ENGINES, help='default: all of them')
     verb.add_argument('--bug', dest='names', action='append')
     verb.add_argument('--json', help='write the figures there')
 
@@ -34,8 +44,12 @@ class Bench:
         self.builds = build.Builds(folder, folder / 'src')
         self.source = builds.source
         self.targets = self.builds.targets()
-        self.engines = opts.engines or ('replay', 'generator', 'libfuzzer')
-        named = {t for bug in bugs.catalogue() for t in bug.targets}
+        self.engines = opts.engines or [
+            e for e in ENGINES if e != 'afl' or build.has_afl()]
+        self.bugs = [b for b in bugs.catalogue() if b not in self.gone
+                     and set(b.targets) & set(opts.targets)
+                     and (not opts.names or b.name in opts.names)]
+        named = {t for bug in self.bugs for t in bug.targets}
         opts.targets = [t for t in self.targets
                         if t in opts.targets and t in named]
         want = opts.targets
@@ -62,15 +76,20 @@ class Bench:
         return found, oracle, reached, triggered, spent
 
     @staticmethod
-    def call(args, env, limit, **more):
+    def call(args, env, limit):
+        child = subprocess.Popen(
+            [*guarded(), *[str(a) for a in args]], env=env, text=True,
+            errors='replace', stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            r = subprocess.run([str(a) for a in args], env=env, text=True,
-                               stdout=subprocess.PIPE, timeout=limit,
-                               stderr=subprocess.STDOUT, errors='replace',
-                               **more)
-            return r.returncode, r.stdout
+            return child.communicate(timeout=limit)[0], child.returncode
         except subprocess.TimeoutExpired:
-            return -1, 'FINDING it: hang at'
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+            return 'FINDING it: hang at', -1
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
 
     @staticmethod
     def oracle(text):
@@ -83,7 +102,7 @@ class Bench:
         paths = programs(target, 'seeds', 'corpus')
         if not paths:
             return False, '-'
-        code, text = self.call(
+        text, code = self.call(
             [self.builds.binary('plain', 'replay_', target), *paths],
             self.env(bug, log), 60)
         return code != 0, self.oracle(text)
@@ -91,14 +110,14 @@ class Bench:
     def generator(self, bug, target, seed, log, _folder):
         asan = bug.kind in ('use after free', 'overflow')
         flavour = 'asan' if asan else 'plain'
-        code, text = self.call(
+        text, code = self.call(
             [self.builds.binary(flavour, 'generate_', target), '-s',
              1000003 * seed + 1, '-t', self.opts.time],
             self.env(bug, log), self.opts.time + 20)
         return code != 0, self.oracle(text)
 
     def libfuzzer(self, bug, target, seed, log, folder):
-        code, text = self.call(
+        text, code = self.call(
             [self.builds.binary('asan', '', target), f'-seed={seed + 1}',
              f'-max_total_time={self.opts.time}', '-max_len=2048',
              '-len_control=0', f'-artifact_prefix={folder}/'],
@@ -115,7 +134,8 @@ class Bench:
              seed + 1, '-t', '2000+', '-g', 16, '-G', 2048, '--',
              self.builds.binary('afl', '', target)],
             {**build.afl_env(self.builds, self.mutators, target),
-             **self.env(bug, log, AFL_BENCH_UNTIL_CRASH='1')},
+             **self.env(bug, log, AFL_BENCH_UNTIL_CRASH='1',
+                        AFL_HANG_TMOUT='5000')},
             self.opts.time + 30)
         found = any((out / 'default' / 'crashes').glob('id*')) or any(
             (out / 'default' / 'hangs').glob('id*'))
@@ -125,32 +145,76 @@ class Bench:
         """With no bug in, nothing may be found."""
         none = bugs.Bug(0, 'none', '-', self.targets, '-', '-', '', '')
         bad = []
-        with tempfile.TemporaryDirectory() as folder:
-            for target in self.opts.targets:
-                for engine in ('replay', 'generator'):
-                    if self.attempt(engine, none, target, 0, folder)[0]:
-                        bad.append(f'{engine} {target}')
-        return bad
 
-    def measure(self, bug, engine):
-        """All seeds of one engine; the first target of the bug that has it."""
-        hits = []
-        with tempfile.TemporaryDirectory() as folder:
-            targets = [t for t in bug.targets
-                       if t in self.targets and t in self.opts.targets]
-            once = engine == 'replay'
-            for seed in range(1 if once else self.opts.seeds):
-                for target in targets:
-                    hits.append(self.attempt(engine, bug, target, seed,
-                                             folder))
-                    if hits[-1][0]:
-                        break
+        def one(job):
+            engine, target = job
+            with tempfile.TemporaryDirectory() as folder:
+                if self.attempt(engine, none, target, 0, folder)[0]:
+                    bad.append(f'{engine} {target}')
+
+        share([(e, t) for t in self.opts.targets
+               for e in ('replay', 'generator')], one, self.opts.cores)
+        return sorted(bad)
+
+    def measure(self, job):
+        """One engine on one bug: each seed on the bug's first target, on
+        the next one where that did not find it."""
+        bug, engine = job
+        targets = [t for t in bug.targets
+                   if t in self.targets and t in self.opts.targets]
+        hits, missed = [], 0
+        for seed in range(1 if engine == 'replay' else self.opts.seeds):
+            if missed == GIVE_UP == seed:
+                break
+            with tempfile.TemporaryDirectory() as folder:
+                hit = self.best(engine, bug, targets, seed, folder)
+            hits.append(hit)
+            missed += not hit[0]
         return hits
 
+    def best(self, engine, bug, targets, seed, folder):
+        """The first target that finds it; reached and triggered of all."""
+        found, oracle, reached, triggered, spent = False, '-', 0, 0, 0.0
+        for target in targets:
+            found, oracle, r, t, seconds = self.attempt(
+                engine, bug, target, seed, folder)
+            reached, triggered = reached + r, triggered + t
+            spent += seconds
+            if found:
+                break
+        return found, oracle, reached, triggered, spent
 
-def figures(hits, seeds):
+
+def share(jobs, function, cores):
+    """Do jobs on as many threads as there are cores; Ctrl-C ends it."""
+    line = queue.Queue()
+    for job in jobs:
+        line.put(job)
+    errors = []
+
+    def work():
+        while not errors:
+            try:
+                function(line.get_nowait())
+            except queue.Empty:
+                return
+            except Exception as error:  # pylint: disable=broad-except
+                errors.append(error)
+
+    threads = [threading.Thread(target=work, daemon=True)
+               for _ in range(cores)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.5)
+    if errors:
+        raise errors[0]
+
+
+def figures(hits):
     found = sorted(h[4] for h in hits if h[0])
-    return {'found': len(found), 'of': seeds,
+    return {'found': len(found), 'of': len(hits),
             'reached': sum(h[2] > 0 for h in hits),
             'triggered': sum(h[3] > 0 for h in hits),
             'oracle': ','.join(sorted({h[1] for h in hits if h[0]})),
@@ -183,6 +247,25 @@ def summary(results, engines):
     return any_found == len(results)
 
 
+class Table:
+    """Prints lines in the order of the catalogue, as soon as they are due."""
+
+    def __init__(self, order):
+        self.order = order
+        self.results = {}
+        self.printed = 0
+        self.lock = threading.Lock()
+
+    def add(self, job, f):
+        with self.lock:
+            self.results[job] = f
+            while (self.printed < len(self.order)
+                   and self.order[self.printed] in self.results):
+                bug, engine = self.order[self.printed]
+                say(line(bug, engine, self.results[bug, engine]))
+                self.printed += 1
+
+
 def bench(builds, opts):
     """How long until each known bug is found; --mutants: flipped branches."""
     if opts.mutants:
@@ -190,25 +273,24 @@ def bench(builds, opts):
     b = Bench(builds, opts)
     for bug in b.gone:
         say(f'{bug.number:3d} {bug.name:20} STALE: {bug.file} has changed')
+    start = time.time()
     bad = b.false_alarms()
     if bad:
         say('found something with no bug in: ' + ', '.join(bad))
         return 1
+    say(f'nothing is found with no bug in; now {len(b.bugs)} bugs, '
+        f'{opts.seeds} seeds, at most {opts.time} s each, {opts.cores} '
+        f'cores, load {load():.1f}')
     say(f'{"no":>3} {"bug":20} {"class":24} {"engine":9} '
         f'reached/triggered/detected  median   worst  oracle')
-    results = {}
-    for bug in bugs.catalogue():
-        if bug in b.gone or not set(bug.targets) & set(b.targets):
-            continue
-        if opts.names and bug.name not in opts.names:
-            continue
-        results[bug.name] = {}
-        for engine in b.engines:
-            seeds = 1 if engine == 'replay' else opts.seeds
-            f = figures(b.measure(bug, engine), seeds)
-            results[bug.name][engine] = f
-            say(line(bug, engine, f))
+    order = [(bug, engine) for bug in b.bugs for engine in b.engines]
+    table = Table(order)
+    share(order, lambda job: table.add(job, figures(b.measure(job))),
+          opts.cores)
+    results = {bug.name: {e: table.results[bug, e] for e in b.engines}
+               for bug in b.bugs}
     good = summary(results, b.engines)
+    say(f'{time.time() - start:.0f} s, load {load():.1f}')
     if opts.json:
         pathlib.Path(opts.json).write_text(json.dumps(results, indent=1))
     return 0 if good and not b.gone else 1

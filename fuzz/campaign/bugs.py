@@ -29,8 +29,8 @@ def catalogue(path=CATALOGUE):
         if not line or line.startswith('#'):
             continue
         number, name, kind, targets, file, how, old, new = line.split('\t')
-        bugs.append(Bug(int(number), name, kind, targets.split(','), file,
-                        how, old, new))
+        bugs.append(Bug(int(number), name, kind, tuple(targets.split(',')),
+                        file, how, old, new))
     return bugs
 
 

@@ -60,6 +60,9 @@ class Builds:
                  f'-Dinvariants={0 if flavour == "cov" else 2}',
                  '-Dbench=false', '-Ddpdk=disabled', *FLAVOURS[flavour][1],
                  *extra], env=self.env(flavour), stdout=subprocess.DEVNULL)
+        else:  # the description of the build may have changed since
+            run(['ninja', '-C', folder, 'build.ninja'],
+                env=self.env(flavour), stdout=subprocess.DEVNULL)
         return folder
 
     def table(self, flavour):
@@ -77,6 +80,10 @@ class Builds:
         names = [n.removeprefix('generate_') for n in self.table(flavour)
                  if n.startswith('generate_')]
         return sorted(n for n in names if n not in NO_TARGETS)
+
+    def knows(self, name, flavour='asan'):
+        """Is it a target, perhaps one that only runs when it is named?"""
+        return 'generate_' + name in self.table(flavour)
 
     def make(self, flavour, names, kinds=KINDS, also=()):
         """Build kinds of targets; what does not build is said and left out."""
@@ -100,6 +107,9 @@ class Builds:
 
     def binary(self, flavour, kind, target):
         return self.path(flavour) / self.table(flavour)[kind + target]
+
+    def tool(self, flavour, name):
+        return self.path(flavour) / self.table(flavour)[name]
 
     def is_system(self, target):
         """Does it run records of its own (fuzz/system)?"""
@@ -136,7 +146,7 @@ def afl_env(builds, mutators, target):
 def assemble_seeds(builds, target, folder):
     """Seeds and regressions in the binary form."""
     folder.mkdir(parents=True, exist_ok=True)
-    vmsh = builds.path('asan') / 'tools/vmsh'
+    vmsh = builds.tool('asan', 'vmsh')
     for source in common.programs(target, 'seeds', 'regressions'):
         for path in sorted(source.iterdir()):
             if path.suffix == '.hfp':

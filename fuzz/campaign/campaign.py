@@ -1,42 +1,103 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A campaign: every engine on every target for a while, on some cores.
 
-The time is cut into rounds, and each round into slices, one engine on one
-target each; a thread a core takes slices from a list.  Programs that an
-engine kept lie in the target's corpus folder when the next one begins, so
-engines exchange at every slice.  State is kept in the folder of the campaign,
-so that the next run goes on where this one ended.
+The time is cut into slices, one engine on one target each; a thread a core
+takes slices from a list.  Programs that an engine kept lie in the target's
+corpus folder when the next one begins, so engines exchange at every slice.
+State is kept in the folder of the campaign; --resume goes on there.
 """
 
+import collections
 import json
 import pathlib
-import queue
-import re
 import sys
 import threading
 import time
 
 from . import build, common, report, triage
-from .common import programs, quiet, say
-from .engines import Slice
+from .common import say
+from .engines import ENGINES, Target
 
 SHARES = {'libfuzzer': 5, 'afl': 3, 'generator': 2}  # of ten
-SLICE_MIN = 8  # seconds: less is spent on starting
+SLICE_MIN = 8   # seconds: in less an engine does little but start
+AFL_MIN = 5     # AFL++ runs its whole corpus before it begins
+ROUNDS_MAX = 6
 SAMPLE = 2
+
+Job = collections.namedtuple('Job', 'target engine weight cmplog')
+
+
+def plan(targets, afl_targets, cores, seconds, turn=0):
+    """Jobs in the order in which they run.  `weight` is what part of all core
+    seconds a job is meant to have.  Where there is too little time for AFL++
+    on every target it takes turns; `turn` says whose it is."""
+    shares = dict(SHARES)
+    afl = [t for t in targets if t in afl_targets]
+    if not afl:
+        shares['generator'] += shares.pop('afl')
+    else:
+        room = int(cores * seconds * shares['afl'] / 10 / AFL_MIN)
+        at = turn * max(1, room) % len(afl)
+        afl = (afl[at:] + afl[:at])[:max(1, room)]
+    each = cores * seconds / len(targets)
+    rounds = int(each * min(shares.values()) / 10 // SLICE_MIN)
+    rounds = max(1, min(ROUNDS_MAX, rounds))
+    jobs = []
+    for n in range(rounds):
+        for engine, share in shares.items():
+            names = afl if engine == 'afl' else targets
+            jobs += [Job(t, engine, share / len(names) / rounds, n % 2 == 1)
+                     for t in names]
+    return jobs
+
+
+class Line:
+    """Jobs that wait, and what is left of the time for each."""
+
+    def __init__(self, jobs, cores, deadline):
+        self.jobs = collections.deque(jobs)
+        self.weight = sum(j.weight for j in jobs)
+        self.cores, self.deadline = cores, deadline
+        self.ends = {}  # when what runs will be over
+        self.lock = threading.Lock()
+
+    def take(self, core):
+        """(job, seconds), or None: nothing more to do."""
+        with self.lock:
+            now = time.time()
+            left = self.deadline - now
+            if not self.jobs or left < 1:
+                return None
+            job = self.jobs.popleft()
+            running = sum(max(0, end - now) for c, end in self.ends.items()
+                          if c != core)
+            room = max(0, self.cores * left - running)
+            seconds = room * job.weight / self.weight if self.weight else left
+            self.weight -= job.weight
+            seconds = max(2, min(seconds, left))
+            self.ends[core] = now + seconds
+            return job, seconds
+
+    def leave(self, core):
+        with self.lock:
+            self.ends.pop(core, None)
 
 
 class Campaign:
     def __init__(self, builds, opts):
         self.builds, self.opts = builds, opts
         self.out = pathlib.Path(opts.out).resolve()
+        if not opts.resume:
+            put_aside(self.out)
         self.out.mkdir(parents=True, exist_ok=True)
-        self.start = time.time()
         self.state = self.load()
         self.slices = {}
         self.running = {}
         self.samples = []
-        self.stopping = False
+        self.spent = 0.0
+        self.building = 0.0
         self.mutators = {}
+        self.interrupted = False
 
     # -- state ---------------------------------------------------------------
 
@@ -44,200 +105,230 @@ class Campaign:
         path = self.out / 'state.json'
         if path.exists():
             return json.loads(path.read_text())
-        return {'seconds': 0, 'runs': 0, 'samples': [], 'cov': {}}
+        return {'seconds': 0, 'runs': 0, 'samples': [], 'targets': {}}
 
     def save(self):
-        self.state['seconds'] += time.time() - self.start
+        self.state['seconds'] += self.spent
         self.state['runs'] += 1
-        self.state['cov'] = {t: s.cov for t, s in self.slices.items()}
+        for name, s in self.slices.items():
+            self.state['targets'][name] = {
+                'cov': s.cov, 'feature': s.feature, 'afl': s.afl,
+                'seconds': {e: c.seconds for e, c in s.counts.items()}}
         self.state['samples'] += self.samples
         (self.out / 'state.json').write_text(json.dumps(self.state))
+
+    def recall(self, s):
+        """What earlier runs in the folder knew of a target."""
+        old = self.state['targets'].get(s.name)
+        if old is None:
+            return
+        s.cov, s.feature, s.afl = old['cov'], old['feature'], old['afl']
+        for engine, seconds in old['seconds'].items():
+            s.counts[engine].seconds = seconds
 
     # -- preparing -----------------------------------------------------------
 
     def prepare(self):
+        start = time.time()
         say('building (libFuzzer and all, with ASan and UBSan)')
         self.targets = self.builds.make('asan', self.opts.targets,
                                         also=('vmsh', 'print_c'))
-        self.with_afl = build.has_afl() and not self.opts.no_afl
-        if self.with_afl:
-            say('building (AFL++, afl-clang-fast)')
+        self.afl_targets = []
+        if build.has_afl() and not self.opts.no_afl:
+            say('building (AFL++, afl-clang-fast, and with cmplog)')
             good = self.builds.make('afl', self.targets, kinds=('',))
-            self.afl_targets = set(self.builds.make('cmplog', good,
-                                                    kinds=('',)))
+            self.afl_targets = self.builds.make('cmplog', good, kinds=('',))
             self.mutators = self.builds.mutators()
         for target in self.targets:
-            self.slices[target] = Slice(self.builds, self.out, target)
-            self.slices[target].cov = self.state['cov'].get(target, 0)
-
-    def plan(self):
-        """(target, engine, seconds, cmplog), in the order they run in."""
-        cores, total = self.opts.cores, self.opts.time
-        shares = dict(SHARES)
-        if not self.with_afl:
-            shares['generator'] += shares.pop('afl')
-        each = cores * total / len(self.targets)
-        smallest = each * min(shares.values()) / 10
-        rounds = max(1, min(4, int(smallest // SLICE_MIN)))
-        jobs = []
-        for n in range(rounds):
-            for engine, share in shares.items():
-                for target in self.targets:
-                    if engine == 'afl' and target not in self.afl_targets:
-                        continue
-                    jobs.append((target, engine, each * share / 10 / rounds,
-                                 n % 2 == 1))
-        return jobs
+            self.slices[target] = Target(self.builds, self.out, target)
+            self.recall(self.slices[target])
+        self.building = time.time() - start
+        say(f'built in {self.building:.0f} s')
 
     # -- running -------------------------------------------------------------
 
-    def work(self, jobs, core):
-        while not self.stopping:
-            try:
-                target, engine, seconds, cmplog = jobs.get_nowait()
-            except queue.Empty:
+    def one(self, job, seconds):
+        s = self.slices[job.target]
+        if job.engine == 'libfuzzer':
+            s.libfuzzer(seconds)
+        elif job.engine == 'afl':
+            s.aflplusplus(seconds, self.mutators, job.cmplog)
+        else:
+            s.generator(seconds)
+
+    def work(self, line, core):
+        while True:
+            taken = line.take(core)
+            if taken is None or self.interrupted:
                 return
-            seconds = min(seconds, self.deadline - time.time())
-            if seconds < 3:
-                return
-            s = self.slices[target]
-            with self.locks[target]:
-                self.running[core] = f'{engine} {target}'
-                try:
-                    if engine == 'libfuzzer':
-                        s.libfuzzer(seconds)
-                    elif engine == 'afl':
-                        s.aflplusplus(seconds, self.mutators, cmplog)
-                    else:
-                        s.generator(seconds)
-                except OSError as error:
-                    s.errors.append(f'{engine}: {error}')
-                self.running.pop(core, None)
+            job, seconds = taken
+            self.running[core] = f'{job.engine} {job.target}'
+            self.one(job, seconds)
+            line.leave(core)
+            self.running.pop(core, None)
 
     def sample(self):
-        now = time.time() - self.start
-        row = {'t': round(self.state['seconds'] + now, 1)}
-        for target, s in self.slices.items():
-            row[target] = {'cov': s.cov,
-                           'corpus': common.count_files(s.corpus),
-                           'findings': common.count_files(s.findings),
-                           'rate': s.rate}
+        row = {'t': round(self.state['seconds'] + time.time() - self.start, 1)}
+        for name, s in self.slices.items():
+            totals = [c.read() for c in s.counts.values()]
+            row[name] = {'cov': s.cov,
+                         'corpus': common.count_files(s.corpus),
+                         'findings': common.count_files(s.findings),
+                         'programs': sum(t[0] for t in totals),
+                         'operations': sum(t[1] for t in totals)}
         self.samples.append(row)
         return row
 
-    def screen(self, row):
-        now = time.time()
-        lines = [f'hffuzz: {now - self.start:5.0f} of {self.opts.time} s, '
-                 f'{self.opts.cores} cores: '
-                 + ', '.join(sorted(self.running.values()))]
-        lines.append(f'{"target":14} {"progs/s":>9} {"gen ops/s":>10} '
-                     f'{"coverage":>8} {"corpus":>7} {"finds":>5} '
-                     f'{"new edge":>9}')
-        for target, s in self.slices.items():
-            lines.append(
-                f'{target:14} {s.rate:9.0f} {s.ops_rate:10.0f} {s.cov:8d} '
-                f'{row[target]["corpus"]:7d} {row[target]["findings"]:5d} '
-                f'{now - s.last_new:7.0f} s')
-        return lines
-
-    def show(self, row, height):
-        lines = self.screen(row)
+    def show(self, row, before, height):
+        rows = screen(self, row, before)
         if sys.stdout.isatty():
             if height:
                 sys.stdout.write(f'\x1b[{height}F\x1b[J')
-            say('\n'.join(lines))
-            return len(lines)
-        finds = sum(v['findings'] for v in row.values()
-                    if isinstance(v, dict))
-        cov = sum(s.cov for s in self.slices.values())
-        say(f'{time.time() - self.start:6.0f} s  coverage {cov}, corpus '
-            f'{sum(v["corpus"] for v in row.values() if isinstance(v, dict))}'
-            f', findings {finds}  [{", ".join(self.running.values())}]')
+            say('\n'.join(rows))
+            return len(rows)
+        say(rows[0] + '; ' + rows[-1])
         return 0
 
+    def watch(self, threads):
+        height, shown, before = 0, time.time(), self.sample()
+        every = SAMPLE if sys.stdout.isatty() else 20
+        while any(t.is_alive() for t in threads):
+            time.sleep(0.2)
+            if time.time() - shown >= every:
+                shown = time.time()
+                row = self.sample()
+                height = self.show(row, before, height)
+                before = row
+
     def run(self):
-        jobs = queue.Queue()
-        for job in self.plan():
-            jobs.put(job)
-        self.locks = {t: threading.Lock() for t in self.targets}
-        self.deadline = self.start + self.opts.time
-        threads = [threading.Thread(target=self.work, args=(jobs, core))
+        jobs = plan(self.targets, self.afl_targets, self.opts.cores,
+                    self.opts.time, self.state['runs'])
+        self.start = time.time()
+        for s in self.slices.values():
+            s.last_new = self.start
+        say(f'{self.opts.time} s on {common.number(self.opts.cores, "core")}: '
+            f'{len(jobs)} slices on '
+            f'{common.number(len(self.targets), "target")}')
+        line = Line(jobs, self.opts.cores, self.start + self.opts.time)
+        threads = [threading.Thread(target=self.work, args=(line, core))
                    for core in range(self.opts.cores)]
         for thread in threads:
             thread.start()
-        height, shown = 0, 0.0
-        every = SAMPLE if sys.stdout.isatty() else 20
         try:
-            while any(t.is_alive() for t in threads):
-                time.sleep(0.5)
-                if time.time() - shown > every:
-                    shown = time.time()
-                    height = self.show(self.sample(), height)
-                if time.time() > self.deadline + 10:
-                    break
+            self.watch(threads)
         except KeyboardInterrupt:
-            say('stopping')
-        finally:
-            self.stopping = True
-            for s in self.slices.values():
-                s.stop()
-            for thread in threads:
-                thread.join()
+            say('\ninterrupted: stopping the engines')
+            self.interrupted = True
+        for s in self.slices.values():
+            s.stop()
+        for thread in threads:
+            thread.join()
+        self.spent = time.time() - self.start
         self.sample()
 
 
-def unseen(builds, target, folders):
-    """Rare states that the corpus of the campaign never reached."""
-    _, text = quiet([builds.binary('asan', 'replay_', target), *folders])
-    figures = re.search(r'(\d+) files, (\d+) bad, (\d+) operations', text)
-    return (re.findall(r'never seen: (\S+)', text),
-            tuple(map(int, figures.groups())) if figures else (0, 0, 0))
+def put_aside(out):
+    """A campaign that is not gone on with makes room for the new one."""
+    if not (out / 'state.json').exists():
+        return
+    n = 1
+    while out.with_name(f'{out.name}.{n}').exists():
+        n += 1
+    out.rename(out.with_name(f'{out.name}.{n}'))
+    say(f'the campaign that was in {out} is now in {out.name}.{n} '
+        '(--resume goes on instead)')
 
 
-def target_report(c, target):
-    s = c.slices[target]
-    never, (nfiles, bad, nops) = unseen(
-        c.builds, target, [s.corpus, *programs(target, 'corpus')])
-    mean = nops / nfiles if nfiles else 0.0
-    result = {
-        'coverage': s.cov, 'features': s.feature,
-        'corpus': common.count_files(s.corpus), 'new_edge_s':
-            round(time.time() - s.last_new),
-        'libfuzzer': {'programs': s.units, 'programs/s': s.rate,
-                      'operations/s': round(s.rate * mean)},
-        'generator': {'operations': s.ops, 'operations/s': s.ops_rate},
-        'never_seen': never, 'errors': s.errors,
-        'bad_in_corpus': bad,
-    }
-    if s.afl:
-        result['afl'] = s.afl
+HEAD = (f'{"target":14} {"programs/s":>10} {"operations/s":>12} '
+        f'{"edges":>7} {"corpus":>7} {"finds":>5} {"last new edge":>13}')
+
+
+def screen(c, row, before):
+    """The lines of the one screen; the first and the last say it in short."""
+    now, gap = time.time(), max(0.1, row['t'] - before['t'])
+    names = list(c.slices)
+    rate = {key: {n: (row[n][key] - before[n][key]) / gap for n in names}
+            for key in ('programs', 'operations')}
+    rows = [f'{now - c.start:5.0f} of {c.opts.time} s: '
+            + (', '.join(c.running[k] for k in sorted(c.running)) or 'done')]
+    rows.append(HEAD)
+    for name, s in c.slices.items():
+        rows.append(
+            f'{name:14} {rate["programs"][name]:10,.0f} '
+            f'{rate["operations"][name]:12,.0f} {s.cov:7d} '
+            f'{row[name]["corpus"]:7d} {row[name]["findings"]:5d} '
+            f'{now - s.last_new:11.0f} s')
+    rows.append(
+        f'{sum(rate["operations"].values()):,.0f} operations/s, '
+        f'{sum(s.cov for s in c.slices.values())} edges, corpus '
+        f'{sum(row[n]["corpus"] for n in names)}, '
+        f'{sum(row[n]["findings"] for n in names)} findings, last new edge '
+        f'{now - max(s.last_new for s in c.slices.values()):.0f} s ago')
+    return rows
+
+
+def never_seen(s):
+    """Required rare states that nothing in the campaign has reached."""
+    code, text = common.quiet(
+        [s.builds.binary('asan', 'generate_', s.name), '-l'])
+    seen = 0
+    for count in s.counts.values():
+        seen |= count.read()[3]
+    return [] if code != 0 else [
+        line.split()[1] for line in text.splitlines()
+        if line and not seen >> int(line.split()[0]) & 1]
+
+
+def target_report(c, s):
+    result = {'coverage': s.cov, 'features': s.feature,
+              'corpus': common.count_files(s.corpus),
+              'new_edge_s': round(c.start + c.spent - s.last_new),
+              'never_seen': never_seen(s), 'errors': s.errors}
+    for engine in ENGINES:
+        programs, prate, operations, orate = s.counts[engine].rates()
+        result[engine] = {'programs': programs, 'programs/s': round(prate),
+                          'operations': operations,
+                          'operations/s': round(orate),
+                          'seconds': round(s.counts[engine].seconds, 1)}
+    result['afl'].update(s.afl)
     return result
 
 
 def finish(c):
-    result = {'seconds': round(time.time() - c.start),
+    """Triage and report; 0: nothing was found."""
+    result = {'seconds': round(c.spent), 'building_s': round(c.building),
               'seconds_in_all': round(c.state['seconds']),
-              'cores': c.opts.cores, 'targets': {}, 'findings': []}
-    for target in c.targets:
-        result['targets'][target] = target_report(c, target)
-        result['findings'] += triage.triage_target(
-            c.builds, target, c.slices[target].findings,
-            c.out / target / 'triage')
+              'runs': c.state['runs'], 'cores': c.opts.cores,
+              'interrupted': c.interrupted,
+              'date': time.strftime('%Y-%m-%d %H:%M'),
+              'load': round(common.load(), 1), 'targets': {},
+              'findings': [], 'not_reproduced': 0}
+    for name, s in c.slices.items():
+        result['targets'][name] = target_report(c, s)
+        found, hung = triage.triage_target(c.builds, name, s.findings,
+                                           c.out / name / 'triage')
+        result['findings'] += found
+        result['not_reproduced'] += hung
+    result['operations'] = sum(
+        t[e]['operations'] for t in result['targets'].values()
+        for e in ENGINES)
     for finding in result['findings']:
         triage.print_finding(finding)
     (c.out / 'report.json').write_text(json.dumps(result, indent=1))
     report.write(c.out, result, c.state['samples'])
     report.print_text(result)
-    say(f'{len(result["findings"])} findings in {result["seconds"]} s; '
-        f'{c.out}/report.html, {c.out}/report.json')
     return 1 if result['findings'] else 0
 
 
 def run(builds, opts):
-    """All engines on all targets for a while; resumes in the same folder."""
+    """All engines on all targets for a while; then triage and a report."""
     c = Campaign(builds, opts)
     c.prepare()
-    c.start = time.time()
+    if not c.targets:
+        say('nothing builds')
+        return 2
     c.run()
     c.save()
-    return finish(c)
+    status = finish(c)
+    say(f'{c.out}/report.html, {c.out}/report.json')
+    return 130 if c.interrupted and status == 0 else status

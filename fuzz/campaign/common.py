@@ -45,6 +45,14 @@ def programs(target, *kinds):
     return [p for p in paths if p.is_dir()]
 
 
+def number(n, what):
+    return f'{n} {what}' + ('' if n == 1 else 's')
+
+
+def load():
+    return os.getloadavg()[0]
+
+
 def count_files(folder):
     folder = pathlib.Path(folder)
     return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0

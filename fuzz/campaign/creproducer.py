@@ -2,30 +2,53 @@
 """A finding as a stand-alone C file against the core's public functions."""
 
 import pathlib
+import shlex
 import subprocess
 
-from .common import ROOT
+from . import build
+from .common import ROOT, environment, quiet
 
 LIBRARIES = ('core/libcore.a', 'arch/libarch_sim.a', 'arch/libarch.a')
 
 
-def command(build, source, out):
+def command(folder, source, out, flavour='asan'):
     """The one line that compiles it."""
-    return ['cc', '-std=gnu17', '-D_GNU_SOURCE', '-DVM_INVARIANTS=2', '-I',
-            str(ROOT), '-o', str(out), str(source), '-Wl,--start-group',
-            *[str(pathlib.Path(build) / p) for p in LIBRARIES],
+    compiler, options = build.FLAVOURS[flavour]
+    sanitize = [o.replace('-Db_sanitize', '-fsanitize') for o in options
+                if o.startswith('-Db_sanitize')]
+    return [compiler, '-std=gnu17', '-D_GNU_SOURCE', '-DVM_INVARIANTS=2',
+            '-g', *sanitize, '-I', str(ROOT), '-o', str(out), str(source),
+            '-Wl,--start-group',
+            *[str(pathlib.Path(folder) / p) for p in LIBRARIES],
             '-Wl,--end-group', '-lpthread']
 
 
 def write(builds, small, folder, flavour='asan'):
-    """FOLDER/NAME.c, or None where the target has nothing of the core."""
-    tool = builds.path(flavour) / builds.table(flavour)['print_c']
+    """FOLDER/NAME.c of NAME.small, or None where the target has nothing of the core."""
+    tool = builds.tool(flavour, 'print_c')
     r = subprocess.run([tool, small], stdout=subprocess.PIPE, text=True,
-                       stderr=subprocess.DEVNULL)
+                       stderr=subprocess.DEVNULL, env=environment())
     if r.returncode != 0 or 'main(void)' not in r.stdout:
         return None
-    out = pathlib.Path(folder) / (pathlib.Path(small).name + '.c')
-    how = ' '.join(command('BUILD', out.name, out.stem)).replace(
-        str(ROOT), 'ROOT')
-    out.write_text(f'/*\n * {how}\n */\n' + r.stdout)
+    out = pathlib.Path(folder) / (pathlib.Path(small).stem + '.c')
+    how = command(builds.path(flavour), out, out.with_suffix('.repro'),
+                  flavour)
+    out.write_text(f'/*\n * {shlex.join(how)}\n */\n' + r.stdout)
     return out
+
+
+def check(builds, source, flavour='asan'):
+    """Compile it and run it: what a person will see."""
+    program = source.with_suffix('.repro')
+    code, text = quiet(command(builds.path(flavour), source, program,
+                               flavour))
+    if code != 0:
+        return 'does not compile: ' + text.strip()[:300]
+    try:
+        code, _ = quiet([program], timeout=60)
+    except subprocess.TimeoutExpired:
+        return 'compiles; does not end'
+    if code == 0:
+        return 'compiles; exits with 0: the core alone does not show it'
+    return ('compiles; aborts' if code < 0
+            else f'compiles; exits with {code}: the core still answers so')

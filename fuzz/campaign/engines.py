@@ -1,52 +1,92 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One engine on one target for one slice of time."""
+"""One target's part of a campaign: its folders, its figures, and the three
+engines, each for one slice of time.  Slices may run at the same time."""
 
 import hashlib
+import itertools
 import os
 import pathlib
 import re
 import shutil
 import signal
+import struct
 import subprocess
+import threading
 import time
 
 from . import build, common
 from .common import environment
 
+ENGINES = ('libfuzzer', 'afl', 'generator')
 MAX_LEN = 2048
 FINDINGS_MAX = 24  # of one target: more of the same helps nobody
+GRACE = 8          # seconds an engine may take to end by itself
 
 
 def program_hash(path):
     return hashlib.sha1(pathlib.Path(path).read_bytes()).hexdigest()
 
 
-class Slice:
-    """Files of a target: corpus/, seeds/, findings/, logs."""
+def guarded():
+    """What makes a child end with us, however we end."""
+    tool = shutil.which('setpriv')
+    return [tool, '--pdeathsig', 'TERM'] if tool else []
 
-    def __init__(self, builds, out, target):
-        self.builds, self.target = builds, target
-        self.folder = pathlib.Path(out) / target
+
+class Count:
+    """What an engine has done on a target (fuzz_count() in fuzz/target.h)."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        if not self.path.exists():
+            self.path.write_bytes(bytes(32))
+        self.seconds = 0.0    # that the engine had, those of earlier runs too
+        self.since = {}       # when each slice that runs now began
+
+    def read(self):
+        """(programs, operations, comparisons, states seen)"""
+        return struct.unpack('4Q', self.path.read_bytes()[:32])
+
+    def spent(self):
+        now = time.time()
+        return self.seconds + sum(now - t for t in self.since.values())
+
+    def rates(self):
+        """(programs, programs/s, operations, operations/s)"""
+        programs, operations, _, _ = self.read()
+        seconds = self.spent()
+        if seconds < 0.5:
+            return programs, 0.0, operations, 0.0
+        return (programs, programs / seconds, operations,
+                operations / seconds)
+
+
+class Target:
+    """Files of a target: corpus/, seeds/, findings/, count-ENGINE."""
+
+    def __init__(self, builds, out, name):
+        self.builds, self.name = builds, name
+        self.folder = pathlib.Path(out) / name
         self.corpus = self.folder / 'corpus'
         self.findings = self.folder / 'findings'
         self.seeds = self.folder / 'seeds'
         for path in (self.corpus, self.findings):
             path.mkdir(parents=True, exist_ok=True)
-        build.assemble_seeds(builds, target, self.seeds)
-        self.units = self.cov = self.feature = 0
-        self.rate = 0.0
-        self.ops = 0       # operations of the generator
-        self.ops_rate = 0.0
-        self.ops_seconds = 0.0
+        build.assemble_seeds(builds, name, self.seeds)
+        self.counts = {e: Count(self.folder / f'count-{e}') for e in ENGINES}
+        self.cov = self.feature = 0
         self.afl = {}
         self.last_new = time.time()
-        self.child = None
         self.errors = []
+        self.children = set()
+        self.stopping = False
+        self.lock = threading.Lock()
+        self.numbers = itertools.count()
 
     def pool(self):
         """Every folder with programs to begin with."""
         return [self.corpus, self.seeds,
-                *common.programs(self.target, 'corpus')]
+                *common.programs(self.name, 'corpus')]
 
     def note_cov(self, cov):
         if cov > self.cov:
@@ -56,106 +96,167 @@ class Slice:
     def full(self):
         return common.count_files(self.findings) >= FINDINGS_MAX
 
+    # -- children ------------------------------------------------------------
+
     def stop(self):
-        child = self.child
-        if child is None or child.poll() is not None:
-            return
-        try:
-            os.killpg(child.pid, signal.SIGTERM)
-            child.wait(timeout=5)
-        except (subprocess.TimeoutExpired, ProcessLookupError):
-            try:
-                os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            child.wait()
+        """End what runs, and start nothing more."""
+        with self.lock:
+            self.stopping = True
+            children = list(self.children)
+        for child in children:
+            end_group(child, signal.SIGTERM)
 
     def spawn(self, args, env):
-        self.child = subprocess.Popen(
-            [str(a) for a in args], env=env, start_new_session=True, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            errors='replace')
-        return self.child
+        with self.lock:
+            if self.stopping:
+                return None
+            child = subprocess.Popen(
+                [*guarded(), *[str(a) for a in args]], env=env,
+                start_new_session=True, text=True, errors='replace',
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self.children.add(child)
+            return child
+
+    def call(self, args, env, seconds, line_seen=None):
+        """Run an engine; (exit code, the end of what it said).  One that does
+        not end in its time is made to."""
+        child = self.spawn(args, env)
+        if child is None:
+            return -1, ''
+        timers = [threading.Timer(seconds + GRACE, end_group,
+                                  (child, signal.SIGTERM)),
+                  threading.Timer(seconds + 2 * GRACE, end_group,
+                                  (child, signal.SIGKILL))]
+        for timer in timers:
+            timer.start()
+        last = []
+        for line in child.stdout:
+            last = last[-40:] + [line]
+            if line_seen is not None:
+                line_seen(line)
+        code = child.wait()
+        for timer in timers:
+            timer.cancel()
+        end_group(child, signal.SIGKILL)  # whatever it has left behind
+        with self.lock:
+            self.children.discard(child)
+        return code, ''.join(last)
+
+    def timed(self, engine, seconds, function):
+        """Run a slice and note how long it took."""
+        count, key = self.counts[engine], next(self.numbers)
+        count.since[key] = time.time()
+        try:
+            function(time.time() + seconds)
+        except (OSError, ValueError, LookupError) as error:
+            self.errors.append(f'{engine}: {error!r}')
+        finally:
+            count.seconds += time.time() - count.since.pop(key)
+
+    def env(self, engine, **more):
+        return environment(HOLDFAST_FUZZ_COUNT=str(self.counts[engine].path),
+                           **more)
+
+    def going(self, end):
+        return not self.stopping and not self.full() and time.time() < end - 1
 
     # -- libFuzzer -----------------------------------------------------------
 
+    def note_line(self, line):
+        found = re.match(r'#\d+\s+\w+\s+cov: (\d+) ft: (\d+)', line)
+        if found:
+            self.feature = int(found.group(2))
+            self.note_cov(int(found.group(1)))
+
     def libfuzzer(self, seconds, flavour='asan'):
-        end = time.time() + seconds
-        base = self.units
-        while time.time() < end - 1 and not self.full():
-            left = int(end - time.time())
-            child = self.spawn(
-                [self.builds.binary(flavour, '', self.target),
+        self.timed('libfuzzer', seconds,
+                   lambda end: self.libfuzzer_until(end, flavour))
+
+    def libfuzzer_until(self, end, flavour):
+        while self.going(end):
+            left = max(1, int(end - time.time()))
+            code, text = self.call(
+                [self.builds.binary(flavour, '', self.name),
                  f'-max_total_time={left}', f'-max_len={MAX_LEN}',
-                 '-reload=1', '-print_final_stats=1', '-timeout=10',
+                 '-reload=1', '-print_final_stats=1', '-timeout=20',
                  '-rss_limit_mb=2048', f'-artifact_prefix={self.findings}/lf-',
-                 *self.pool()], environment())
-            done = 0
-            for line in child.stdout:
-                found = re.match(
-                    r'#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+).*?'
-                    r'exec/s: (\d+)', line)
-                if not found:
-                    continue
-                done, cov, ft, rate = map(int, found.groups())
-                self.units, self.feature = base + done, ft
-                self.note_cov(cov)
-                if rate:
-                    self.rate = float(rate)
-            base += done
-            if child.wait() == 0:
-                break
+                 *self.pool()], self.env('libfuzzer'), left, self.note_line)
+            if code == 0 or self.stopping:
+                return
+            if 'Test unit written' not in text:
+                self.errors.append(f'libFuzzer ended with {code}: '
+                                   + text[-300:])
+                return
 
     # -- the generator -------------------------------------------------------
 
     def generator(self, seconds, flavour='asan'):
-        end = time.time() + seconds
-        while time.time() < end - 1 and not self.full():
-            left = int(end - time.time())
-            start = time.time()
-            child = self.spawn(
-                [self.builds.binary(flavour, 'generate_', self.target), '-t',
-                 left, '-o', self.findings], environment())
-            text, _ = child.communicate()
-            spent = time.time() - start
-            found = re.search(r'(\d+) operations.*?: (\d+) operations/s', text)
-            if found:
-                self.ops += int(found.group(1))
-                self.ops_rate = float(found.group(2))
-                self.ops_seconds += spent
+        self.timed('generator', seconds,
+                   lambda end: self.generator_until(end, flavour))
+
+    def generator_until(self, end, flavour):
+        while self.going(end):
+            left = max(1, int(end - time.time()))
+            code, text = self.call(
+                [self.builds.binary(flavour, 'generate_', self.name), '-t',
+                 left, '-o', self.findings], self.env('generator'), left)
+            if code == 0 or self.stopping:
+                return
+            if 'written to' not in text:
+                self.errors.append(f'generator ended with {code}: '
+                                   + text[-300:])
+                return
 
     # -- AFL++ ---------------------------------------------------------------
 
-    def afl_start(self):
+    def afl_start(self, folder):
         """Hand over by folder: AFL's own exchange is too slow for a slice."""
-        start = self.folder / 'afl-in'
-        shutil.rmtree(start, ignore_errors=True)
-        start.mkdir()
-        for folder in self.pool():
-            for path in folder.iterdir():
+        folder.mkdir()
+        for source in self.pool():
+            for path in source.iterdir():
                 if path.is_file() and path.stat().st_size <= MAX_LEN:
-                    shutil.copy(path, start / path.name[:64])
-        return start
+                    shutil.copy(path, folder / path.name[:64])
+        return folder
 
     def aflplusplus(self, seconds, mutators, cmplog=False):
-        out = self.folder / 'afl'
-        shutil.rmtree(out, ignore_errors=True)
-        args = ['afl-fuzz', '-i', self.afl_start(), '-o', out, '-V',
-                max(5, int(seconds) - 2), '-t', '1000+', '-g', '16', '-G',
-                MAX_LEN]
+        self.timed('afl', seconds,
+                   lambda end: self.afl_until(end, mutators, cmplog))
+
+    def afl_until(self, end, mutators, cmplog):
+        work = self.folder / f'afl-{os.getpid()}-{next(self.numbers)}'
+        work.mkdir()
+        try:
+            self.afl_slice(work, end, mutators, cmplog)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def afl_slice(self, work, end, mutators, cmplog):
+        start, out = self.afl_start(work / 'in'), work / 'out'
+        left = max(2, int(end - time.time()))
+        args = ['afl-fuzz', '-i', start, '-o', out, '-V', left, '-t', '1000+',
+                '-g', '16', '-G', MAX_LEN]
         if cmplog:
-            args += ['-c', self.builds.binary('cmplog', '', self.target),
-                     '-l', '2']
-        child = self.spawn(
-            [*args, '--', self.builds.binary('afl', '', self.target)],
-            build.afl_env(self.builds, mutators, self.target))
-        text, _ = child.communicate()
+            args += ['-c', self.builds.binary('cmplog', '', self.name), '-l',
+                     '2']
+        _, text = self.call(
+            [*args, '--', self.builds.binary('afl', '', self.name)],
+            {**build.afl_env(self.builds, mutators, self.name),
+             **self.env('afl')}, left)
         stats = out / 'default/fuzzer_stats'
-        if not stats.exists():
+        if stats.exists():
+            self.note_afl(read_stats(stats))
+        elif not self.stopping:
             self.errors.append('AFL++ did not start: ' + text[-300:])
-            return
-        self.afl = read_stats(stats)
         self.take_afl(out)
+
+    def note_afl(self, now):
+        """The best of all slices; of stability the worst."""
+        old = self.afl or now
+        if now['edges'] > old['edges']:
+            self.last_new = time.time()
+        self.afl = {'programs/s': max(old['programs/s'], now['programs/s']),
+                    'stability': min(old['stability'], now['stability']),
+                    'edges': max(old['edges'], now['edges'])}
 
     def take_afl(self, out):
         have = {p.name for p in self.corpus.iterdir()}
@@ -166,6 +267,17 @@ class Slice:
         for path in (out / 'default/crashes').glob('id*'):
             shutil.copy(path, self.findings
                         / ('afl-' + program_hash(path)[:16]))
+        for path in (out / 'default/hangs').glob('id*'):
+            shutil.copy(path, self.findings
+                        / ('afl-hang-' + program_hash(path)[:16]))
+
+
+def end_group(child, how):
+    """Signal a child's whole session, if there is anything left of it."""
+    try:
+        os.killpg(child.pid, how)
+    except (ProcessLookupError, PermissionError):
+        pass
 
 
 def read_stats(path):
@@ -173,7 +285,6 @@ def read_stats(path):
     for line in pathlib.Path(path).read_text().splitlines():
         key, _, value = line.partition(':')
         values[key.strip()] = value.strip()
-    return {'programs': int(values['execs_done']),
-            'programs/s': float(values['execs_per_sec']),
-            'stability': values['stability'],
+    return {'programs/s': float(values['execs_per_sec']),
+            'stability': float(values['stability'].rstrip('%')),
             'edges': int(values['edges_found'])}
