@@ -30,8 +30,9 @@ FLAVOURS = {
     'afl': ('afl-clang-fast', ['-Dfuzz=true', '-Db_lundef=false']),
     'cmplog': ('afl-clang-fast', ['-Dfuzz=true', '-Db_lundef=false']),
     'cov': ('clang', ['-Dbuildtype=plain',
-                      '-Dc_args=-O0 -g -fprofile-instr-generate '
-                      '-fcoverage-mapping',
+                      '-Dc_args=-O1 -g -DKASSERT_OFF '
+                      '-fprofile-instr-generate -fcoverage-mapping '
+                      '-fprofile-update=atomic',
                       '-Dc_link_args=-fprofile-instr-generate']),
 }
 
@@ -57,7 +58,7 @@ class Builds:
         folder = self.path(flavour)
         if not (folder / 'build.ninja').exists():
             run(['meson', 'setup', folder, self.source,
-                 f'-Dinvariants={0 if flavour == "cov" else 2}',
+                 '-Dinvariants=2',
                  '-Dbench=false', '-Ddpdk=disabled', *FLAVOURS[flavour][1],
                  *extra], env=self.env(flavour), stdout=subprocess.DEVNULL)
         else:  # the description of the build may have changed since
