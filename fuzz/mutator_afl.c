@@ -46,7 +46,8 @@ target_ops(void)
 	    {"fuzz_contig", FUZZ_OPS_CONTIG}, {"fuzz_stack", FUZZ_OPS_STACK},
 	    {"fuzz_wire", FUZZ_OPS_WIRE}, {"fuzz_world", FUZZ_OPS_WORLD},
 	    {"fuzz_tree", FUZZ_OPS_TREE}, {"fuzz_sched", FUZZ_OPS_SCHED},
-	    {"fuzz_phys", FUZZ_OPS_PHYS}, {"fuzz_relate", FUZZ_OPS_RELATE}};
+	    {"fuzz_phys", FUZZ_OPS_PHYS}, {"fuzz_relate", FUZZ_OPS_RELATE},
+	    {"fuzz_runs", FUZZ_OPS_RUNS}, {"fuzz_calls", FUZZ_OPS_CALLS}};
 	const char *name = getenv("HOLDFAST_FUZZ_TARGET");
 
 	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)

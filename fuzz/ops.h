@@ -76,3 +76,13 @@
 	(FUZZ_BIT(HF_SEG) | FUZZ_BIT(HF_UNSEG) | FUZZ_BIT(HF_CONTIG) |         \
 	    FUZZ_BIT(HF_CONTIGFREE) | FUZZ_BIT(HF_PHYS) | FUZZ_BIT(HF_TAKE) |  \
 	    FUZZ_BIT(HF_GIVE) | FUZZ_BIT(HF_INJECT))
+
+#define FUZZ_OPS_RUNS                                                          \
+	(FUZZ_BIT(HF_SEG) | FUZZ_BIT(HF_UNSEG) | FUZZ_BIT(HF_TAKE) |           \
+	    FUZZ_BIT(HF_GIVE) | FUZZ_BIT(HF_MADVISE) | FUZZ_BIT(HF_INHERIT) |  \
+	    FUZZ_BIT(HF_THREAD) | FUZZ_BIT(HF_CONTIG) |                        \
+	    FUZZ_BIT(HF_CONTIGFREE) | FUZZ_BIT(HF_PHYS) | FUZZ_BIT(HF_INJECT))
+
+#define FUZZ_OPS_CALLS                                                         \
+	(FUZZ_OPS_MAP | FUZZ_BIT(HF_SUBMAP) | FUZZ_BIT(HF_TOUCH) |             \
+	    FUZZ_BIT(HF_LOCK))

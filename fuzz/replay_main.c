@@ -4,15 +4,17 @@
  * Runs programs through a target without any engine: files, folders, in the
  * binary form or, with the suffix .hfp, as text.
  *
- *	replay_TARGET [-v] [-x] [-r] PATH...
+ *	replay_TARGET [-v] [-x] [-r] [-m SITES] PATH...
  *
  * Each program runs twice, and has to answer the same: -v prints a line a
  * file, -x expects a finding in every file (to test the oracles themselves),
  * -r that all of them together reach every rare state the target requires.
+ * -m runs nothing twice, but mutants of the program itself (mutate.h).
  * Exit: 0 as expected, 1 not, 2 usage.
  */
 
 #include "fuzz/file.h"
+#include "fuzz/mutate.h"
 #include "fuzz/target.h"
 
 #include <dirent.h>
@@ -28,7 +30,21 @@ struct replay {
 	bool verbose, expect, reach;
 	unsigned nfiles, nbad;
 	uint64_t nops, nchecks, hash, seen;
+	const char *sites; /* NULL: no mutants */
+	struct mutate_program *kept;
+	size_t nkept;
 };
+
+/* A program for later. */
+static void
+keep(struct replay *r, struct hf_buf *program)
+{
+	r->kept = realloc(r->kept, (r->nkept + 1) * sizeof(*r->kept));
+	if (r->kept == NULL)
+		abort();
+	r->kept[r->nkept++] =
+	    (struct mutate_program){(const uint8_t *)program->p, program->len};
+}
 
 static void
 replay_file(struct replay *r, const char *path)
@@ -40,6 +56,10 @@ replay_file(struct replay *r, const char *path)
 	if (!fuzz_read_program(path, &program)) {
 		r->nbad++;
 		hf_buf_free(&program);
+		return;
+	}
+	if (r->sites != NULL) {
+		keep(r, &program);
 		return;
 	}
 	fuzz_run_watched((const uint8_t *)program.p, program.len, NULL, &first);
@@ -106,22 +126,27 @@ main(int argc, char **argv)
 	unsigned missed;
 	int c;
 
-	while ((c = getopt(argc, argv, "vxr")) != -1) {
+	while ((c = getopt(argc, argv, "vxrm:")) != -1) {
 		if (c == 'v')
 			r.verbose = true;
 		else if (c == 'x')
 			r.expect = true;
 		else if (c == 'r')
 			r.reach = true;
+		else if (c == 'm')
+			r.sites = optarg;
 		else
 			return 2;
 	}
 	if (optind == argc) {
-		fprintf(stderr, "usage: %s [-v] [-x] [-r] PATH...\n", argv[0]);
+		fprintf(stderr, "usage: %s [-v] [-x] [-r] [-m SITES] PATH...\n",
+		    argv[0]);
 		return 2;
 	}
 	for (int i = optind; i < argc; i++)
 		replay_path(&r, argv[i]);
+	if (r.sites != NULL)
+		return mutate_all(r.sites, r.kept, r.nkept) == 0 ? 0 : 1;
 	printf("%s: %u files, %u bad, %" PRIu64 " operations, %" PRIu64
 	       " comparisons, hash %016" PRIx64 "\n",
 	    fuzz_target.name, r.nfiles, r.nbad, r.nops, r.nchecks, r.hash);

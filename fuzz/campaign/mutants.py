@@ -2,9 +2,16 @@
 """Branch mutation of the compiled core: does the corpus notice?
 
 Each conditional jump in the functions of libcore, as the compiler made it, is
-inverted in turn in a copy of the replayer; the corpus is replayed; a mutant is
-killed when anything fails.  Branches of the checkers and of assertions are
-left out: those would kill themselves.
+inverted in turn, in a child of the replayer itself (fuzz/mutate.h), which then
+runs the programs of the corpus that reach it; a mutant is killed when an oracle
+speaks, or the child dies or hangs.  Branches of the checkers and of assertions
+are left out: those would kill themselves.
+
+What survives is looked at again: a copy of a source line (inlined, unrolled)
+that no program runs, while a mutant of another copy is killed, says nothing
+new; and fuzz/mutants-reviewed.tsv has the lines where both ways are right, or
+that only contention or another processor runs: FILE, FUNCTION, TEXT (of the
+line; * is all of the function), REASON.  Both are counted apart.
 """
 
 import collections
@@ -16,15 +23,17 @@ import subprocess
 import tempfile
 import time
 
-from .common import environment, programs, say
+from .common import ROOT, environment, programs, say
+
+REVIEWED = ROOT / 'fuzz/mutants-reviewed.tsv'
 
 # The checks themselves, and what only tells.
 LEFT_OUT = re.compile(r'check|panic|kassert|_info$|^panic')
 
-# Code that is chosen by what the machine has.
-VARIANT = re.compile(r'_(plain|sse\d*|avx2|avx512)(\.|$)')
-
 Site = collections.namedtuple('Site', 'function nth offset')
+Place = collections.namedtuple('Place', 'jump byte')
+# How it ended; best first.
+ENDS = ('killed', 'answers', 'survived', 'unreached')
 
 
 def arguments(verb):
@@ -41,13 +50,6 @@ def core_functions(library):
     return {n for n in names if not LEFT_OUT.search(n.split('.')[0])}
 
 
-def text_section(binary):
-    r = subprocess.run(['readelf', '-SW', binary], text=True,
-                       stdout=subprocess.PIPE, check=True)
-    found = re.search(r'\.text\s+PROGBITS\s+([0-9a-f]+) ([0-9a-f]+)', r.stdout)
-    return int(found.group(1), 16), int(found.group(2), 16)
-
-
 def opcode_at(text):
     """Offset within the instruction of the byte whose low bit inverts it."""
     code = bytes.fromhex(text)
@@ -59,8 +61,7 @@ def opcode_at(text):
 
 
 def sites(binary, functions):
-    """Place in the file of each conditional jump of those functions."""
-    start, offset = text_section(binary)
+    """Addresses of each conditional jump of those functions."""
     r = subprocess.run(['objdump', '-dw', '-j', '.text', binary], text=True,
                        stdout=subprocess.PIPE, check=True)
     found, seen = {}, collections.Counter()
@@ -84,7 +85,7 @@ def sites(binary, functions):
             continue
         address = int(jump.group(1), 16)
         site = Site(name, seen[name], address - base)
-        found[site] = address + at - start + offset
+        found[site] = Place(address, address + at)
     return found
 
 
@@ -108,97 +109,173 @@ def panic_blocks(listing):
     return panics
 
 
-def mutated(binary, place, out):
-    data = bytearray(pathlib.Path(binary).read_bytes())
-    data[place] ^= 1
-    out.write_bytes(data)
-    os.chmod(out, 0o755)
-
-
-def fails(binary, paths, limit):
-    try:
-        r = subprocess.run([str(binary), *map(str, paths)],
-                           stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL, timeout=limit,
-                           env=environment())
-        return r.returncode != 0
-    except subprocess.TimeoutExpired:
-        return True
-
-
 class Mutants:
+    """Where the branches are in each replayer, and how mutants end."""
+
     def __init__(self, builds, targets):
         self.builds = builds
-        builds.make('plain', targets, kinds=('replay_',))
+        self.places, self.ends, self.lines = {}, {}, {}
+        made = builds.make('plain', targets, kinds=('replay_',))
         functions = core_functions(builds.path('plain') / 'core/libcore.a')
-        self.binaries, self.places, self.paths, cost = {}, {}, {}, {}
-        for target in targets:
-            paths = programs(target, 'seeds', 'corpus', 'regressions')
-            binary = builds.binary('plain', 'replay_', target)
-            if not paths or not binary.exists():
-                continue
-            start = time.time()
-            if fails(binary, paths, 120):
-                say(f'{target}: its corpus fails as it is; left out')
-                continue
-            cost[target] = time.time() - start
-            self.binaries[target] = binary
-            self.paths[target] = paths
-            self.places[target] = sites(binary, functions)
-        self.order = sorted(cost, key=cost.get)
-        self.limit = {t: 10 + 10 * cost[t] for t in cost}
+        for target in made:
+            if programs(target, 'seeds', 'corpus', 'regressions'):
+                self.places[target] = sites(self.binary(target), functions)
         self.all = sorted({s for p in self.places.values() for s in p})
 
-    def killer(self, site, folder):
-        """The target whose corpus notices, or None."""
-        out = pathlib.Path(folder) / 'mutant'
-        for target in self.order:
-            place = self.places[target].get(site)
-            if place is None:
-                continue
-            mutated(self.binaries[target], place, out)
-            if fails(out, self.paths[target], self.limit[target]):
-                return target
+    def binary(self, target):
+        return self.builds.binary('plain', 'replay_', target)
+
+    def run(self, target, drawn, folder):
+        """Mutants of one replayer; what each came to."""
+        at = {self.places[target][s].jump: s for s in drawn
+              if s in self.places[target]}
+        if not at:
+            return {}
+        table = pathlib.Path(folder) / target
+        table.write_text(''.join(
+            f'{p.jump:x} {p.byte:x}\n'
+            for p in (self.places[target][s] for s in at.values())))
+        paths = programs(target, 'seeds', 'corpus', 'regressions')
+        r = subprocess.run([self.binary(target), '-m', table, *paths],
+                           stdout=subprocess.PIPE, text=True,
+                           stderr=subprocess.DEVNULL, env=environment())
+        if r.returncode != 0:
+            say(f'{target}: no mutants ({r.returncode})')
+        ends = {}
+        for line in r.stdout.splitlines():
+            words = line.split()
+            if len(words) > 1 and words[1] in ENDS:
+                ends[at[int(words[0], 16)]] = words[1:]
+        return ends
+
+    def run_all(self, drawn):
+        """Target by target; a mutant goes on until one has killed it."""
+        with tempfile.TemporaryDirectory() as folder:
+            for target in self.places:
+                left = [s for s in drawn
+                        if self.ends.get(s, ['unreached'])[0] != 'killed']
+                begin = time.time()
+                killed = 0
+                for site, end in self.run(target, left, folder).items():
+                    old = self.ends.get(site, ['unreached'])
+                    if ENDS.index(end[0]) < ENDS.index(old[0]):
+                        self.ends[site] = end
+                    killed += end[0] == 'killed'
+                say(f'{target}: {killed} of {len(left)} mutants killed in '
+                    f'{time.time() - begin:.0f} s')
+
+    def end(self, site):
+        return self.ends.get(site, ['unreached'])[0]
+
+    def line(self, site):
+        """(file, line) of the source, where it was written."""
+        if not self.lines:
+            self.find_lines()
+        return self.lines.get(site, ('?', 0))
+
+    def find_lines(self):
+        for target, places in self.places.items():
+            r = subprocess.run(
+                ['addr2line', '-e', self.binary(target)], text=True,
+                input=''.join(f'{p.jump:x}\n' for p in places.values()),
+                stdout=subprocess.PIPE, check=True)
+            for site, text in zip(places, r.stdout.splitlines()):
+                path, _, line = text.partition(':')
+                number = int(re.match(r'\d*', line).group(0) or 0)
+                path = os.path.relpath(
+                    os.path.join(self.builds.path('plain'), path),
+                    self.builds.source)
+                self.lines[site] = (path, number)
+
+
+class Sources:
+    """Lines of the tree, and what was reviewed about them."""
+
+    def __init__(self, source):
+        self.source, self.files = pathlib.Path(source), {}
+        self.rows = {}
+        for row in REVIEWED.read_text().splitlines():
+            if row and not row.startswith('#'):
+                path, function, text, reason = row.split('\t')
+                self.rows[path, function, text] = reason
+
+    def text(self, path, line):
+        if path not in self.files:
+            file = self.source / path
+            self.files[path] = (file.read_text().splitlines()
+                                if file.is_file() else [])
+        lines = self.files[path]
+        return lines[line - 1].strip() if 0 < line <= len(lines) else ''
+
+    def reason(self, path, line, function):
+        function = function.split('.')[0]
+        for name in (function, '*'):
+            for text in (self.text(path, line), '*'):
+                if (path, name, text) in self.rows:
+                    return self.rows[path, name, text]
         return None
 
 
-def where(builds, binary, place_address):
-    r = subprocess.run(['addr2line', '-e', binary, hex(place_address)],
-                       text=True, stdout=subprocess.PIPE)
-    path, _, line = r.stdout.strip().partition(':')
-    return f'{os.path.relpath(path, builds.source)}:{line}'
+def copies(m, survivors):
+    """Survivors that are no more than a copy of a branch that is killed."""
+    at_line = collections.defaultdict(list)
+    for site in m.all:
+        at_line[m.line(site)].append(site)
+    never = [s for s in survivors
+             if m.end(s) == 'unreached' and m.line(s)[1] > 0]
+    others = {o for s in never for o in at_line[m.line(s)]
+              if o not in m.ends}
+    if others:
+        say(f'{len(others)} more, for copies of {len(never)} that no program '
+            'reaches')
+        m.run_all(sorted(others))
+    return {s for s in never
+            if any(m.end(o) == 'killed' for o in at_line[m.line(s)])}
+
+
+def print_survivors(m, sources, survivors, copied):
+    """Left over; those that are left out by their reasons."""
+    left, apart = [], collections.Counter()
+    for site in survivors:
+        path, line = m.line(site)
+        reason = sources.reason(path, line, site.function)
+        if site in copied:
+            reason = 'a copy of a branch whose other copy is killed'
+        if reason is not None:
+            apart[reason] += 1
+            continue
+        left.append(site)
+        say(f'{m.end(site)}: {site.function}+{site.offset:#x} {path}:{line}: '
+            + sources.text(path, line))
+    for reason, n in apart.most_common():
+        say(f'left out: {n}: {reason}')
+    return left
 
 
 def run_mutants(builds, opts):
     m = Mutants(builds, opts.targets)
+    sources = Sources(builds.source)
     drawn = m.all
     if 0 < opts.mutants < len(drawn):
         drawn = sorted(random.Random(opts.seed).sample(drawn, opts.mutants))
-    say(f'{len(m.all)} conditional branches of core in {len(m.order)} '
+    say(f'{len(m.all)} conditional branches of core in {len(m.places)} '
         f'replayers; {len(drawn)} mutants, seed {opts.seed}')
-    survivors, by = [], collections.Counter()
     start = time.time()
-    with tempfile.TemporaryDirectory() as folder:
-        for site in drawn:
-            target = m.killer(site, folder)
-            if target is None:
-                survivors.append(site)
-            by[target] += 1
-            done = sum(by.values())
-            if done % 50 == 0:
-                say(f'{done} mutants, {done - len(survivors)} killed')
-    for site in survivors:
-        target = next(t for t in m.order if site in m.places[t])
-        text, offset = text_section(m.binaries[target])
-        address = m.places[target][site] - offset + text
-        say(f'survived: {site.function}+{site.offset:#x} '
-            + where(builds, m.binaries[target], address))
+    m.run_all(drawn)
+    survivors = [s for s in drawn if m.end(s) != 'killed']
+    left = print_survivors(m, sources, survivors, copies(m, survivors))
     killed = len(drawn) - len(survivors)
-    variants = sum(bool(VARIANT.search(s.function)) for s in survivors)
-    say(f'{variants} of the {len(survivors)} survivors are in variants for '
-        'instruction sets, of which a machine runs one')
-    say(f'{killed} of {len(drawn)} mutants killed by corpus replay alone: '
-        f'{100.0 * killed / max(1, len(drawn)):.1f} % in '
-        f'{time.time() - start:.0f} s ('
-        + ', '.join(f'{t} {n}' for t, n in by.most_common() if t) + ')')
+    ends = collections.Counter(m.end(s) for s in left)
+    hows = collections.Counter(' '.join(m.ends[s][1:2]) for s in drawn
+                               if m.end(s) == 'killed')
+    say('killed by: ' + ', '.join(f'{h} {n}' for h, n in hows.most_common()))
+    say(f'of the {len(left)} that are left {ends["unreached"]} are never run, '
+        f'{ends["answers"]} answer differently and no oracle minds, '
+        f'{ends["survived"]} answer the same')
+    count = killed + len(left)
+    say(f'{killed} of {count} mutants killed by corpus replay alone: '
+        f'{100.0 * killed / max(1, count):.1f} % ('
+        f'{len(survivors) - len(left)} left out, {len(drawn)} drawn: '
+        f'{100.0 * killed / max(1, len(drawn)):.1f} % of those) in '
+        f'{time.time() - start:.0f} s')
     return 0
