@@ -232,7 +232,7 @@ do_comb(const uint64_t *v, struct hf_result *res)
 	(void)res;
 	for (; n > 0 && !is_shortage(rv) && pa < window_end(); n--) {
 		if (runs_free() > RUNS)
-			return KERN_NO_SPACE;
+			break;
 		rv = take(pa, pa + run.size);
 		pa += run.size * (2 + v[HF_F_ADVICE] % 4);
 	}
