@@ -91,6 +91,8 @@ model_account_drop(struct model_account *account)
 bool
 model_reserve(struct model_account *account, vm_size_t size)
 {
+	if (account->reserved > UINT64_MAX - size)
+		return false; /* no number holds the sum */
 	if ((account->overcommit & 1) != 0 && account->limit != 0 &&
 	    (size > account->limit ||
 		account->reserved > account->limit - size))
