@@ -89,6 +89,7 @@ if [ "$free" -lt "$want" ]; then
 	echo $((now + want - free)) >$dir/nr_hugepages
 	got=$(cat $dir/free_hugepages)
 	if [ "$got" -lt "$want" ]; then
+		echo 3 >/proc/sys/vm/drop_caches 2>/dev/null
 		echo 1 >/proc/sys/vm/compact_memory 2>/dev/null
 		echo $((now + want - free)) >$dir/nr_hugepages
 		got=$(cat $dir/free_hugepages)

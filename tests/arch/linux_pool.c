@@ -22,6 +22,10 @@ linux_pool_open_with(const struct arch_linux_config *config)
 	if (geteuid() != 0)
 		test_skip("needs root");
 	r = arch_linux_open(config, &arch);
+	if (r == -ENOSPC) {
+		linux_make_room();
+		r = arch_linux_open(config, &arch);
+	}
 	if (r == -ENOSPC || r == -ENOTSUP)
 		test_skip("no huge pages: %s", strerror(-r));
 	ASSERT_EQ(r, 0);
@@ -176,16 +180,48 @@ touch_signal(volatile unsigned char *p, bool write)
 	return signo;
 }
 
-size_t
-linux_free_hugepages(void)
+static size_t
+hugepages(const char *what)
 {
-	FILE *file =
-	    fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
-		"r");
+	char path[96];
+	FILE *file;
 	size_t n = 0;
 
+	(void)snprintf(path, sizeof(path),
+	    "/sys/kernel/mm/hugepages/hugepages-2048kB/%s", what);
+	file = fopen(path, "r");
 	ASSERT_NOT_NULL(file);
 	ASSERT_EQ(fscanf(file, "%zu", &n), 1);
 	fclose(file);
 	return n;
+}
+
+size_t
+linux_free_hugepages(void)
+{
+	return hugepages("free_hugepages");
+}
+
+size_t
+linux_nr_hugepages(void)
+{
+	return hugepages("nr_hugepages");
+}
+
+static void
+write_one(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	if (file == NULL)
+		return; /* then the kernel stays as it is */
+	(void)fputs(text, file);
+	(void)fclose(file);
+}
+
+void
+linux_make_room(void)
+{
+	write_one("/proc/sys/vm/drop_caches", "3");
+	write_one("/proc/sys/vm/compact_memory", "1");
 }

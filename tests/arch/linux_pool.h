@@ -45,5 +45,10 @@ unsigned char *linux_map_fd(int fd, size_t nframes);
 /* Does touching `p` raise a signal?  Returns it, or 0. */
 int touch_signal(volatile unsigned char *p, bool write);
 
-/* free_hugepages of the 2 MiB size. */
+/* free_hugepages and nr_hugepages of the 2 MiB size. */
 size_t linux_free_hugepages(void);
+size_t linux_nr_hugepages(void);
+
+/* Have the kernel move together what is in use, so that large pages are free.
+ */
+void linux_make_room(void);
