@@ -23,6 +23,7 @@
 #include "server/cleanup.h"
 #include "server/contig.h"
 #include "server/log.h"
+#include "server/memory.h"
 
 #define CONTIG_TRIES         6 /* plans for one request */
 #define VERIFY_FRAMES_INLINE 8 /* under 10 us on the loop */
@@ -423,7 +424,7 @@ contig_new(struct pool *pool, struct tenant *tenant,
 	if (type == NULL)
 		return answer_refuse(answer, KERN_RESOURCE_SHORTAGE,
 		    "type must be one of at most %d names", TENANT_TYPES_MAX);
-	buffer = calloc(1, sizeof(*buffer));
+	buffer = memory_calloc(1, sizeof(*buffer));
 	if (buffer == NULL)
 		return answer_refuse_errno(answer, -ENOMEM, "contigmalloc");
 	if (quota_charge(&buffer->charge, &tenant->quota, QUOTA_BUFFERS, 1) <

@@ -6,6 +6,7 @@
 #include "core/kassert.h"
 #include "server/dispatch.h"
 #include "server/log.h"
+#include "server/memory.h"
 
 struct operation {
 	enum call_outcome (*handle)(struct call *call);
@@ -187,7 +188,7 @@ dispatch_packet(struct session *session,
 struct call *
 call_keep(struct call *call, void (*cancel)(struct call *call))
 {
-	struct call *kept = malloc(sizeof(*kept));
+	struct call *kept = memory_alloc(sizeof(*kept));
 
 	if (kept == NULL) {
 		(void)answer_refuse_errno(&call->answer, -ENOMEM, "request");

@@ -12,6 +12,7 @@
 #include "server/extent.h"
 #include "server/log.h"
 #include "server/map.h"
+#include "server/memory.h"
 #include "server/tenant.h"
 #include "server/worker.h"
 
@@ -79,7 +80,7 @@ file_punch(struct map_file *file, const struct file_run *runs, size_t n,
 	for (size_t i = 0; i < n; i++)
 		size += runs[i].size;
 	if (size > MAP_PUNCH_INLINE)
-		punch = malloc(sizeof(*punch) + n * sizeof(*runs));
+		punch = memory_alloc(sizeof(*punch) + n * sizeof(*runs));
 	if (punch == NULL) {
 		for (size_t i = 0; i < n; i++)
 			run_punch(file, &runs[i]);
@@ -272,7 +273,7 @@ file_init(struct map_file *file, const struct arch *arch)
 	struct quota *quota = &file->tenant->quota;
 	int r;
 
-	file->buffer = malloc(file->pagesize);
+	file->buffer = memory_alloc(file->pagesize);
 	file->pager = vm_pager_create(arch, &pager_ops, file);
 	if (file->buffer == NULL || file->pager == NULL)
 		return -ENOMEM;
@@ -288,7 +289,7 @@ int
 map_file_new(struct map_file **filep, const struct arch *arch,
     struct tenant *tenant, struct workers *workers)
 {
-	struct map_file *file = calloc(1, sizeof(*file));
+	struct map_file *file = memory_calloc(1, sizeof(*file));
 	int r;
 
 	if (file == NULL)

@@ -16,6 +16,7 @@
 #include "server/log.h"
 #include "server/map.h"
 #include "server/map_mode.h"
+#include "server/memory.h"
 
 #define MAPS_PER_REPLY 256
 
@@ -664,7 +665,7 @@ static enum call_outcome
 large_delete_start(struct call *call, struct map *map, vm_offset_t start,
     vm_offset_t end)
 {
-	struct large_delete *d = calloc(1, sizeof(*d));
+	struct large_delete *d = memory_calloc(1, sizeof(*d));
 
 	if (d == NULL) {
 		(void)answer_refuse_errno(&call->answer, -ENOMEM, "delete");
@@ -733,7 +734,7 @@ reply_when_empty(struct call *call, struct map *map)
 
 	if (map->file == NULL || map->file->npunching == 0)
 		return CALL_DONE;
-	emptied = calloc(1, sizeof(*emptied));
+	emptied = memory_calloc(1, sizeof(*emptied));
 	if (emptied == NULL)
 		return CALL_DONE;
 	emptied->call = call_keep(call, emptied_cancel);

@@ -13,6 +13,7 @@
 #include "server/cleanup.h"
 #include "server/dispatch.h"
 #include "server/map_mode.h"
+#include "server/memory.h"
 #include "server/peer.h"
 #include "server/slow.h"
 
@@ -133,7 +134,7 @@ slow_cancel(struct call *call)
 static struct slow *
 slow_new(struct call *call, struct map *map, uint64_t id)
 {
-	struct slow *slow = calloc(1, sizeof(*slow));
+	struct slow *slow = memory_calloc(1, sizeof(*slow));
 
 	if (slow == NULL) {
 		(void)answer_refuse_errno(&call->answer, -ENOMEM, "request");

@@ -10,6 +10,7 @@
 
 #include "server/contig.h"
 #include "server/dispatch.h"
+#include "server/memory.h"
 #include "server/resize.h"
 
 #define RUNS_MAX 256 /* of each kind in one reply */
@@ -385,7 +386,7 @@ static enum call_outcome
 change_size(struct call *call, const Holdfast__V1__PoolChange *change,
     enum resize_kind kind)
 {
-	struct resize *resize = calloc(1, sizeof(*resize));
+	struct resize *resize = memory_calloc(1, sizeof(*resize));
 	struct call *kept = NULL;
 
 	if (resize != NULL)

@@ -4,6 +4,7 @@
 
 #include "core/kassert.h"
 #include "server/idtable.h"
+#include "server/memory.h"
 
 #define ID_INDEX_BITS 20
 #define ID_INDEX_MAX  (1u << ID_INDEX_BITS)
@@ -39,7 +40,7 @@ idtable_grow(struct idtable *table)
 
 	if (table->size >= ID_INDEX_MAX)
 		return -ENOSPC;
-	slots = realloc(table->slots, size * sizeof(*slots));
+	slots = memory_realloc(table->slots, size, sizeof(*slots));
 	if (slots == NULL)
 		return -ENOMEM;
 	table->slots = slots;

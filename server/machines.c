@@ -6,6 +6,7 @@
 #include "server/cleanup.h"
 #include "server/log.h"
 #include "server/machines.h"
+#include "server/memory.h"
 
 int
 machines_init(struct machines *machines, const struct arch *arch)
@@ -14,7 +15,7 @@ machines_init(struct machines *machines, const struct arch *arch)
 
 	while (arch_machine_at(n) != NULL)
 		n++;
-	machines->archs = calloc(n, sizeof(*machines->archs));
+	machines->archs = memory_calloc(n, sizeof(*machines->archs));
 	if (machines->archs == NULL)
 		return error_origin(-ENOMEM);
 	machines->n = n;

@@ -11,6 +11,7 @@
 #include "server/cleanup.h"
 #include "server/log.h"
 #include "server/map.h"
+#include "server/memory.h"
 
 /* An operation adds at most this many entries (two clips of one entry). */
 #define MAP_ENTRIES_PER_OP 2
@@ -182,7 +183,7 @@ map_init(struct map *map, const struct map_params *params,
 static struct map *
 map_new(struct tenant *tenant, const struct arch *arch)
 {
-	struct map *map = calloc(1, sizeof(*map));
+	struct map *map = memory_calloc(1, sizeof(*map));
 
 	if (map == NULL)
 		return NULL;

@@ -12,6 +12,7 @@
 
 #include "server/cleanup.h"
 #include "server/map.h"
+#include "server/memory.h"
 
 /* What every range has to be, and what two clips cost. */
 static int
@@ -339,7 +340,7 @@ map_reserve_submap(struct map *map)
 {
 	struct map **subs;
 
-	subs = reallocarray(map->subs, map->nsubs + 1, sizeof(*subs));
+	subs = memory_realloc(map->subs, map->nsubs + 1, sizeof(*subs));
 	if (subs == NULL)
 		return -ENOMEM;
 	map->subs = subs;

@@ -16,6 +16,7 @@
 #include "core/kassert.h"
 #include "core/vm_fault.h"
 #include "server/map.h"
+#include "server/memory.h"
 
 #define RESIDENT_STEPS 4096 /* pieces and stretches that are counted apart */
 
@@ -279,7 +280,7 @@ map_trims_collect(struct map *map, vm_offset_t start, vm_offset_t end,
 	vm_map_lock_read(map->vm);
 	n = trims_walk(map, start, end, NULL);
 	if (n > 0)
-		trims->trims = calloc(n, sizeof(*trims->trims));
+		trims->trims = memory_calloc(n, sizeof(*trims->trims));
 	if (trims->trims != NULL)
 		trims->n = trims_walk(map, start, end, trims->trims);
 	vm_map_unlock_read(map->vm);

@@ -5,6 +5,7 @@
 #include "core/kassert.h"
 #include "server/cleanup.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/object.h"
 
 #define OBJECT_TRIES 6
@@ -173,7 +174,7 @@ object_create(struct pool *pool, struct tenant *tenant, struct pmap *pmap,
 	rv = object_check(pool, pmap, type, size, answer);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	object = calloc(1, sizeof(*object));
+	object = memory_calloc(1, sizeof(*object));
 	if (object == NULL)
 		return answer_refuse_errno(answer, -ENOMEM, "object");
 	object->type = type;
@@ -212,7 +213,7 @@ object_create_anon(struct tenant *tenant, struct pmap *pmap,
     struct map_file *file, vm_size_t size, struct object **objectp,
     struct answer *answer)
 {
-	struct object *object = calloc(1, sizeof(*object));
+	struct object *object = memory_calloc(1, sizeof(*object));
 	int r, rv;
 
 	if (object == NULL)

@@ -6,6 +6,7 @@
 #include "core/kassert.h"
 #include "server/cleanup.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/peer.h"
 
 #ifndef SO_PEERGROUPS
@@ -21,7 +22,7 @@ peer_read_groups(struct peer *peer, int fd)
 	socklen_t len = FEW_GROUPS * sizeof(gid_t);
 
 	for (int tries = 0; tries < 2; tries++) {
-		gid_t *groups = malloc(len);
+		gid_t *groups = memory_alloc(len);
 
 		if (groups == NULL)
 			return error_origin(-ENOMEM);

@@ -7,6 +7,7 @@
 #include "core/kassert.h"
 #include "server/cleanup.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/pool.h"
 #include "server/resize.h"
 #include "server/span.h"
@@ -42,7 +43,7 @@ pool_enter(struct pool *pool, struct vm_phys *phys, vm_size_t size,
 	r = list(pool->arch->ctx, NULL, 0, np);
 	if (r < 0)
 		return r;
-	frames = calloc(*np + 1, sizeof(*frames));
+	frames = memory_calloc(*np + 1, sizeof(*frames));
 	if (frames == NULL)
 		return error_origin(-ENOMEM);
 	r = list(pool->arch->ctx, frames, *np, &have);
@@ -77,7 +78,7 @@ pool_take_stock(struct pool *pool, const struct arch_pool_info *info)
 			return r;
 	}
 	pool->late_max = 2 * n + 16;
-	pool->late = calloc(pool->late_max, sizeof(*pool->late));
+	pool->late = memory_calloc(pool->late_max, sizeof(*pool->late));
 	return pool->late == NULL ? error_origin(-ENOMEM) : 0;
 }
 
@@ -230,8 +231,8 @@ pool_put_off(struct pool *pool, const struct arch_event *event)
 	struct arch_event *late;
 
 	if (pool->nlate == pool->late_max) {
-		late =
-		    reallocarray(pool->late, 2 * pool->late_max, sizeof(*late));
+		late = memory_realloc(pool->late, 2 * pool->late_max,
+		    sizeof(*late));
 		if (late == NULL) {
 			log_error("inventory", "what=\"event dropped\"");
 			return;

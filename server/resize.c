@@ -4,6 +4,7 @@
 
 #include "core/kassert.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/resize.h"
 
 /* Frames that a rebalance moves at a time: so many more than the pool may have
@@ -22,7 +23,7 @@ runs_add(struct resize *resize, vm_paddr_t start, vm_paddr_t end, int domain)
 	size_t max = MAX(2 * resize->runs_max, 16);
 
 	if (resize->nruns == resize->runs_max) {
-		runs = reallocarray(runs, max, sizeof(*runs));
+		runs = memory_realloc(runs, max, sizeof(*runs));
 		if (runs == NULL)
 			return false;
 		resize->runs = runs;
@@ -127,7 +128,7 @@ free_runs(struct vm_phys *phys, int domain, size_t *np)
 	size_t n = 0;
 
 	vm_phys_stats(phys, &stats);
-	runs = calloc(stats.nruns + 1, sizeof(*runs));
+	runs = memory_calloc(stats.nruns + 1, sizeof(*runs));
 	if (runs == NULL)
 		return NULL;
 	for (; n < stats.nruns && vm_phys_next_free(phys, at, &run);

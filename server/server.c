@@ -8,6 +8,7 @@
 #include "core/kassert.h"
 #include "server/cleanup.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/server.h"
 #include "server/session.h"
 
@@ -337,8 +338,8 @@ server_buffers(struct server *server)
 		r = wire_arena_init(&server->out, REPLY_ARENA);
 	if (r < 0)
 		return error_origin(r);
-	server->recv_buf = malloc(HOLDFAST_PACKET_MAX + 1);
-	server->send_buf = malloc(HOLDFAST_PACKET_MAX);
+	server->recv_buf = memory_alloc(HOLDFAST_PACKET_MAX + 1);
+	server->send_buf = memory_alloc(HOLDFAST_PACKET_MAX);
 	if (server->recv_buf == NULL || server->send_buf == NULL)
 		return error_origin(-ENOMEM);
 	return 0;
@@ -351,7 +352,7 @@ server_new(struct server **serverp, const struct arch *arch,
 	_cleanup_(server_freep) struct server *server = NULL;
 	int r;
 
-	server = calloc(1, sizeof(*server));
+	server = memory_calloc(1, sizeof(*server));
 	if (server == NULL)
 		return error_origin(-ENOMEM);
 	TAILQ_INIT(&server->tenants);

@@ -11,6 +11,7 @@
 #include "server/contig.h"
 #include "server/dispatch.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/session.h"
 
 #define EVENT_MAX 64 /* bytes in a packet with one event */
@@ -448,7 +449,7 @@ session_new(struct session **sessionp, struct server *server, int fd)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		return error_origin(-errno);
-	session = calloc(1, sizeof(*session));
+	session = memory_calloc(1, sizeof(*session));
 	if (session == NULL)
 		return error_origin(-ENOMEM);
 	session->fd = -1;

@@ -6,6 +6,7 @@
 
 #include "core/kassert.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/span.h"
 #include "server/verify.h"
 
@@ -274,7 +275,7 @@ span_reserve(struct span *span, struct tenant *tenant,
 static int
 span_take(struct span **spanp, struct pool *pool, const struct contig_req *req)
 {
-	struct span *span = calloc(1, sizeof(*span));
+	struct span *span = memory_calloc(1, sizeof(*span));
 	int rv;
 
 	if (span == NULL)

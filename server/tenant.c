@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "core/kassert.h"
+#include "server/memory.h"
 #include "server/tenant.h"
 
 struct tenant *
 tenant_new(uid_t uid, const struct quota_limits *limits,
     const struct arch *arch)
 {
-	struct tenant *tenant = calloc(1, sizeof(*tenant));
+	struct tenant *tenant = memory_calloc(1, sizeof(*tenant));
 
 	if (tenant == NULL)
 		return NULL;
@@ -58,7 +59,7 @@ tenant_type_get(struct tenant *tenant, const char *name)
 	}
 	if (tenant->ntypes == TENANT_TYPES_MAX)
 		return NULL;
-	type = calloc(1, sizeof(*type));
+	type = memory_calloc(1, sizeof(*type));
 	if (type == NULL)
 		return NULL;
 	(void)snprintf(type->name, sizeof(type->name), "%s", name);

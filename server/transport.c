@@ -8,6 +8,7 @@
 
 #include "core/kassert.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/transport.h"
 
 #ifndef SO_PASSRIGHTS
@@ -149,7 +150,7 @@ transport_enqueue(struct transport *transport, const void *buf, size_t len,
 	if (len > TRANSPORT_QUEUE_BYTES - transport->queued_bytes ||
 	    nfds > TRANSPORT_QUEUE_FDS - transport->queued_fds)
 		return -ENOBUFS;
-	packet = malloc(sizeof(*packet) + len);
+	packet = memory_alloc(sizeof(*packet) + len);
 	if (packet == NULL)
 		return error_origin(-ENOMEM);
 	fdlist_init(&packet->fds);

@@ -6,6 +6,7 @@
 #include "server/contig.h"
 #include "server/dispatch.h"
 #include "server/log.h"
+#include "server/memory.h"
 
 #define SLICE_FRAMES 4096 /* about 4 ms on a worker */
 #define SLICE_SPANS  64
@@ -335,7 +336,7 @@ verify_done(struct job *job)
 static struct verify *
 verify_new(struct server *server, const struct tenant *only)
 {
-	struct verify *verify = calloc(1, sizeof(*verify));
+	struct verify *verify = memory_calloc(1, sizeof(*verify));
 
 	if (verify == NULL)
 		return NULL;

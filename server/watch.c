@@ -5,6 +5,7 @@
 #include "core/kassert.h"
 #include "server/cleanup.h"
 #include "server/map.h"
+#include "server/memory.h"
 #include "server/session.h"
 #include "server/watch.h"
 
@@ -43,7 +44,7 @@ watch_get(struct map *map, struct session *session, uint64_t id)
 
 	if (watch != NULL)
 		return watch;
-	watch = calloc(1, sizeof(*watch));
+	watch = memory_calloc(1, sizeof(*watch));
 	if (watch == NULL)
 		return NULL;
 	watch->session = session;

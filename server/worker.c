@@ -14,6 +14,7 @@
 #include "core/kassert.h"
 #include "server/cleanup.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/worker.h"
 
 #define BACKGROUND_NICE 5
@@ -279,7 +280,8 @@ workers_new(struct workers **workersp, struct event_base *base, size_t n)
 	_cleanup_(workers_freep) struct workers *workers = NULL;
 
 	MPASS(n > 0);
-	workers = calloc(1, sizeof(*workers) + n * sizeof(workers->worker[0]));
+	workers =
+	    memory_calloc(1, sizeof(*workers) + n * sizeof(workers->worker[0]));
 	if (workers == NULL)
 		return error_origin(-ENOMEM);
 	(void)pthread_mutex_init(&workers->lock, NULL);

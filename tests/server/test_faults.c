@@ -5,8 +5,8 @@
  * or the connection ends, and afterwards everything is as it was.
  *
  * malloc, calloc and realloc of the daemon, the core and arch/sim are wrapped
- * by the linker; libevent is given the same through its own hook; fcntl for
- * duplicates and open of files likewise.  Only while the loop turns.
+ * by the linker, and the daemon asks through its own hook; libevent is given
+ * the same through its own; fcntl for duplicates and open of files likewise.  Only while the loop turns.
  */
 
 #include <errno.h>
@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/memory.h"
 #include "tests/server/failing.h"
 #include "tests/server/rig.h"
 #include "tests/test.h"
@@ -78,6 +79,7 @@ __wrap_memfd_create(const char *name, unsigned flags)
 void
 arm(bool begins)
 {
+	memory_fails = fails; /* twice for most: every point is come to */
 	atomic_store(&armed, begins);
 }
 
