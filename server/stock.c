@@ -338,13 +338,28 @@ stock_ticked(void *arg)
 
 /* ---- Demand ------------------------------------------------------ */
 
+/*
+ * Is it still what it was when it was made?  Nobody has seen it, so only the
+ * kernel can have moved it; with a long-term pin not even that.
+ */
+static bool
+stock_is_sound(const struct pool *pool, struct span *span)
+{
+	const struct arch *arch = pool->arch;
+	size_t nbad = 0;
+
+	return span->info.pin == ARCH_PIN_LONGTERM ||
+	       (arch->ops->span_verify(arch->ctx, span->frames, &nbad) == 0 &&
+		   nbad == 0);
+}
+
 struct span *
 stock_find(struct pool *pool, const struct contig_req *req, bool again)
 {
 	struct stock *stock = &pool->stock;
 	vm_size_t size = roundup2(req->size, pool->frame_size);
 	struct stock_class *class;
-	struct span *span;
+	struct span *span, *next;
 	vm_paddr_t pa;
 
 	if (stock->runs == NULL || stock->stopped ||
@@ -356,10 +371,15 @@ stock_find(struct pool *pool, const struct contig_req *req, bool again)
 	class->asked += !again;
 	ticker_arm(&stock->refill, STOCK_REFILL_MS);
 	ticker_arm(&stock->tick, stock->options.tick_ms);
-	TAILQ_FOREACH (span, &class->ready, entry) {
-		if ((req->domain < 0 || req->domain == span->domain) &&
-		    stock_fits(req, span->start, span->end, &pa))
+	for (span = TAILQ_FIRST(&class->ready); span != NULL; span = next) {
+		next = TAILQ_NEXT(span, entry);
+		if ((req->domain >= 0 && req->domain != span->domain) ||
+		    !stock_fits(req, span->start, span->end, &pa))
+			continue;
+		if (stock_is_sound(pool, span))
 			return span;
+		log_warn("stock_moved", "frames=%zu", class->nframes);
+		stock_dissolve(stock, span);
 	}
 	stock->misses += !again;
 	return NULL;

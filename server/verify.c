@@ -363,6 +363,9 @@ verify_memory_failure(struct server *server)
 	}
 	log_warn("memory_failure", "text=\"looking for it\"");
 	verify_step(verify);
+	/* What is in stock need not be looked at: bad frames do not come back
+	 * from the kernel, and the others are made ready again. */
+	stock_dissolve_all(&server->pool);
 }
 
 /* ---- The request ------------------------------------------------- */

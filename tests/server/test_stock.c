@@ -394,6 +394,54 @@ TEST(stock__no_failing_metadata_leaves_a_trace)
 	rig_fini(&rig);
 }
 
+TEST(stock__a_span_that_the_kernel_moved_is_not_handed_out)
+{
+	Holdfast__V1__ContigAllocResult *result;
+	struct client client;
+	struct rig rig;
+	struct span *span;
+	vm_paddr_t moved;
+
+	stock_rig(&rig, 16, 50, 4);
+	client_join(&client, &rig);
+	wait_ready(&rig, 4);
+	span = TAILQ_FIRST(&stock_of(&rig)->classes[0].ready);
+	moved = span->start;
+	ASSERT_TRUE(sim_tamper(rig.arch, moved, moved + 64 * RIG_FRAME));
+	ASSERT_EQ(client_alloc(&client, RIG_FRAME, 0, &result), (int)OK);
+	ASSERT_NE(result->pa, moved);
+	ASSERT_EQ(stock_of(&rig)->dissolved, 1u);
+	ASSERT_EQ(stock_of(&rig)->hits, 1u);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+TEST(stock__bad_memory_in_it_is_never_handed_out)
+{
+	Holdfast__V1__ContigAllocResult *result;
+	struct client client;
+	struct rig rig;
+	vm_paddr_t bad;
+
+	stock_rig(&rig, 8, 50, 4);
+	client_join(&client, &rig);
+	wait_ready(&rig, 4);
+	bad = TAILQ_FIRST(&stock_of(&rig)->classes[0].ready)->start;
+	ASSERT_TRUE(sim_poison(rig.arch, bad));
+	verify_memory_failure(rig.server);
+	ASSERT_EQ(stock_of(&rig)->nspans_ready, 0u);
+	rig_settle(&rig);
+	for (int i = 0; i < 7; i++) {
+		ASSERT_EQ(client_alloc(&client, RIG_FRAME, 0, &result),
+		    (int)OK);
+		ASSERT_NE(result->pa, bad);
+	}
+	ASSERT_EQ(client_alloc(&client, RIG_FRAME, M_NOWAIT, &result),
+	    (int)REFUSED(NO_SPACE));
+	client_close(&client);
+	rig_fini(&rig);
+}
+
 /* What is freed is zeroed in idle time; who needs it does not wait for that. */
 TEST(stock__frames_held_back_for_idle_time_can_be_had_at_once)
 {
