@@ -84,6 +84,12 @@ struct arch_span_info {
 	bool verified;     /* pagemap was read back after pinning */
 };
 
+/*
+ * Bytes: 32 of these make a large page, with what its keeper writes beside
+ * them.  Who takes a lot of metadata asks for blocks of this size.
+ */
+#define ARCH_META_BLOCK ((size_t)(64 << 10) - 64)
+
 struct arch_ops {
 	const char *name; /* "linux", "sim" */
 

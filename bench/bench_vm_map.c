@@ -9,8 +9,14 @@
  * lock, both do where it does not (protect); splay_map.h says what the other
  * side does and leaves out.
  *
+ * Both take their metadata from the Linux back end, which asks for large pages
+ * as a kernel's direct map has them; afterwards the main cases run again with
+ * base pages for both, so that everybody sees what the pages are worth.
+ *
  *	bench_vm_map [--quick] [--min POWER] [--max POWER] [--isa NAME]
- *	    [--only TEXT] [--ours] [--repeat N]
+ *	    [--pages huge|base] [--only TEXT] [--ours] [--repeat N]
+ *
+ * --pages runs everything with such pages, and nothing twice.
  *
  * For a profiler: --only runs the cases whose name contains TEXT, --ours leaves
  * the splay tree out of them, --repeat makes them N times as long.
@@ -23,6 +29,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "arch/linux/meta.h"
 #include "bench/bench.h"
 #include "bench/splay_map.h"
 #include "core/vm_map_int.h"
@@ -39,6 +46,7 @@ static const char *isa_name;
 static const char *only; /* NULL: every case */
 static bool ours_only;
 static size_t repeat = 1;
+static bool again; /* the main cases, with other pages */
 
 static uint64_t
 rnd(void)
@@ -49,26 +57,49 @@ rnd(void)
 	return state;
 }
 
-/* Metadata for both sides. */
+/* Metadata for both sides: what has been freed is at hand until trimmed. */
+
+static struct linux_meta bench_meta = LINUX_META_INIT;
 
 static void *
 bench_alloc(void *ctx, size_t size)
 {
-	size_t room = (size + 63) & ~(size_t)63;
-	void *p = aligned_alloc(64, room);
-
-	(void)ctx;
-	if (p != NULL)
-		memset(p, 0, room);
-	return p;
+	return linux_meta_alloc(ctx, size);
 }
 
 static void
 bench_free(void *ctx, void *p, size_t size)
 {
-	(void)ctx;
-	(void)size;
-	free(p);
+	linux_meta_free(ctx, p, size);
+}
+
+/* How many bytes of this process lie in large pages; -1: nobody knows. */
+static long
+huge_bytes(void)
+{
+	FILE *f = fopen("/proc/self/smaps_rollup", "re");
+	char line[256];
+	long kib = -1;
+
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line, "AnonHugePages: %ld", &kib) == 1)
+			break;
+	if (f != NULL)
+		(void)fclose(f);
+	return kib < 0 ? -1 : kib * 1024;
+}
+
+static void
+print_pages(void)
+{
+	long huge = huge_bytes();
+
+	if (bench_meta.base_pages)
+		printf("metadata in base pages, for both\n");
+	else if (huge >= 0)
+		printf("metadata in large pages, for both: %.1f MiB of %.1f\n",
+		    (double)huge / (1 << 20),
+		    (double)bench_meta.bytes / (1 << 20));
 }
 
 static const struct arch_ops bench_ops = {
@@ -88,7 +119,7 @@ static const struct arch_machine bench_machine = {
     .user_max = MAP_MAX,
 };
 
-static const struct arch bench_arch = {&bench_ops, NULL, &bench_machine};
+static const struct arch bench_arch = {&bench_ops, &bench_meta, &bench_machine};
 static struct pmap bench_pmap = {&bench_arch, NULL, NULL};
 
 struct range {
@@ -358,7 +389,9 @@ compare(const char *name, struct side side[2], void (*op)(struct side *s),
 	char label[64];
 	double base;
 
-	if (only != NULL && strstr(name, only) == NULL)
+	if ((only != NULL && strstr(name, only) == NULL) ||
+	    (again && strcmp(name, "free+find+insert") != 0 &&
+		strcmp(name, "lookup, hit") != 0))
 		return;
 	for (int round = 0; round < 3; round++)
 		for (int i = 0; i < 2; i++)
@@ -470,12 +503,14 @@ bench_power(int power, bool quick)
 	size_t n = power10(power), batches = quick ? 150 : 3000;
 	struct side side[2];
 
+	linux_meta_trim(&bench_meta);
 	pair_init(side, n);
 	pair_fill(side, n, power, "from the kernel");
 	pair_fini(side);
 	pair_init(side, n);
 	pair_fill(side, n, power, "at hand");
 	print_memory(side, power);
+	print_pages();
 	if (only != NULL && strcmp(only, "build") == 0) {
 		pair_fini(side);
 		return;
@@ -623,6 +658,7 @@ bench_adversarial(int power, bool quick)
 int
 main(int argc, char **argv)
 {
+	const char *pages = NULL;
 	bool quick = false;
 	int min = 3, max = 6;
 
@@ -639,13 +675,15 @@ main(int argc, char **argv)
 			ours_only = true;
 		else if (strcmp(argv[i], "--repeat") == 0 && i + 1 < argc)
 			repeat = (size_t)atoi(argv[++i]);
+		else if (strcmp(argv[i], "--pages") == 0 && i + 1 < argc)
+			pages = argv[++i];
 		else if (strcmp(argv[i], "--isa") == 0 && i + 1 < argc)
 			isa_name = argv[++i];
 		else {
 			fprintf(stderr,
 			    "usage: %s [--quick] [--min POWER] [--max POWER] "
-			    "[--isa NAME] [--only TEXT] [--ours] "
-			    "[--repeat N]\n",
+			    "[--isa NAME] [--pages huge|base] "
+			    "[--only TEXT] [--ours] [--repeat N]\n",
 			    argv[0]);
 			return 2;
 		}
@@ -663,6 +701,8 @@ main(int argc, char **argv)
 	    isa_name != NULL ? isa_name : vm_tree_isa_best()->name,
 	    VM_INVARIANTS, sizeof(struct vm_map_entry));
 	bench_print_header();
+	bench_meta.keep = SIZE_MAX;
+	bench_meta.base_pages = pages != NULL && strcmp(pages, "base") == 0;
 	for (int power = min; power <= max; power++)
 		bench_power(power, quick);
 	for (int power = min; power <= MIN(max, 5); power += 2)
@@ -671,5 +711,10 @@ main(int argc, char **argv)
 		bench_aligned(power, quick);
 	for (int power = min; power <= MIN(max, 5); power += 2)
 		bench_adversarial(power, quick);
+	if (pages != NULL)
+		return 0;
+	again = bench_meta.base_pages = true;
+	for (int power = min; power <= max; power++)
+		bench_power(power, quick);
 	return 0;
 }

@@ -3,8 +3,9 @@
 /*
  * A zone is a list of slabs and one last-in first-out list through the free
  * items of all of them.  A new slab is a quarter of what the zone has, from
- * SLAB_MIN to SLAB_MAX bytes, so that little is idle and large zones ask
- * rarely.  Under AddressSanitizer free items are poisoned.
+ * SLAB_MIN bytes on, so that little is idle and large zones ask rarely; from
+ * half of what the back end has at hand on, it is one of those.  Under
+ * AddressSanitizer free items are poisoned.
  */
 
 #include <assert.h>
@@ -15,7 +16,7 @@
 
 #define SLAB_ALIGN 64
 #define SLAB_MIN   ((size_t)1024)
-#define SLAB_MAX   ((size_t)64 << 10)
+#define SLAB_MAX   ARCH_META_BLOCK
 
 struct uma_slab {
 	struct uma_slab *us_next;
@@ -105,7 +106,8 @@ zone_grow(struct uma_zone *zone)
 
 	MPASS(zone->uz_size > 0);
 
-	size = MIN(MAX(zone->uz_bytes / 4, SLAB_MIN), SLAB_MAX);
+	size = MAX(zone->uz_bytes / 4, SLAB_MIN);
+	size = size > SLAB_MAX / 2 ? SLAB_MAX : size;
 	size = MAX(size, SLAB_ALIGN + 2 * zone->uz_size);
 	nitems = (size - SLAB_ALIGN) / zone->uz_size;
 	slab = zone->uz_arch->ops->alloc(zone->uz_arch->ctx, size);

@@ -7,37 +7,24 @@
 #include <unistd.h>
 
 #include "arch/linux/linux_int.h"
+#include "arch/linux/meta.h"
 #include "core/kassert.h"
 
-/* From here on metadata comes in whole pages, straight from the kernel. */
-#define ALLOC_MAP_MIN (1u << 20)
+/* One for the process: pools come and go, and share it. */
+static struct linux_meta linux_metadata = LINUX_META_INIT;
 
 static void *
 linux_alloc(void *ctx, size_t size)
 {
-	void *p;
-
 	(void)ctx;
-	if (size >= ALLOC_MAP_MIN) {
-		p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		return p == MAP_FAILED ? NULL : p;
-	}
-	size = roundup2(size, (size_t)64);
-	p = aligned_alloc(64, size);
-	if (p != NULL)
-		memset(p, 0, size);
-	return p;
+	return linux_meta_alloc(&linux_metadata, size);
 }
 
 static void
 linux_free(void *ctx, void *p, size_t size)
 {
 	(void)ctx;
-	if (p != NULL && size >= ALLOC_MAP_MIN)
-		(void)munmap(p, size); /* whole mapping: cannot fail */
-	else
-		free(p);
+	linux_meta_free(&linux_metadata, p, size);
 }
 
 void
