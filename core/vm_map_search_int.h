@@ -99,9 +99,9 @@ ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
 
 /*
  * From child `p` at `level` down to the first leaf whose column promises
- * enough.  Every index node on the way has such a child.
+ * enough.  false: there is none, which only the root does not say beforehand.
  */
-ISA_TARGET static inline void
+ISA_TARGET static inline bool
 ISA(sink)(const struct vm_tree *tree, void *p, unsigned level,
     const struct gap_want *want, struct vm_cursor *cur)
 {
@@ -110,6 +110,8 @@ ISA(sink)(const struct vm_tree *tree, void *p, unsigned level,
 		unsigned slot =
 		    ISA_FIRST(node->fit[want->column], 0, want->promise);
 
+		if (slot == VM_NODE_FANOUT)
+			return false;
 		MPASS(slot < node->count);
 		VM_TREE_VISIT();
 		cur->node[level - 1] = node;
@@ -118,6 +120,7 @@ ISA(sink)(const struct vm_tree *tree, void *p, unsigned level,
 	}
 	leaf_prefetch(tree, p);
 	cur->leaf = p;
+	return true;
 }
 
 /*
@@ -136,9 +139,8 @@ ISA(climb)(const struct vm_tree *tree, const struct gap_want *want,
 		VM_TREE_VISIT();
 		if (slot < VM_NODE_FANOUT) {
 			cur->at[level - 1] = slot;
-			ISA(sink)
-			(tree, node->child[slot], level - 1, want, cur);
-			return true;
+			return ISA(sink)(tree, node->child[slot], level - 1,
+			    want, cur);
 		}
 	}
 	return false;
@@ -176,16 +178,13 @@ ISA(fit_begin)(const struct vm_tree *tree, const struct gap_want *want,
     struct vm_cursor *cur, unsigned *slotp, vm_offset_t *gapp)
 {
 	const struct vm_gap_req *req = want->req;
-	const struct vm_node *root = tree->root;
 	vm_offset_t gap, end;
 
 	*slotp = 0;
 	if (req->start == tree->min && tree->height > 0) {
 		/* From the beginning: no address to go by. */
-		cur->leaf = NULL;
-		if (ISA_FIRST(root->fit[want->column], 0, want->promise) <
-		    VM_NODE_FANOUT)
-			ISA(sink)(tree, tree->root, tree->height, want, cur);
+		if (!ISA(sink)(tree, tree->root, tree->height, want, cur))
+			cur->leaf = NULL;
 		return false;
 	}
 	ISA(seek)(tree, req->start, cur);
@@ -292,8 +291,9 @@ ISA(gap_fills)(const struct vm_tree *tree, struct vm_cursor *cur,
 
 	if (!vm_lanes_any(made))
 		return;
-	rest = vm_fit_max(vm_gap_fit(tree, low, start),
-	    vm_gap_fit(tree, end, high));
+	rest = vm_gap_fit(tree, end, high);
+	if (low < start)
+		rest = vm_fit_max(rest, vm_gap_fit(tree, low, start));
 	if (!vm_lanes_any(made & (rest.pages != fit.pages)))
 		return;
 	fit = ISA(leaf_fit_except)(tree, cur->leaf, cur->slot);

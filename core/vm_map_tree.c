@@ -15,8 +15,8 @@
  * start of the first entry below it, and the first leaf begins with a header
  * that never goes, so no search falls off the left side of a child.
  *
- * Every leaf but the last is at least a third full, every index node but the
- * root a quarter.  A full leaf gives half of what a sibling has room for to it;
+ * Every leaf but the last, and every index node but the root, is at least a
+ * quarter full.  A full leaf gives a sibling half of what that has room for;
  * where both are full too it splits in the middle, or leaves nearly all behind
  * when it grows at the end of the map.  One that gets too small joins a sibling
  * or borrows from it.
@@ -28,7 +28,7 @@
 #include "core/vm_map_int.h"
 
 #define LEAF_APPEND (VM_LEAF_FANOUT - VM_LEAF_FANOUT / 6) /* left behind */
-#define LEAF_JOIN   (VM_LEAF_FANOUT - VM_LEAF_FANOUT / 6) /* at most, of two */
+#define LEAF_JOIN   (VM_LEAF_FANOUT - VM_LEAF_FANOUT / 4) /* at most, of two */
 #define LEAF_ROOMY  (VM_LEAF_FANOUT - VM_LEAF_FANOUT / 4) /* at most */
 #define NODE_APPEND (VM_NODE_FANOUT - VM_NODE_MINFILL)
 #define NODE_JOIN   (VM_NODE_FANOUT - VM_NODE_MINFILL)

@@ -26,7 +26,7 @@
 #define VM_LEAF_FANOUT  32 /* a multiple of 8, up to 32 */
 #define VM_NODE_FANOUT  64 /* a multiple of 16, up to 64 */
 #define VM_NODE_PIVOTS  (VM_NODE_FANOUT / 8)
-#define VM_LEAF_MINFILL (VM_LEAF_FANOUT / 3) /* of all but the last */
+#define VM_LEAF_MINFILL (VM_LEAF_FANOUT / 4) /* of all but the last */
 #define VM_NODE_MINFILL (VM_NODE_FANOUT / 4) /* of all but the root */
 #define VM_TREE_ALIGNS  3  /* page, smaller superpage, larger superpage */
 #define VM_TREE_DEPTH   10 /* index levels; 8^11 entries at the least */
