@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,61 +22,90 @@ enum {
 	JANITOR_PIPE = 3,
 	JANITOR_DIR,
 	JANITOR_NR,
-	JANITOR_NFDS = JANITOR_NR + JANITOR_SIZES,
+	JANITOR_NFILES = JANITOR_SIZES * (1 + JANITOR_NODES),
 };
 
 #define BIG_SIZE (UINT64_C(1) << 30)
 
 struct janitor_message {
-	struct {
-		int64_t raised;
-		uint64_t before; /* UINT64_MAX: not known, or not needed */
-	} size[JANITOR_SIZES];
+	struct janitor_numbers raised;
+	struct janitor_numbers before; /* -1: not known, or not needed */
 };
+static_assert(sizeof(struct janitor_message) <= PIPE_BUF,
+    "a message comes whole, or not at all");
 
 void
 janitor_init(struct janitor *janitor)
 {
-	*janitor = (struct janitor){.pipe = -1};
+	*janitor = (struct janitor){.pipe = -1, .sysfs = "/sys"};
 }
 
 /* ---- nr_hugepages ------------------------------------------------ */
 
+/* Of one node, or (-1) of the host. */
 static int
-nr_hugepages_open(vm_size_t frame_size, int flags)
+nr_hugepages_open(const struct janitor *janitor, vm_size_t frame_size, int node,
+    int flags)
 {
-	char path[96];
+	char path[512], where[64] = "kernel/mm";
 	int fd;
 
+	if (node >= 0)
+		(void)snprintf(where, sizeof(where),
+		    "devices/system/node/node%d", node);
 	(void)snprintf(path, sizeof(path),
-	    "/sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB/nr_hugepages",
-	    frame_size >> 10);
+	    "%s/%s/hugepages/hugepages-%" PRIu64 "kB/nr_hugepages",
+	    janitor->sysfs, where, frame_size >> 10);
 	fd = open(path, flags | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	return fd;
 }
 
+/* The files of one size; -1 where there is none. */
+static void
+files_open(const struct janitor *janitor, vm_size_t frame_size, int flags,
+    int files[1 + JANITOR_NODES])
+{
+	for (int i = 0; i <= JANITOR_NODES; i++)
+		files[i] = nr_hugepages_open(janitor, frame_size, i - 1, flags);
+}
+
+static void
+files_close(int files[1 + JANITOR_NODES])
+{
+	for (int i = 0; i <= JANITOR_NODES; i++)
+		if (files[i] >= 0)
+			(void)close(files[i]);
+}
+
 static int
-nr_hugepages_read(int fd, uint64_t *np)
+nr_hugepages_read(int fd, int64_t *np)
 {
 	char text[32] = "";
 	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
 
 	if (n <= 0)
 		return n < 0 ? -errno : -EIO;
-	*np = strtoull(text, NULL, 10);
+	*np = strtoll(text, NULL, 10);
 	return 0;
 }
 
-int
-janitor_nr_hugepages(vm_size_t frame_size, uint64_t *np)
+void
+janitor_now(const struct janitor *janitor, vm_size_t frame_size,
+    struct janitor_numbers *nowp)
 {
-	_cleanup_(fd_closep) int fd = nr_hugepages_open(frame_size, O_RDONLY);
+	const vm_size_t sizes[JANITOR_SIZES] = {frame_size, BIG_SIZE};
+	int files[1 + JANITOR_NODES];
 
-	if (fd < 0)
-		return fd;
-	return nr_hugepages_read(fd, np);
+	for (int i = 0; i < JANITOR_SIZES; i++) {
+		files_open(janitor, sizes[i], O_RDONLY, files);
+		for (int k = 0; k <= JANITOR_NODES; k++)
+			if (files[k] < 0 ||
+			    nr_hugepages_read(files[k], &nowp->of[i][k]) < 0)
+				nowp->of[i][k] = -1;
+		files_close(files);
+	}
 }
 
 /*
@@ -83,23 +114,40 @@ janitor_nr_hugepages(vm_size_t frame_size, uint64_t *np)
  * Fewer than before there are where big ones were taken apart.
  */
 static void
-nr_hugepages_restore(int fd, int64_t raised, uint64_t before)
+nr_hugepages_restore(int fd, int64_t raised, int64_t before)
 {
-	uint64_t now, base;
-	int64_t want;
+	int64_t now, want;
 	char text[32];
 	int len;
 
 	if (nr_hugepages_read(fd, &now) < 0)
 		return;
-	base = before != UINT64_MAX ? before : now;
-	want = (int64_t)base - raised;
+	want = (before >= 0 ? before : now) - raised;
 	want = want > 0 ? want : 0;
-	if (want == (int64_t)now || (want > (int64_t)now && raised >= 0))
+	if (want == now || (want > now && raised >= 0))
 		return;
-	len = snprintf(text, sizeof(text), "%" PRId64, want);
+	len = snprintf(text, sizeof(text), "%" PRId64 "\n", want);
 	if (pwrite(fd, text, (size_t)len, 0) < 0)
 		log_warn("nr_hugepages", "errno=%d", errno);
+}
+
+/*
+ * Each node by itself, then the host, which is right already unless it was
+ * changed as a whole: what it was is counted with what all were raised by.
+ */
+static void
+files_restore(const int files[1 + JANITOR_NODES],
+    const int64_t raised[1 + JANITOR_NODES],
+    const int64_t before[1 + JANITOR_NODES])
+{
+	int64_t sum = raised[0];
+
+	for (int i = 1; i <= JANITOR_NODES; i++) {
+		nr_hugepages_restore(files[i], raised[i], before[i]);
+		sum += raised[i];
+	}
+	nr_hugepages_restore(files[0], before[0] >= 0 ? sum : raised[0],
+	    before[0]);
 }
 
 /* ---- The process ------------------------------------------------- */
@@ -114,69 +162,72 @@ place_fd(int fd, int at)
 		(void)dup2(fd, at);
 }
 
-/* Out of the way of those first, so that no placing overwrites another. */
-static int
-move_up(int fd)
+/*
+ * Of all descriptors only those of `files` that are there, the pipe and the
+ * folder stay open, one behind the other.  They move out of the way of those
+ * places first, so that no placing overwrites another.
+ */
+static void
+keep_fds(int pipe, int dir, int files[JANITOR_NFILES])
 {
-	if (fd < 0)
-		return -1;
-	return fcntl(fd, F_DUPFD_CLOEXEC, 16);
+	int n = JANITOR_NR, at = JANITOR_NR;
+
+	for (int i = 0; i < JANITOR_NFILES; i++)
+		n += files[i] >= 0;
+	pipe = fcntl(pipe, F_DUPFD_CLOEXEC, n);
+	dir = dir < 0 ? -1 : fcntl(dir, F_DUPFD_CLOEXEC, n);
+	for (int i = 0; i < JANITOR_NFILES; i++)
+		if (files[i] >= 0)
+			files[i] = fcntl(files[i], F_DUPFD_CLOEXEC, n);
+	place_fd(pipe, JANITOR_PIPE);
+	place_fd(dir, JANITOR_DIR);
+	for (int i = 0; i < JANITOR_NFILES; i++)
+		if (files[i] >= 0) {
+			place_fd(files[i], at);
+			files[i] = at++;
+		}
+	(void)close_range((unsigned)at, ~0u, 0);
+	(void)close(STDIN_FILENO);
+	(void)close(STDOUT_FILENO);
 }
 
 static _Noreturn void
 janitor_main(int pipe, const struct listener *listener,
-    const int nr[JANITOR_SIZES])
+    int files[JANITOR_NFILES])
 {
 	struct listener mine = *listener;
 	struct janitor_message message, last;
-	int dir, up[JANITOR_SIZES];
 
 	(void)prctl(PR_SET_NAME, "holdfastd-tidy");
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
-	pipe = move_up(pipe);
-	dir = move_up(listener->dirfd);
-	for (int i = 0; i < JANITOR_SIZES; i++) {
-		up[i] = move_up(nr[i]);
-		last.size[i].raised = 0;
-		last.size[i].before = UINT64_MAX;
-	}
-	place_fd(pipe, JANITOR_PIPE);
-	place_fd(dir, JANITOR_DIR);
-	for (int i = 0; i < JANITOR_SIZES; i++)
-		place_fd(up[i], JANITOR_NR + i);
-	(void)close_range(JANITOR_NFDS, ~0u, 0);
-	(void)close(STDIN_FILENO);
-	(void)close(STDOUT_FILENO);
+	keep_fds(pipe, listener->dirfd, files);
 	privilege_keep_file_access();
+	memset(&last.raised, 0, sizeof(last.raised));
+	memset(&last.before, -1, sizeof(last.before));
 
 	while (read(JANITOR_PIPE, &message, sizeof(message)) == sizeof(message))
 		last = message;
 	mine.dirfd = JANITOR_DIR;
 	listener_unlink(&mine);
 	for (int i = 0; i < JANITOR_SIZES; i++)
-		nr_hugepages_restore(JANITOR_NR + i, last.size[i].raised,
-		    last.size[i].before);
+		files_restore(files + i * (1 + JANITOR_NODES),
+		    last.raised.of[i], last.before.of[i]);
 	_exit(0);
 }
 
-int
-janitor_start(struct janitor *janitor, const struct listener *listener,
-    vm_size_t frame_size)
+static int
+janitor_fork(struct janitor *janitor, const struct listener *listener,
+    int files[JANITOR_NFILES])
 {
-	/* Without the right to change it, it will not be changed either. */
-	_cleanup_(fd_closep) int frames = nr_hugepages_open(frame_size, O_RDWR);
-	_cleanup_(fd_closep) int big =
-	    frame_size != BIG_SIZE ? nr_hugepages_open(BIG_SIZE, O_RDWR) : -1;
-	int fds[2];
+	int fds[2], r;
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return error_origin(-errno);
 	janitor->pid = fork();
 	if (janitor->pid < 0) {
-		int r = -errno;
-
+		r = -errno;
 		janitor->pid = 0;
 		(void)close(fds[0]);
 		(void)close(fds[1]);
@@ -184,40 +235,55 @@ janitor_start(struct janitor *janitor, const struct listener *listener,
 	}
 	if (janitor->pid == 0) {
 		(void)close(fds[1]);
-		janitor_main(fds[0], listener, (const int[]){frames, big});
+		janitor_main(fds[0], listener, files);
 	}
 	(void)close(fds[0]);
 	janitor->pipe = fds[1];
 	return 0;
 }
 
-static int
-janitor_tell(struct janitor *janitor, const uint64_t before[JANITOR_SIZES])
+int
+janitor_start(struct janitor *janitor, const struct listener *listener,
+    vm_size_t frame_size)
 {
-	struct janitor_message message;
+	int files[JANITOR_NFILES], *big = files + 1 + JANITOR_NODES, r;
+
+	/* Without the right to change it, it will not be changed either. */
+	files_open(janitor, frame_size, O_RDWR, files);
+	memset(big, -1, (1 + JANITOR_NODES) * sizeof(*big));
+	if (frame_size != BIG_SIZE)
+		files_open(janitor, BIG_SIZE, O_RDWR, big);
+	r = janitor_fork(janitor, listener, files);
+	files_close(files);
+	files_close(big);
+	return r;
+}
+
+static int
+janitor_tell(struct janitor *janitor, const struct janitor_numbers *before)
+{
+	struct janitor_message message = {.raised = janitor->raised};
 
 	if (janitor->pipe < 0)
 		return 0;
-	for (int i = 0; i < JANITOR_SIZES; i++) {
-		message.size[i].raised = janitor->raised[i];
-		message.size[i].before =
-		    before != NULL ? before[i] : UINT64_MAX;
-	}
+	memset(&message.before, -1, sizeof(message.before));
+	if (before != NULL)
+		message.before = *before;
 	if (write(janitor->pipe, &message, sizeof(message)) != sizeof(message))
 		return error_origin(-EIO);
 	return 0;
 }
 
 int
-janitor_raising(struct janitor *janitor, const uint64_t before[JANITOR_SIZES])
+janitor_raising(struct janitor *janitor, const struct janitor_numbers *before)
 {
 	return janitor_tell(janitor, before);
 }
 
 int
-janitor_raised(struct janitor *janitor, const int64_t raised[JANITOR_SIZES])
+janitor_raised(struct janitor *janitor, const struct janitor_numbers *raised)
 {
-	memcpy(janitor->raised, raised, sizeof(janitor->raised));
+	janitor->raised = *raised;
 	return janitor_tell(janitor, NULL);
 }
 

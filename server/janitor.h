@@ -17,13 +17,22 @@
 #include "core/vm.h"
 #include "server/listener.h"
 
-/* Sizes of huge pages that the daemon may change the number of. */
+/*
+ * Numbers of huge pages that the daemon may change: of two sizes, of the host
+ * as a whole ([0]) or of NUMA node n ([1 + n]).
+ */
 enum { JANITOR_FRAMES, JANITOR_BIG, JANITOR_SIZES };
+#define JANITOR_NODES 64
+
+struct janitor_numbers {
+	int64_t of[JANITOR_SIZES][1 + JANITOR_NODES];
+};
 
 struct janitor {
 	pid_t pid;                     /* 0: none */
 	int pipe;                      /* writing end; -1 */
-	int64_t raised[JANITOR_SIZES]; /* last told */
+	const char *sysfs;             /* "/sys", or a test's */
+	struct janitor_numbers raised; /* last told */
 };
 
 void janitor_init(struct janitor *janitor);
@@ -37,16 +46,19 @@ int janitor_start(struct janitor *janitor, const struct listener *listener,
 
 /*
  * Tell it what to put right should the daemon be killed: nr_hugepages is about
- * to be changed and is `before` now (UINT64_MAX: not known); or is above what
- * it was by `raised` (below 0: below it).  -errno.
+ * to be changed and is `before` now (-1: not known, or it is not changed); or
+ * is above what it was by `raised` (below 0: below it).  -errno.
  */
 int janitor_raising(struct janitor *janitor,
-    const uint64_t before[JANITOR_SIZES]);
+    const struct janitor_numbers *before);
 int janitor_raised(struct janitor *janitor,
-    const int64_t raised[JANITOR_SIZES]);
+    const struct janitor_numbers *raised);
 
 /* Let it tidy up, and wait until it has. */
 void janitor_finish(struct janitor *janitor);
 
-/* nr_hugepages of that size.  -errno. */
-int janitor_nr_hugepages(vm_size_t frame_size, uint64_t *np);
+/*
+ * What nr_hugepages is now; -1 where it is not known, or there is no such node.
+ */
+void janitor_now(const struct janitor *janitor, vm_size_t frame_size,
+    struct janitor_numbers *nowp);

@@ -4,6 +4,7 @@
  * holdfastd: reads its options, opens what needs privilege, gives it up, runs.
  */
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -68,38 +69,37 @@ daemon_open_sim(struct daemon *daemon)
 	return daemon->arch == NULL ? error_origin(-ENOMEM) : 0;
 }
 
+static_assert(JANITOR_NODES == ARCH_LINUX_NODES, "what is told is kept");
+
 /*
  * The janitor has to know what to put right, should we be killed.  Called
- * before and after whatever may change nr_hugepages, and every second.
+ * before and after whatever may change nr_hugepages.
  */
 static void
 daemon_note(void *arg, bool begins)
 {
 	struct daemon *daemon = arg;
-	const vm_size_t sizes[JANITOR_SIZES] = {
-	    [JANITOR_FRAMES] = daemon->config.frame_size,
-	    [JANITOR_BIG] = UINT64_C(1) << 30,
-	};
-	struct arch_linux_raised raised;
-	uint64_t before[JANITOR_SIZES];
-	int64_t now[JANITOR_SIZES];
+	struct arch_linux_raised raised[1 + ARCH_LINUX_NODES];
+	struct janitor_numbers now;
 
 	if (!daemon->config.set_nr_hugepages && daemon->config.pool_big == 0)
 		return; /* nothing changes it */
 	if (begins) {
-		for (int i = 0; i < JANITOR_SIZES; i++)
-			if (janitor_nr_hugepages(sizes[i], &before[i]) < 0)
-				before[i] = UINT64_MAX;
-		(void)janitor_raising(&daemon->janitor, before); /* logged */
+		janitor_now(&daemon->janitor, daemon->config.frame_size, &now);
+		(void)janitor_raising(&daemon->janitor, &now); /* logged */
 		daemon->raising = true;
 		return;
 	}
-	if (daemon->arch == NULL || !arch_linux_raised(daemon->arch, &raised))
-		return; /* the next second tells */
-	now[JANITOR_FRAMES] = raised.frames;
-	now[JANITOR_BIG] = raised.big;
-	if (daemon->raising || memcmp(now, daemon->janitor.raised, sizeof(now)))
-		(void)janitor_raised(&daemon->janitor, now); /* logged */
+	if (daemon->arch == NULL ||
+	    !arch_linux_raised_nodes(daemon->arch, raised))
+		return; /* whoever changes it tells afterwards */
+	for (int i = 0; i <= JANITOR_NODES; i++) {
+		now.of[JANITOR_FRAMES][i] = raised[i].frames;
+		now.of[JANITOR_BIG][i] = raised[i].big;
+	}
+	if (daemon->raising ||
+	    memcmp(&now, &daemon->janitor.raised, sizeof(now)) != 0)
+		(void)janitor_raised(&daemon->janitor, &now); /* logged */
 	daemon->raising = false;
 }
 
@@ -126,6 +126,7 @@ daemon_open_linux(struct daemon *daemon)
 	    .pin = pins[config->pin],
 	    .without_addresses = config->without_addresses,
 	};
+	struct arch_linux_raised raised;
 	int r;
 
 	daemon_note(daemon, true);
@@ -134,9 +135,9 @@ daemon_open_linux(struct daemon *daemon)
 		return r;
 	daemon->arch = &daemon->linux_arch;
 	daemon_note(daemon, false);
-	log_info("nr_hugepages", "raised=%lld big=%lld",
-	    (long long)daemon->janitor.raised[JANITOR_FRAMES],
-	    (long long)daemon->janitor.raised[JANITOR_BIG]);
+	if (arch_linux_raised(daemon->arch, &raised))
+		log_info("nr_hugepages", "raised=%lld big=%lld", raised.frames,
+		    raised.big);
 	return 0;
 }
 
@@ -151,7 +152,7 @@ daemon_close_backend(struct daemon *daemon)
 		arch_linux_close(daemon->arch);
 	daemon->arch = NULL;
 	/* The back end has put nr_hugepages back itself. */
-	(void)janitor_raised(&daemon->janitor, (const int64_t[2]){0, 0});
+	(void)janitor_raised(&daemon->janitor, &(struct janitor_numbers){0});
 }
 
 static const char *

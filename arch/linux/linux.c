@@ -394,29 +394,48 @@ arch_linux_counts(const struct arch *arch, struct arch_linux_counts *countsp)
 	pthread_mutex_unlock(&lp->lp_lock);
 }
 
-/* false: somebody else is at it. */
+/* By node, as arch_linux_raised_nodes() has it.  false: it is being changed. */
 static bool
-pool_raised(struct linux_pool *lp, long long *np)
+pool_raised(struct linux_pool *lp, long long *raised)
 {
 	if (lp == NULL)
 		return true;
 	if (pthread_mutex_trylock(&lp->lp_resize) != 0)
 		return false;
-	*np = sysfs_raised(lp);
+	for (size_t i = 0; i < lp->lp_nnodes; i++)
+		raised[1 + lp->lp_nodes[i].id] += lp->lp_nodes[i].raised;
 	pthread_mutex_unlock(&lp->lp_resize);
+	return true;
+}
+
+bool
+arch_linux_raised_nodes(const struct arch *arch,
+    struct arch_linux_raised nodes[1 + ARCH_LINUX_NODES])
+{
+	struct linux_pool *lp = arch->ctx;
+	long long frames[1 + ARCH_LINUX_NODES] = {0};
+	long long big[1 + ARCH_LINUX_NODES] = {0};
+
+	MPASS(arch->ops == &linux_ops);
+	if (!pool_raised(lp, frames) || !pool_raised(lp->lp_big, big))
+		return false;
+	for (size_t i = 0; i <= ARCH_LINUX_NODES; i++)
+		nodes[i] = (struct arch_linux_raised){frames[i], big[i]};
 	return true;
 }
 
 bool
 arch_linux_raised(const struct arch *arch, struct arch_linux_raised *raisedp)
 {
-	struct linux_pool *lp = arch->ctx;
-	struct arch_linux_raised raised = {0, 0};
+	struct arch_linux_raised nodes[1 + ARCH_LINUX_NODES];
+	struct arch_linux_raised sum = {0, 0};
 
-	MPASS(arch->ops == &linux_ops);
-	if (!pool_raised(lp, &raised.frames) ||
-	    !pool_raised(lp->lp_big, &raised.big))
+	if (!arch_linux_raised_nodes(arch, nodes))
 		return false;
-	*raisedp = raised;
+	for (size_t i = 0; i <= ARCH_LINUX_NODES; i++) {
+		sum.frames += nodes[i].frames;
+		sum.big += nodes[i].big;
+	}
+	*raisedp = sum;
 	return true;
 }

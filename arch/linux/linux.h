@@ -85,6 +85,13 @@ struct arch_linux_raised {
 };
 bool arch_linux_raised(const struct arch *arch,
     struct arch_linux_raised *raisedp);
+/*
+ * The same one by one: nodes[1 + n] is NUMA node n, nodes[0] what was changed
+ * of the host as a whole, as is done where one node has memory.
+ */
+#define ARCH_LINUX_NODES 64
+bool arch_linux_raised_nodes(const struct arch *arch,
+    struct arch_linux_raised nodes[1 + ARCH_LINUX_NODES]);
 
 /* Big frames are not counted.  Never fails.  Any thread. */
 void arch_linux_counts(const struct arch *arch,

@@ -36,7 +36,7 @@
 /* Frames of others held at most while looking for our own. */
 #define LINUX_FOREIGN_MAX 512
 /* NUMA nodes that a pool over all of them can tell apart. */
-#define LINUX_NODES       64
+#define LINUX_NODES       ARCH_LINUX_NODES
 
 /* Whose turn it is to free a frame and take it elsewhere: order.c. */
 enum order_state {
