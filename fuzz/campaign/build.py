@@ -31,8 +31,7 @@ FLAVOURS = {
     'cmplog': ('afl-clang-fast', ['-Dfuzz=true', '-Db_lundef=false']),
     'cov': ('clang', ['-Dbuildtype=plain',
                       '-Dc_args=-O1 -g -DKASSERT_OFF '
-                      '-fprofile-instr-generate -fcoverage-mapping '
-                      '-fprofile-update=atomic',
+                      '-fprofile-instr-generate -fcoverage-mapping',
                       '-Dc_link_args=-fprofile-instr-generate']),
 }
 
