@@ -248,6 +248,16 @@ tap_release(void *arg, const struct vm_arena_span *span)
 	run.rep->seen |= FUZZ_BIT(SEEN_RELEASE);
 }
 
+/* What the sibling has idle goes to the level above. */
+static vm_size_t
+tap_reclaim(void *arg)
+{
+	const struct tap *tap = arg;
+	unsigned other = tap->who == 1 ? 2 : tap->who + TENANTS;
+
+	return vm_arena_trim(run.arena[other], 0);
+}
+
 /* ---- Comparing ------------------------------------------------------------
  */
 
@@ -295,6 +305,28 @@ compare(const char *op)
 	return true;
 }
 
+/* The spans that an arena names are those of the model, and stay. */
+static bool
+compare_spans(unsigned who)
+{
+	struct vm_arena_span span;
+
+	for (size_t i = 0; i < run.npages; i++) {
+		vm_paddr_t pa = run.low + i * run.size;
+		bool has = vm_arena_span_at(run.arena[who], pa, &span);
+
+		if (has != (run.page[i].who[level(who)] == who) ||
+		    (has && (pa < span.start || pa >= span.end)))
+			return fuzz_found(run.rep, "out", "phys",
+			    "%u: a span at 0x%" PRIx64, who, pa);
+		if (has && pa == span.start && who != POOL &&
+		    vm_arena_remove(run.arena[who], pa) != KERN_INVALID_ADDRESS)
+			return fuzz_found(run.rep, "code", "phys",
+			    "an imported span was removed");
+	}
+	return true;
+}
+
 /* ---- Operations -----------------------------------------------------------
  */
 
@@ -307,6 +339,7 @@ do_seg(const uint64_t *v, struct hf_result *res)
 	struct vm_arena_span span = {.start = roundup2(v[HF_F_A], q),
 	    .end = rounddown2(v[HF_F_B], q),
 	    .domain = (int)(v[HF_F_DOMAIN] % VM_PHYS_DOMAINS)};
+	struct vm_arena_span odd;
 	bool overlaps = false;
 	int rv;
 
@@ -316,6 +349,10 @@ do_seg(const uint64_t *v, struct hf_result *res)
 		return HF_S_UNSUPPORTED;
 	for (vm_paddr_t pa = span.start; pa < span.end; pa += run.size)
 		overlaps |= page_at(pa)->who[0] != NOBODY;
+	odd = span;
+	odd.end -= run.size;
+	if (vm_arena_add(run.arena[POOL], &odd) != KERN_INVALID_ARGUMENT)
+		(void)fuzz_found(run.rep, "code", "seg", "half a quantum");
 	rv = vm_arena_add(run.arena[POOL], &span);
 	if (rv == KERN_SUCCESS)
 		(void)move_span(span.start, span.end, POOL, true, span.domain);
@@ -402,8 +439,16 @@ do_contigfree(const uint64_t *v, struct hf_result *res)
 	int rv;
 
 	(void)res;
+	if (vm_arena_free(run.arena[buf->who], buf->pa, UINT64_C(1) << 40) !=
+	    KERN_INVALID_ADDRESS)
+		(void)fuzz_found(run.rep, "code", "contigfree",
+		    "more than the span was given back");
 	set_user(buf, NOBODY);
 	rv = vm_arena_free(run.arena[buf->who], buf->pa, buf->size);
+	if (vm_arena_free(run.arena[buf->who], buf->pa, buf->size) ==
+	    KERN_SUCCESS)
+		(void)fuzz_found(run.rep, "code", "contigfree",
+		    "given back twice");
 	if (rv != KERN_SUCCESS)
 		(void)fuzz_found(run.rep, "code", "contigfree",
 		    "%s for what was handed out", hf_status_name(rv));
@@ -449,6 +494,9 @@ do_phys(const uint64_t *v, struct hf_result *res)
 {
 	(void)v;
 	(void)res;
+	for (unsigned who = 0; who < NARENAS; who++)
+		if (!compare_spans(who))
+			return KERN_FAILURE;
 	return compare("phys") ? KERN_SUCCESS : KERN_FAILURE;
 }
 
@@ -476,6 +524,7 @@ arena_new(unsigned who)
 	    .idle_min = who % 3 * QUANTUM * run.size};
 	struct vm_arena_source source = {.import = tap_import,
 	    .release = tap_release,
+	    .reclaim = who == 1 || who == 3 ? tap_reclaim : NULL,
 	    .arg = &run.tap[who]};
 
 	run.tap[who] =
