@@ -60,10 +60,17 @@ class File:
             here = at.get(line, [])
             starts = [s[2] for s in here if s[3] and s[4] and not s[5]]
             left_out = here and not here[0][3] and here[0][4]
-            if not left_out and (starts or before and before[3]):
+            if not left_out and self.counts(line) and (
+                    starts or before and before[3]):
                 n = max([*starts, before[2] if before else 0])
                 self.lines[line] = max(n, self.lines.get(line, 0))
             before = here[-1] if here else before
+
+    def counts(self, line):
+        """Not where a macro is defined, nor assertions, nor brackets."""
+        text = self.text[line - 1].strip()
+        return line not in self.skip and text not in ('', '{', '}', '} else {') \
+            and not text.startswith('#')
 
     def add_branches(self, function):
         regions = [r for r in function['regions']
@@ -89,25 +96,33 @@ class File:
             text = text[:end - begin]
         return ' '.join(text.split())
 
-    def misses(self):
+    def is_out(self, line, without):
+        """Is it in a function that does not count?"""
+        return without is not None and re.fullmatch(
+            without, self.function_at(line)) is not None
+
+    def misses(self, without=None):
+        """What was not run, but for functions that match `without`."""
         for line, n in sorted(self.lines.items()):
             text = self.text[line - 1].strip()
-            if n == 0 and line not in self.skip:
+            if n == 0 and not self.is_out(line, without):
                 yield Miss(self.path, line, self.function_at(line), text,
                            'line')
         for branch, both in sorted(self.branches.items()):
-            sides = [s for s, n in zip(('true', 'false'), both) if n == 0]
+            sides = [s for s, n in zip(('true', 'false'), both)
+                     if n == 0 and not self.is_out(branch[0], without)]
             for side in sides:
                 yield Miss(self.path, branch[0], self.function_at(branch[0]),
                            self.span(branch), side)
 
-    def count(self, what):
+    def count(self, what, without=None):
         """(covered, all)"""
         if what == 'lines':
             counts = [n for line, n in self.lines.items()
-                      if line not in self.skip]
+                      if not self.is_out(line, without)]
         else:
-            counts = [n for both in self.branches.values() for n in both]
+            counts = [n for branch, both in self.branches.items()
+                      if not self.is_out(branch[0], without) for n in both]
         return sum(n > 0 for n in counts), len(counts)
 
 
