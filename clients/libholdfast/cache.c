@@ -97,6 +97,19 @@ push(struct holdfast_cache_thread *t, size_t kind, void *p)
 		*bin->top++ = p;
 }
 
+/* A buffer of the arena's, or not an object of this cache: never go on. */
+static void
+free_large(struct holdfast_cache *cache, char *p)
+{
+	uint64_t off = (uint64_t)(p - cache->front.area);
+
+	if (off < cache->front.area_size && atomic_load(&cache->forked))
+		return;
+	if (off >= cache->front.area_size ||
+	    !blocks_free_large(&cache->blocks, p))
+		abort();
+}
+
 void
 holdfast_cache_free_slow(struct holdfast_cache *cache, void *p)
 {
@@ -109,8 +122,10 @@ holdfast_cache_free_slow(struct holdfast_cache *cache, void *p)
 	kind = off < cache->front.area_size
 		   ? cache->front.kind_of[off >> CHUNK_SHIFT]
 		   : 0;
-	if (kind == 0)
-		abort(); /* not an object of this cache: never go on */
+	if (kind == 0) {
+		free_large(cache, p);
+		return;
+	}
 	t = tcache_get(cache);
 	if (t != NULL)
 		push(&t->front, kind, p);
@@ -173,6 +188,34 @@ holdfast_cache_contig(struct holdfast_cache *cache, size_t size,
 	    alignment != 0 ? alignment : 1);
 }
 
+void *
+holdfast_cache_contigmalloc(struct holdfast_cache *cache, size_t size,
+    uint64_t low, uint64_t high, uint64_t alignment, uint64_t boundary)
+{
+	struct contig_req req = {.size = size,
+	    .low = low,
+	    .high = high,
+	    .alignment = alignment != 0 ? alignment : 1,
+	    .boundary = boundary};
+	struct tcache *mine;
+	void *p;
+
+	if (low == 0 && high == 0 && size <= HOLDFAST_CACHE_MAX &&
+	    alignment <= HOLDFAST_CACHE_MAX)
+		return holdfast_cache_contig(cache, size, alignment, boundary);
+	if (atomic_load(&cache->forked))
+		return NULL;
+	p = blocks_alloc_large(&cache->blocks, &req);
+	if (p == NULL) { /* slabs may be idle where it wants to be */
+		depots_trim(cache);
+		p = blocks_alloc_large(&cache->blocks, &req);
+	}
+	mine = tcache_get_if_any(cache);
+	attend_heard(cache, mine);
+	tcache_put(mine);
+	return p;
+}
+
 /* ---- Many at once ---------------------------------------- */
 
 unsigned
@@ -222,7 +265,7 @@ cache_give_back(struct holdfast_cache *cache, struct tcache *mine)
 {
 	tcaches_flush(cache, mine);
 	depots_trim(cache);
-	return blocks_trim(&cache->blocks, 0);
+	return blocks_trim(&cache->blocks);
 }
 
 uint64_t
@@ -243,17 +286,7 @@ void
 holdfast_cache_stats(struct holdfast_cache *cache,
     struct holdfast_cache_stats *statsp)
 {
-	struct blocks *b = &cache->blocks;
-
-	(void)pthread_mutex_lock(&b->lock);
-	*statsp = (struct holdfast_cache_stats){
-	    .span_bytes = b->span_bytes,
-	    .slab_bytes = b->block_bytes,
-	    .free_bytes = b->span_bytes - b->block_bytes,
-	    .imports = b->imports,
-	    .releases = b->releases,
-	};
-	(void)pthread_mutex_unlock(&b->lock);
+	blocks_stats(&cache->blocks, statsp);
 }
 
 /* ---- Caches ---------------------------------------- */

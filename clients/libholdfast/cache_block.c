@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Blocks of the span cache: a buddy allocator inside imported spans.
+ * Blocks of the span cache: an arena (core/vm_arena.h) of chunks over what is
+ * imported from the daemon.
  *
- * The area is one stretch of reserved addresses, divided into slots of
- * span_size.  A span is mapped at the start of its slot, so that an address
- * gives its chunk and its frame by a shift; what is known of a chunk lies in
- * tables beside the area, never in the memory itself.  Blocks do not cross a
- * frame, so a span is idle when all its frames are.
+ * The arena knows physical addresses.  Beside it stands the area, one stretch
+ * of reserved addresses in which imported spans are mapped, each at the first
+ * gap that holds it.  What is known of a chunk or a frame lies in tables
+ * beside the area, never in the memory itself.
+ *
+ * Where the daemon does not tell addresses, spans get invented ones here, by
+ * their place in the area; what is asked of the arena then is what is asked
+ * inside one frame, and that holds all the same.
  */
 
 #include <errno.h>
@@ -17,8 +21,18 @@
 
 #include "clients/libholdfast/cache_int.h"
 
-#define AREA_MAX (UINT64_C(256) << 30)
-#define AREA_MIN (UINT64_C(4) << 30)
+#define AREA_MAX    (UINT64_C(256) << 30)
+#define AREA_MIN    (UINT64_C(4) << 30)
+#define PA_INVENTED (UINT64_C(1) << 50) /* no machine has memory there */
+#define IDLE_MAX    2 /* spans; beyond so many they go back ... */
+#define IDLE_MIN    1 /* ... until so many are left for the next burst */
+
+struct cache_span {
+	struct cache_import import;
+	uint32_t first; /* frame of the area */
+};
+
+/* ---- Memory ---------------------------------------- */
 
 static void *
 table(uint64_t bytes)
@@ -53,112 +67,62 @@ reserve(uint64_t size)
 	return start;
 }
 
-int
-blocks_init(struct blocks *b, const struct cache_source *source,
-    uint64_t span_size, uint64_t max_bytes)
+/* What the arena keeps its records in. */
+static void *
+records_alloc(void *ctx, size_t size)
 {
-	uint64_t size = AREA_MAX;
+	void *p = aligned_alloc(64, (size + 63) / 64 * 64);
 
-	memset(b, 0, sizeof(*b));
-	(void)pthread_mutex_init(&b->lock, NULL);
-	b->source = *source;
-	b->span_size = span_size;
-	b->max_bytes = max_bytes;
-	memset(b->head, 0xff, sizeof(b->head)); /* CHUNK_NIL */
-	while ((b->area = reserve(size)) == NULL)
-		if ((size /= 2) < AREA_MIN)
-			return -ENOMEM;
-	b->area_size = size;
-	b->nslots = (uint32_t)(size / span_size);
-	b->kind_of = table(size >> CHUNK_SHIFT);
-	b->pa_of = table((size >> FRAME_SHIFT) * sizeof(*b->pa_of));
-	b->nidle_of = table((size >> CHUNK_SHIFT) * sizeof(*b->nidle_of));
-	b->chunks = table((size >> CHUNK_SHIFT) * sizeof(*b->chunks));
-	b->spans = table(b->nslots * sizeof(*b->spans));
-	if (b->kind_of == NULL || b->pa_of == NULL || b->chunks == NULL ||
-	    b->spans == NULL || b->nidle_of == NULL)
-		return -ENOMEM;
-	return 0;
-}
-
-/* ---- Free lists ---------------------------------------- */
-
-static void
-list_push(struct blocks *b, uint32_t i, unsigned order)
-{
-	struct chunk *c = &b->chunks[i];
-
-	*c = (struct chunk){.next = b->head[order],
-	    .prev = CHUNK_NIL,
-	    .order = (uint8_t)order,
-	    .free = true};
-	if (c->next != CHUNK_NIL)
-		b->chunks[c->next].prev = i;
-	b->head[order] = i;
+	(void)ctx;
+	if (p != NULL)
+		memset(p, 0, size);
+	return p;
 }
 
 static void
-list_remove(struct blocks *b, uint32_t i)
+records_free(void *ctx, void *p, size_t size)
 {
-	struct chunk *c = &b->chunks[i];
-
-	if (c->prev != CHUNK_NIL)
-		b->chunks[c->prev].next = c->next;
-	else
-		b->head[c->order] = c->next;
-	if (c->next != CHUNK_NIL)
-		b->chunks[c->next].prev = c->prev;
-	c->free = false;
+	(void)ctx;
+	(void)size;
+	free(p);
 }
 
-static struct cache_span *
-span_of(struct blocks *b, uint32_t chunk)
-{
-	return &b->spans[((uint64_t)chunk << CHUNK_SHIFT) / b->span_size];
-}
-
-static uint32_t
-span_frames(const struct cache_span *span)
-{
-	return (uint32_t)(span->import.size >> FRAME_SHIFT);
-}
-
-/* A whole frame was taken from, or given back to, the span it is in. */
-static void
-frame_taken(struct blocks *b, uint32_t chunk)
-{
-	struct cache_span *span = span_of(b, chunk);
-
-	b->nidle -= span->nfree == span_frames(span);
-	span->nfree--;
-}
-
-static void
-frame_given(struct blocks *b, uint32_t chunk)
-{
-	struct cache_span *span = span_of(b, chunk);
-
-	span->nfree++;
-	b->nidle += span->nfree == span_frames(span);
-}
+static const struct arch_ops records_ops = {.name = "client",
+    .alloc = records_alloc,
+    .free = records_free};
+static const struct arch records = {.ops = &records_ops};
 
 /* ---- Spans ---------------------------------------- */
 
+/* The first gap of so many frames in the area, or nframes: there is none. */
 static uint32_t
-empty_slot(const struct blocks *b)
+gap_find(const struct blocks *b, uint64_t want)
 {
-	for (uint32_t i = 0; i < b->nused; i++)
-		if (b->spans[i].import.size == 0)
-			return i;
-	return b->nused;
+	uint64_t free = 0;
+
+	for (uint32_t i = 0; i < b->nframes; i++) {
+		free = b->base_of[i] == 0 ? free + 1 : 0;
+		if (free == want)
+			return (uint32_t)(i + 1 - want);
+	}
+	return b->nframes;
 }
 
-/* Map a span into its slot and give its frames to the free list. */
-static int
-span_enter(struct blocks *b, uint32_t slot, const struct cache_import *import)
+static char *
+frame_at(const struct blocks *b, uint32_t frame)
 {
-	char *at = b->area + slot * b->span_size;
-	uint32_t first = chunk_index(b, at);
+	return b->area + ((uint64_t)frame << FRAME_SHIFT);
+}
+
+/* Map a span at its place and fill the tables in; 0, -errno. */
+static int
+span_map(struct blocks *b, struct cache_span *span)
+{
+	const struct cache_import *import = &span->import;
+	char *at = frame_at(b, span->first);
+	uint64_t base = import->pa != 0
+			    ? import->pa
+			    : PA_INVENTED + (uint64_t)(at - b->area);
 
 	if (mmap(at, import->size, PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_FIXED, import->fd,
@@ -166,118 +130,181 @@ span_enter(struct blocks *b, uint32_t slot, const struct cache_import *import)
 		return -errno;
 	/* A child must not share what the parent's threads hand out. */
 	(void)madvise(at, import->size, MADV_DONTFORK);
-	b->spans[slot].import = *import;
-	b->spans[slot].nfree = 0;
 	for (uint64_t off = 0; off < import->size; off += FRAME) {
-		uint32_t i = first + (uint32_t)(off >> CHUNK_SHIFT);
+		uint32_t i = span->first + (uint32_t)(off >> FRAME_SHIFT);
 
-		b->pa_of[i / FRAME_CHUNKS] =
-		    import->pa != 0 ? import->pa + off : 0;
-		list_push(b, i, NORDERS - 1);
-		frame_given(b, i);
+		b->base_of[i] = base + off;
+		b->pa_of[i] = import->pa != 0 ? import->pa + off : 0;
 	}
-	if (slot == b->nused)
-		b->nused++;
-	b->span_bytes += import->size;
-	b->imports++;
 	return 0;
 }
 
-/* Import a span: of the usual size, or the largest that is to be had. */
-static int
-span_import(struct blocks *b)
+static void
+span_unmap(struct blocks *b, const struct cache_span *span)
 {
-	uint32_t slot = empty_slot(b);
-	struct cache_import import;
-	uint64_t size = b->span_size;
+	char *at = frame_at(b, span->first);
+	uint64_t frames = span->import.size >> FRAME_SHIFT;
 
-	if (slot == b->nslots)
-		return -ENOMEM;
-	if (b->max_bytes != 0)
-		while (size >= FRAME && b->span_bytes + size > b->max_bytes)
-			size = (size / 2) & ~(FRAME - 1);
-	for (; size >= FRAME; size = (size / 2) & ~(FRAME - 1)) {
-		int r;
-
-		if (b->source.import(b->source.arg, size, &import) != 0)
-			continue;
-		r = span_enter(b, slot, &import);
-		if (r < 0)
-			b->source.release(b->source.arg, import.handle);
-		return r;
-	}
-	return -ENOMEM;
-}
-
-static uint64_t
-span_release(struct blocks *b, uint32_t slot)
-{
-	struct cache_span *span = &b->spans[slot];
-	char *at = b->area + slot * b->span_size;
-	uint64_t size = span->import.size;
-
-	for (uint64_t off = 0; off < size; off += FRAME) {
-		list_remove(b, chunk_index(b, at + off));
-		b->pa_of[chunk_index(b, at + off) / FRAME_CHUNKS] = 0;
-	}
-	(void)mmap(at, size, PROT_NONE,
+	/* If that fails the next span is mapped over it. */
+	(void)mmap(at, span->import.size, PROT_NONE,
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-	b->source.release(b->source.arg, span->import.handle);
-	b->nidle--;
-	b->span_bytes -= size;
-	b->releases++;
-	memset(span, 0, sizeof(*span));
-	return size;
+	memset(&b->base_of[span->first], 0, frames * sizeof(*b->base_of));
+	memset(&b->pa_of[span->first], 0, frames * sizeof(*b->pa_of));
 }
 
-static uint64_t
-trim_locked(struct blocks *b, uint32_t keep)
+/* What the daemon is asked for: whole frames about a run for `req`. */
+static struct cache_want
+want_of(const struct contig_req *req)
 {
-	uint64_t bytes = 0;
+	struct cache_want want = {
+	    .size = (req->size + FRAME - 1) & ~(FRAME - 1),
+	    .alignment = req->alignment > FRAME ? req->alignment : FRAME,
+	    .boundary = req->boundary,
+	    .low = req->low & ~(FRAME - 1),
+	    .high = req->high,
+	};
 
-	for (uint32_t i = b->nused; i-- > 0 && b->nidle > keep;)
-		if (b->spans[i].import.size != 0 &&
-		    b->spans[i].nfree == span_frames(&b->spans[i]))
-			bytes += span_release(b, i);
-	return bytes;
+	if (want.boundary != 0 && want.boundary < want.size)
+		want.boundary = 0; /* of one frame a part will do */
+	if (want.high != 0 && want.high <= UINT64_MAX - FRAME)
+		want.high = (want.high + FRAME - 1) & ~(FRAME - 1);
+	return want;
+}
+
+/* A daemon that is wrong about addresses gets its span back. */
+static bool
+import_is_sound(const struct cache_import *import,
+    const struct cache_want *want)
+{
+	return import->size == want->size && import->pa % FRAME == 0 &&
+	       import->pa < PA_INVENTED - import->size;
+}
+
+static int
+span_import(void *arg, const struct contig_req *req, vm_size_t quantum,
+    bool must, struct vm_arena_span *spanp)
+{
+	struct blocks *b = arg;
+	struct cache_want want = want_of(req);
+	struct cache_span *span;
+	int rv = KERN_RESOURCE_SHORTAGE;
+
+	(void)quantum;
+	(void)must;
+	if (want.size < req->size || want.size > b->area_size ||
+	    (b->max_bytes != 0 && b->span_bytes + want.size > b->max_bytes))
+		return KERN_NO_SPACE;
+	span = calloc(1, sizeof(*span));
+	if (span == NULL)
+		return KERN_RESOURCE_SHORTAGE;
+	span->first = gap_find(b, want.size >> FRAME_SHIFT);
+	if (span->first == b->nframes ||
+	    b->source.import(b->source.arg, &want, &span->import) != 0) {
+		free(span);
+		return KERN_NO_SPACE; /* less may be had */
+	}
+	if (!import_is_sound(&span->import, &want) || span_map(b, span) < 0) {
+		b->source.release(b->source.arg, span->import.handle);
+		free(span);
+		return rv;
+	}
+	b->span_bytes += want.size;
+	b->imports++;
+	*spanp = (struct vm_arena_span){.start = b->base_of[span->first],
+	    .end = b->base_of[span->first] + want.size,
+	    .handle = span};
+	return KERN_SUCCESS;
+}
+
+static void
+span_release(void *arg, const struct vm_arena_span *lent)
+{
+	struct blocks *b = arg;
+	struct cache_span *span = lent->handle;
+
+	if (!b->ending)
+		span_unmap(b, span);
+	b->span_bytes -= span->import.size;
+	b->releases++;
+	b->source.release(b->source.arg, span->import.handle);
+	free(span);
 }
 
 uint64_t
-blocks_trim(struct blocks *b, uint32_t keep)
+blocks_trim(struct blocks *b)
 {
 	uint64_t bytes;
 
 	(void)pthread_mutex_lock(&b->lock);
-	bytes = trim_locked(b, keep);
+	bytes = vm_arena_trim(b->arena, 0);
 	(void)pthread_mutex_unlock(&b->lock);
 	return bytes;
 }
 
-void
-blocks_shed(struct blocks *b, uint32_t most, uint32_t keep)
+/* ---- Life ---------------------------------------- */
+
+static int
+arena_init(struct blocks *b)
 {
-	(void)pthread_mutex_lock(&b->lock);
-	if (b->nidle > most)
-		(void)trim_locked(b, keep);
-	(void)pthread_mutex_unlock(&b->lock);
+	struct vm_arena_options options = {
+	    .page_size = 4096,
+	    .grain = CHUNK,
+	    .quantum = FRAME,
+	    .span_size = b->span_size,
+	    .idle_max = IDLE_MAX * b->span_size,
+	    .idle_min = IDLE_MIN * b->span_size,
+	};
+	struct vm_arena_source source = {.import = span_import,
+	    .release = span_release,
+	    .arg = b};
+
+	b->arena = vm_arena_create(&records, &options, &source);
+	return b->arena != NULL ? 0 : -ENOMEM;
+}
+
+int
+blocks_init(struct blocks *b, const struct cache_source *source,
+    uint64_t span_size, uint64_t max_bytes)
+{
+	uint64_t size = AREA_MAX, nchunks;
+
+	memset(b, 0, sizeof(*b));
+	(void)pthread_mutex_init(&b->lock, NULL);
+	b->source = *source;
+	b->span_size = span_size;
+	b->max_bytes = max_bytes;
+	while ((b->area = reserve(size)) == NULL)
+		if ((size /= 2) < AREA_MIN)
+			return -ENOMEM;
+	b->area_size = size;
+	b->nframes = (uint32_t)(size >> FRAME_SHIFT);
+	nchunks = size >> CHUNK_SHIFT;
+	b->kind_of = table(nchunks);
+	b->nidle_of = table(nchunks * sizeof(*b->nidle_of));
+	b->large_of = table(nchunks * sizeof(*b->large_of));
+	b->pa_of = table(b->nframes * sizeof(*b->pa_of));
+	b->base_of = table(b->nframes * sizeof(*b->base_of));
+	if (b->kind_of == NULL || b->nidle_of == NULL || b->large_of == NULL ||
+	    b->pa_of == NULL || b->base_of == NULL)
+		return -ENOMEM;
+	return arena_init(b);
 }
 
 void
 blocks_fini(struct blocks *b, bool release)
 {
-	for (uint32_t i = 0; b->spans != NULL && i < b->nused; i++)
-		if (release && b->spans[i].import.size != 0)
-			b->source.release(b->source.arg,
-			    b->spans[i].import.handle);
+	uint64_t nchunks = b->area_size >> CHUNK_SHIFT;
+
+	b->ending = true; /* all is unmapped at once */
+	if (release)      /* in a child the arena may be in any state */
+		vm_arena_destroy(b->arena);
 	if (b->area != NULL)
 		(void)munmap(b->area, b->area_size);
-	table_free(b->kind_of, b->area_size >> CHUNK_SHIFT);
-	table_free(b->pa_of, (b->area_size >> FRAME_SHIFT) * sizeof(*b->pa_of));
-	table_free(b->nidle_of,
-	    (b->area_size >> CHUNK_SHIFT) * sizeof(*b->nidle_of));
-	table_free(b->chunks,
-	    (b->area_size >> CHUNK_SHIFT) * sizeof(*b->chunks));
-	table_free(b->spans, b->nslots * sizeof(*b->spans));
+	table_free(b->kind_of, nchunks);
+	table_free(b->nidle_of, nchunks * sizeof(*b->nidle_of));
+	table_free(b->large_of, nchunks * sizeof(*b->large_of));
+	table_free(b->pa_of, b->nframes * sizeof(*b->pa_of));
+	table_free(b->base_of, b->nframes * sizeof(*b->base_of));
 	if (release)
 		(void)pthread_mutex_destroy(&b->lock);
 	if (b->source.fini != NULL)
@@ -286,33 +313,24 @@ blocks_fini(struct blocks *b, bool release)
 
 /* ---- Blocks ---------------------------------------- */
 
-static void
-mark(struct blocks *b, uint32_t first, unsigned order, uint8_t kind)
+/* Where what the arena handed out lies in the area. */
+static char *
+address_of(struct blocks *b, vm_paddr_t pa)
 {
-	memset(&b->kind_of[first], kind, (size_t)1 << order);
+	const struct cache_span *span;
+	struct vm_arena_span lent = {0};
+
+	(void)vm_arena_span_at(b->arena, pa, &lent); /* it is there */
+	span = lent.handle;
+	return frame_at(b, span->first) + (pa - lent.start);
 }
 
-static char *
-block_take(struct blocks *b, unsigned order, uint8_t class)
+static vm_paddr_t
+base_of(const struct blocks *b, const char *p)
 {
-	unsigned from = order;
-	uint32_t i;
+	uint64_t off = (uint64_t)(p - b->area);
 
-	while (from < NORDERS && b->head[from] == CHUNK_NIL)
-		from++;
-	if (from == NORDERS)
-		return NULL;
-	i = b->head[from];
-	list_remove(b, i);
-	if (from == NORDERS - 1)
-		frame_taken(b, i);
-	while (from > order) {
-		from--;
-		list_push(b, i + (1u << from), from);
-	}
-	mark(b, i, order, (uint8_t)(class + 1));
-	b->block_bytes += CHUNK << order;
-	return b->area + ((uint64_t)i << CHUNK_SHIFT);
+	return b->base_of[off >> FRAME_SHIFT] + (off & (FRAME - 1));
 }
 
 /* After something was said to the source. */
@@ -323,18 +341,43 @@ hear(struct blocks *b)
 		atomic_store(&b->asked, true);
 }
 
+/* Whole chunks for `req`, which is made good; NULL: none. */
+static char *
+take_locked(struct blocks *b, struct contig_req *req)
+{
+	uint64_t imports = b->imports;
+	vm_paddr_t pa;
+	int rv;
+
+	req->domain = -1;
+	if (req->high == 0)
+		req->high = UINT64_MAX;
+	rv = vm_arena_alloc(b->arena, req, &pa);
+	if (rv != KERN_SUCCESS || b->imports != imports)
+		hear(b);
+	if (rv != KERN_SUCCESS)
+		return NULL;
+	return address_of(b, pa);
+}
+
+static void
+give_locked(struct blocks *b, char *p, uint64_t size)
+{
+	(void)vm_arena_free(b->arena, base_of(b, p), size); /* it is ours */
+}
+
 char *
 blocks_alloc(struct blocks *b, unsigned order, uint8_t class)
 {
+	struct contig_req req = {.size = CHUNK << order,
+	    .alignment = CHUNK << order};
 	char *block;
 
 	(void)pthread_mutex_lock(&b->lock);
-	block = block_take(b, order, class);
-	if (block == NULL) {
-		if (span_import(b) == 0)
-			block = block_take(b, order, class);
-		hear(b);
-	}
+	block = take_locked(b, &req);
+	if (block != NULL)
+		memset(&b->kind_of[chunk_index(b, block)], class + 1,
+		    (size_t)1 << order);
 	(void)pthread_mutex_unlock(&b->lock);
 	return block;
 }
@@ -342,21 +385,78 @@ blocks_alloc(struct blocks *b, unsigned order, uint8_t class)
 void
 blocks_free(struct blocks *b, char *block, unsigned order)
 {
-	uint32_t i = chunk_index(b, block);
+	(void)pthread_mutex_lock(&b->lock);
+	memset(&b->kind_of[chunk_index(b, block)], 0, (size_t)1 << order);
+	give_locked(b, block, CHUNK << order);
+	(void)pthread_mutex_unlock(&b->lock);
+}
+
+/*
+ * Does `p` keep what is asked for?  What reaches beyond one frame does not
+ * show in an invented address.
+ */
+static bool
+is_kept(const struct blocks *b, const char *p, const struct contig_req *req)
+{
+	uint64_t off = (uint64_t)(p - b->area);
+	bool told = b->pa_of[off >> FRAME_SHIFT] != 0;
+	bool one = off / FRAME == (off + req->size - 1) / FRAME;
+
+	return told ||
+	       (req->low == 0 && req->high == UINT64_MAX &&
+		   req->alignment <= FRAME && (req->boundary == 0 || one));
+}
+
+void *
+blocks_alloc_large(struct blocks *b, const struct contig_req *wanted)
+{
+	struct contig_req req = *wanted;
+	struct large *large;
+	char *p;
 
 	(void)pthread_mutex_lock(&b->lock);
-	mark(b, i, order, 0);
-	b->block_bytes -= CHUNK << order;
-	for (; order < NORDERS - 1; order++) {
-		uint32_t buddy = i ^ (1u << order);
-
-		if (!b->chunks[buddy].free || b->chunks[buddy].order != order)
-			break;
-		list_remove(b, buddy);
-		i &= ~(1u << order);
+	p = take_locked(b, &req);
+	if (p != NULL && !is_kept(b, p, &req)) {
+		give_locked(b, p, req.size);
+		p = NULL;
 	}
-	list_push(b, i, order);
-	if (order == NORDERS - 1)
-		frame_given(b, i);
+	if (p != NULL) {
+		large = &b->large_of[chunk_index(b, p)];
+		*large = (struct large){.start = p, .size = req.size};
+	}
+	(void)pthread_mutex_unlock(&b->lock);
+	return p;
+}
+
+bool
+blocks_free_large(struct blocks *b, char *p)
+{
+	struct large *large = &b->large_of[chunk_index(b, p)];
+	bool ours;
+
+	(void)pthread_mutex_lock(&b->lock);
+	ours = large->start == p;
+	if (ours) {
+		give_locked(b, p, large->size);
+		*large = (struct large){0};
+	}
+	(void)pthread_mutex_unlock(&b->lock);
+	return ours;
+}
+
+void
+blocks_stats(struct blocks *b, struct holdfast_cache_stats *statsp)
+{
+	struct vm_arena_stats arena;
+
+	(void)pthread_mutex_lock(&b->lock);
+	vm_arena_stats(b->arena, &arena);
+	*statsp = (struct holdfast_cache_stats){
+	    .span_bytes = arena.span_bytes,
+	    .slab_bytes = arena.used_bytes,
+	    .free_bytes = arena.span_bytes - arena.used_bytes,
+	    .imports = b->imports,
+	    .releases = b->releases,
+	};
 	(void)pthread_mutex_unlock(&b->lock);
 }

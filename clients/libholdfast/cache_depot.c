@@ -15,10 +15,8 @@
 
 #include "clients/libholdfast/cache_int.h"
 
-#define ROOM_MIN       256u
-#define IDLE_SPANS_MAX 2 /* beyond so many they go back ... */
-#define IDLE_SPANS_MIN 1 /* ... until so many are left for the next burst */
-#define IDLE_SLABS     8 /* objects of so many may lie in a depot */
+#define ROOM_MIN   256u
+#define IDLE_SLABS 8 /* objects of so many may lie in a depot */
 
 static int
 depot_room(struct depot *d, size_t more)
@@ -166,15 +164,13 @@ depot_trim(struct holdfast_cache *cache, unsigned class)
  * Let whole slabs go when they are some, and a good part of what lies here,
  * so that looking for them costs little in the long run.
  */
-static bool
+static void
 depot_shed_locked(struct holdfast_cache *cache, unsigned class)
 {
 	struct depot *d = &cache->depots[class];
 
-	if (d->nwhole < IDLE_SLABS || d->nwhole * slab_objs(class) < d->n / 4)
-		return false;
-	depot_trim_locked(cache, class);
-	return true;
+	if (d->nwhole >= IDLE_SLABS && d->nwhole * slab_objs(class) >= d->n / 4)
+		depot_trim_locked(cache, class);
 }
 
 void
@@ -182,22 +178,19 @@ depot_put(struct holdfast_cache *cache, unsigned class, void *const *objs,
     unsigned n)
 {
 	struct depot *d = &cache->depots[class];
-	bool shed = true;
 
 	if (class >= NSMALL) {
 		for (unsigned i = 0; i < n; i++)
 			blocks_free(&cache->blocks, objs[i],
 			    class_order(class));
-	} else {
-		(void)pthread_mutex_lock(&d->lock);
-		/* Without memory for the stack they wait for the end. */
-		if (depot_room(d, n) == 0)
-			depot_push(cache, class, objs, n);
-		shed = depot_shed_locked(cache, class);
-		(void)pthread_mutex_unlock(&d->lock);
+		return;
 	}
-	if (shed)
-		blocks_shed(&cache->blocks, IDLE_SPANS_MAX, IDLE_SPANS_MIN);
+	(void)pthread_mutex_lock(&d->lock);
+	/* Without memory for the stack they wait for the end. */
+	if (depot_room(d, n) == 0)
+		depot_push(cache, class, objs, n);
+	depot_shed_locked(cache, class);
+	(void)pthread_mutex_unlock(&d->lock);
 }
 
 void

@@ -7,7 +7,8 @@
  * Three layers, each asking the one below under its own lock:
  *   threads   arrays of object pointers by class; no lock
  *   depots    what threads hand to each other, and slabs being cut up
- *   blocks    a buddy allocator of 64 KiB to 2 MiB inside imported spans
+ *   blocks    64 KiB to 2 MiB, and buffers of any size, from an arena of
+ *             imported spans
  */
 
 #include <assert.h>
@@ -18,6 +19,7 @@
 #include <stdint.h>
 
 #include "clients/libholdfast/holdfast_cache.h"
+#include "core/vm_arena.h"
 
 /* A chunk is a slab and the smallest block, a frame the largest. */
 #define CHUNK_SHIFT  HOLDFAST_CACHE_CHUNK_SHIFT
@@ -37,6 +39,13 @@
 
 static_assert(NCLASSES + 1 == HOLDFAST_CACHE_KINDS, "a kind is a class + 1");
 
+/* What a source is asked for: whole frames in one piece. */
+struct cache_want {
+	uint64_t size; /* bytes */
+	/* As in contigmalloc(9); high is never 0. */
+	uint64_t alignment, boundary, low, high;
+};
+
 /* A span as its source hands it over. */
 struct cache_import {
 	int fd;          /* borrowed until the release */
@@ -47,8 +56,9 @@ struct cache_import {
 };
 
 struct cache_source {
-	/* 0, or non-zero where there is none of that size. */
-	int (*import)(void *arg, uint64_t size, struct cache_import *importp);
+	/* 0, or non-zero where there is none of that kind. */
+	int (*import)(void *arg, const struct cache_want *want,
+	    struct cache_import *importp);
 	void (*release)(void *arg, void *handle);
 	void (*fini)(void *arg); /* the cache is gone; may be NULL */
 	/*
@@ -66,17 +76,9 @@ struct cache_source {
 
 /* ---- Blocks -------------------------------------------------------------- */
 
-struct chunk {
-	uint32_t next, prev; /* in the free list of its order; CHUNK_NIL ends */
-	uint8_t order;       /* of the free block that begins here */
-	bool free;           /* a free block begins here */
-};
-
-#define CHUNK_NIL UINT32_MAX
-
-struct cache_span {
-	struct cache_import import; /* size 0: the slot is empty */
-	uint32_t nfree;             /* whole frames free */
+struct large {
+	char *start; /* NULL: none begins in this chunk */
+	uint64_t size;
 };
 
 struct blocks {
@@ -85,18 +87,17 @@ struct blocks {
 	char *area;                    /* (c) reserved address space */
 	uint64_t area_size;            /* (c) bytes */
 	uint64_t span_size, max_bytes; /* (c) bytes */
-	uint8_t *kind_of;         /* (b) by chunk: class + 1; 0: no object */
-	uint64_t *pa_of;          /* (b) by frame; 0: not told */
-	uint16_t *nidle_of;       /* (d) by chunk: objects in the depot */
-	struct chunk *chunks;     /* (b) */
-	struct cache_span *spans; /* (b) by slot */
-	uint32_t nslots;          /* (c) */
-	uint32_t nused;           /* (b) slots ever used */
-	uint32_t nidle;           /* (b) spans wholly free */
-	uint32_t head[NORDERS];   /* (b) free blocks by order */
-	uint64_t span_bytes, block_bytes; /* (b) imported; handed out */
-	uint64_t imports, releases;       /* (b) */
-	atomic_bool asked;                /* heard, and not yet answered */
+	uint32_t nframes;              /* (c) in the area */
+	struct vm_arena *arena;        /* (b) of what is imported */
+	uint8_t *kind_of;           /* (b) by chunk: class + 1; 0: no object */
+	uint16_t *nidle_of;         /* (d) by chunk: objects in the depot */
+	struct large *large_of;     /* (b) by chunk */
+	uint64_t *pa_of;            /* (b) by frame; 0: not told */
+	uint64_t *base_of;          /* (b) by frame: as the arena has it */
+	uint64_t span_bytes;        /* (b) imported */
+	uint64_t imports, releases; /* (b) spans, so far */
+	bool ending;                /* the cache goes */
+	atomic_bool asked;          /* heard, and not yet answered */
 };
 /*
  * Lock legend: (c) constant after init, (b) blocks.lock, (d) the lock of the
@@ -110,12 +111,22 @@ void blocks_fini(struct blocks *b, bool release);
 
 /* One block of CHUNK << order bytes for objects of `class`, or NULL. */
 char *blocks_alloc(struct blocks *b, unsigned order, uint8_t class);
+/* Idle spans go back when they are more than the cache likes to keep. */
 void blocks_free(struct blocks *b, char *block, unsigned order);
 
-/* Release idle spans until at most `keep` are left; bytes given back. */
-uint64_t blocks_trim(struct blocks *b, uint32_t keep);
-/* The same, once more than `most` are idle. */
-void blocks_shed(struct blocks *b, uint32_t most, uint32_t keep);
+/*
+ * A buffer of any size, in whole chunks; high 0: no bound.  NULL: there is
+ * none, or the request is none, or the daemon does not tell addresses and the
+ * request cannot be kept without them.
+ */
+void *blocks_alloc_large(struct blocks *b, const struct contig_req *wanted);
+/* false: no such buffer begins at `p`, which lies in the area. */
+bool blocks_free_large(struct blocks *b, char *p);
+
+/* Release all idle spans; bytes given back. */
+uint64_t blocks_trim(struct blocks *b);
+
+void blocks_stats(struct blocks *b, struct holdfast_cache_stats *statsp);
 
 static inline uint32_t
 chunk_index(const struct blocks *b, const void *p)

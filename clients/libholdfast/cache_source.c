@@ -17,14 +17,18 @@ struct daemon_source {
 };
 
 static int
-daemon_import(void *arg, uint64_t size, struct cache_import *importp)
+daemon_import(void *arg, const struct cache_want *want,
+    struct cache_import *importp)
 {
 	struct daemon_source *s = arg;
+	uint64_t bound = s->options.high;
+	uint64_t high = bound != 0 && bound < want->high ? bound : want->high;
 	struct holdfast_contig_req req = {
-	    .size = size,
-	    .low = s->options.low,
-	    .high = s->options.high,
-	    .alignment = FRAME,
+	    .size = want->size,
+	    .low = want->low > s->options.low ? want->low : s->options.low,
+	    .high = high,
+	    .alignment = want->alignment,
+	    .boundary = want->boundary,
 	    .domain = s->options.domain,
 	    .domain_set = s->options.domain_set,
 	    .type = s->options.type != NULL ? s->options.type : "cache",
@@ -40,7 +44,7 @@ daemon_import(void *arg, uint64_t size, struct cache_import *importp)
 	*importp = (struct cache_import){
 	    .fd = buf->fd,
 	    .offset = buf->fd_offset,
-	    .size = size,
+	    .size = want->size,
 	    .pa = buf->pa_known ? buf->pa : 0,
 	    .handle = buf,
 	};

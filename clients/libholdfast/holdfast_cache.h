@@ -101,6 +101,21 @@ void *holdfast_cache_alloc_aligned(struct holdfast_cache *cache, size_t size,
 void *holdfast_cache_contig(struct holdfast_cache *cache, size_t size,
     size_t alignment, uint64_t boundary);
 
+/*
+ * The whole of contigmalloc(9) from cached spans: `size` bytes of any number
+ * in one piece, in [low, high) of physical memory, aligned to `alignment`,
+ * not crossing a multiple of `boundary`; both powers of two, 0: no matter;
+ * low and high 0: anywhere.  Spans are imported for it where the cached ones
+ * do not serve.  The virtual address is aligned as the physical one up to
+ * HOLDFAST_CACHE_MAX.  Takes a lock, and whole multiples of 64 KiB, unless
+ * holdfast_cache_contig() could do it: then that does.
+ * NULL: no such memory, or no such request, or one that reaches beyond a huge
+ * page while the daemon does not tell this tenant addresses:
+ * holdfast_contigmalloc() can do that.
+ */
+void *holdfast_cache_contigmalloc(struct holdfast_cache *cache, size_t size,
+    uint64_t low, uint64_t high, uint64_t alignment, uint64_t boundary);
+
 /* Give back.  NULL is fine; anything else must be from this cache. */
 void holdfast_cache_free(struct holdfast_cache *cache, void *p);
 

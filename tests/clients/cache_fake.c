@@ -13,10 +13,38 @@ struct span {
 	int fd;
 };
 
+static uint64_t
+up(uint64_t x, uint64_t alignment)
+{
+	return (x + alignment - 1) & ~(alignment - 1);
+}
+
+/* An address that is wanted, and was never given before; 0: none. */
+static uint64_t
+invent(struct source *s, const struct cache_want *want)
+{
+	uint64_t pa = PA_BASE + s->imports * (UINT64_C(1) << 30);
+
+	ASSERT_EQ(want->size % FRAME, 0);
+	ASSERT_LE(want->alignment, UINT64_C(1) << 30);
+	if (want->high == UINT64_MAX)
+		return pa;
+	pa = up(want->low > s->next_low ? want->low : s->next_low,
+	    want->alignment);
+	if (want->boundary != 0 &&
+	    pa / want->boundary != (pa + want->size - 1) / want->boundary)
+		pa = up(pa, want->boundary);
+	if (pa + want->size > want->high)
+		return 0;
+	s->next_low = pa + want->size;
+	return pa;
+}
+
 static int
-import(void *arg, uint64_t size, struct cache_import *importp)
+import(void *arg, const struct cache_want *want, struct cache_import *importp)
 {
 	struct source *s = arg;
+	uint64_t size = want->size, pa;
 	struct span *span;
 
 	if (s->asks_in_import)
@@ -24,6 +52,9 @@ import(void *arg, uint64_t size, struct cache_import *importp)
 	if ((s->limit != 0 && s->live == s->limit) ||
 	    (s->largest != 0 && size > s->largest) ||
 	    (s->fail_nth != 0 && --s->fail_nth == 0))
+		return 3;
+	pa = invent(s, want);
+	if (pa == 0)
 		return 3;
 	span = malloc(sizeof(*span));
 	ASSERT_NOT_NULL(span);
@@ -34,7 +65,7 @@ import(void *arg, uint64_t size, struct cache_import *importp)
 	*importp = (struct cache_import){
 	    .fd = span->fd,
 	    .size = size,
-	    .pa = s->no_pa ? 0 : PA_BASE + s->imports * (UINT64_C(1) << 30),
+	    .pa = s->no_pa ? 0 : pa,
 	    .handle = span,
 	};
 	s->live++;

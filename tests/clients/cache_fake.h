@@ -19,6 +19,7 @@ struct source {
 	unsigned limit;            /* of live; 0: none */
 	uint64_t largest;          /* bytes that are to be had; 0: any */
 	bool no_pa;
+	uint64_t next_low; /* of windows: where the next span lies, at least */
 	unsigned fail_nth; /* import, from 1; 0: none */
 	bool listens;      /* somebody may ask */
 	bool asks_in_import;

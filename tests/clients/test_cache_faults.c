@@ -16,7 +16,7 @@
 #include "tests/clients/cache_fake.h"
 #include "tests/test.h"
 
-#define N 3000u
+#define N 1200u
 
 /* Which of the following calls fails; 0: none.  `failed`: it did. */
 static unsigned nth;
