@@ -103,6 +103,32 @@ ours_run_contig(size_t live)
 	return t;
 }
 
+/* Up to 1 MiB in a window, so out of the arena each time. */
+static double
+ours_run_window(size_t live)
+{
+	void **objs = must(calloc(live, sizeof(*objs)));
+	unsigned n = local_pairs / 8;
+	uint64_t high = UINT64_C(1) << 52;
+	double t;
+
+	for (size_t i = 0; i < live; i++)
+		objs[i] = must(holdfast_cache_contigmalloc(cache, 1u << 19, 0,
+		    high, 4096, 0));
+	t = bench_now_ns();
+	for (unsigned i = 0; i < n; i++) {
+		void **p = &objs[local_place[i % PICKS]];
+
+		holdfast_cache_free(cache, *p);
+		*p = must(holdfast_cache_contigmalloc(cache,
+		    local_size[i % PICKS] * 512u, 0, high, 65536, 2u << 20));
+	}
+	t = (bench_now_ns() - t) / n;
+	live_free(&ours, objs, live);
+	(void)holdfast_cache_trim(cache);
+	return t;
+}
+
 static const struct entrant our_entrant = {.c = &ours,
     .run = {[LOOP_LIFO] = ours_run_lifo,
 	[LOOP_LIFO_POINTER] = ours_run_lifo_pointer,
@@ -112,7 +138,8 @@ static const struct entrant our_entrant = {.c = &ours,
 	[LOOP_ONE_THREAD] = ours_run_one_thread,
 	[LOOP_TWO_THREADS] = ours_run_two_threads,
 	[LOOP_VTOPHYS] = ours_run_vtophys,
-	[LOOP_CONTIG] = ours_run_contig}};
+	[LOOP_CONTIG] = ours_run_contig,
+	[LOOP_WINDOW] = ours_run_window}};
 
 /* ---- tcmalloc ------------------------------------------------------- */
 
@@ -201,6 +228,7 @@ static const struct row {
     {"virtual to physical, 10,000", LOOP_VTOPHYS, 10000},
     {"constrained contiguous, 1,000", LOOP_CONTIG, 1000},
     {"constrained contiguous, 100,000", LOOP_CONTIG, 100000},
+    {"in a window, to 1 MiB, 400", LOOP_WINDOW, 400},
 };
 
 static void

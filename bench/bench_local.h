@@ -22,6 +22,7 @@ enum local_loop {
 	LOOP_TWO_THREADS,
 	LOOP_VTOPHYS,
 	LOOP_CONTIG,
+	LOOP_WINDOW,
 	NLOOPS
 };
 

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -493,6 +494,44 @@ TEST(reclaim__a_cache_that_only_allocates_and_frees_gives_back)
 TEST(reclaim__an_attended_cache_of_a_sleeping_program_gives_all_back)
 {
 	expect_gives(sleep_attended, 0);
+}
+
+/* With real addresses: windows and sizes beyond a span, and all comes back. */
+TEST(cache_contigmalloc__keeps_windows_of_real_memory)
+{
+	static const char *const options[] = {"--allow-addresses", "all", NULL};
+	struct holdfast_cache_options small = {.span_size = 2 * MIB};
+	struct holdfast_cache *cache;
+	struct holdfast *h;
+	uint64_t pa, high;
+	char *p, *q;
+
+	live_start(&live, 64, options);
+	h = live_connect(&live);
+	ASSERT_EQ(holdfast_cache_create(h, &small, &cache), 0);
+	p = holdfast_cache_contigmalloc(cache, 5000, 0, 0, 0, 0);
+	ASSERT_NOT_NULL(p);
+	pa = holdfast_cache_vtophys(cache, p);
+	high = pa + 6 * MIB; /* where there is memory, as we have seen */
+	q = holdfast_cache_contigmalloc(cache, 100000, pa - pa % MIB, high,
+	    65536, 1 << 20);
+	ASSERT_NOT_NULL(q);
+	pa = holdfast_cache_vtophys(cache, q);
+	ASSERT_TRUE(pa % 65536 == 0 && pa + 100000 <= high);
+	ASSERT_EQ(pa >> 20, (pa + 99999) >> 20);
+	memset(q, 0x5a, 100000);
+	holdfast_cache_free(cache, q);
+	holdfast_cache_free(cache, p);
+	p = holdfast_cache_contigmalloc(cache, 4 * MIB, 0, 0, 0, 0);
+	ASSERT_NOT_NULL(p); /* larger than a span of this cache */
+	memset(p, 0x5a, 4 * MIB);
+	ASSERT_EQ(holdfast_cache_vtophys(cache, p) + 4 * MIB - 1,
+	    holdfast_cache_vtophys(cache, p + 4 * MIB - 1));
+	ASSERT_NULL(holdfast_cache_contigmalloc(cache, 5000, 1, 4096, 0, 0));
+	holdfast_cache_destroy(cache);
+	live_wait_idle(h);
+	holdfast_close(h);
+	live_stop(&live);
 }
 
 /* A plain client with a callback. */
