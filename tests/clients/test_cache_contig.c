@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -252,13 +253,16 @@ lying_release(void *arg, void *handle)
 
 TEST(cache_alloc__gives_back_a_span_that_cannot_be)
 {
-	static const struct cache_import lies[] = {
-	    {.fd = -1},
-	    {.fd = -1, .pa = 4096},
-	    {.fd = -1, .size = 4096},
-	    {.fd = -1, .pa = ~(FRAME - 1)},
+	int fd = memfd_create("lie", MFD_CLOEXEC);
+	const struct cache_import lies[] = {
+	    {.fd = -1, .pa = FRAME},             /* cannot be mapped */
+	    {.fd = fd, .pa = 4096},              /* not a frame */
+	    {.fd = fd, .size = 4096},            /* not what was asked for */
+	    {.fd = fd, .pa = ~(FRAME - 1)},      /* ends beyond all */
+	    {.fd = fd, .pa = UINT64_C(1) << 50}, /* where ours are invented */
 	};
 
+	ASSERT_EQ(ftruncate(fd, 64 * MIB), 0);
 	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
 		unsigned released = 0;
 		struct cache_source source = {.import = lying_import,
@@ -270,6 +274,36 @@ TEST(cache_alloc__gives_back_a_span_that_cannot_be)
 		ASSERT_EQ(cache_create_over(&source, NULL, &cache), 0);
 		ASSERT_NULL(holdfast_cache_alloc(cache, 100));
 		ASSERT_GE(released, 1);
+		released = 0;
+		lie = (struct cache_import){.fd = fd, .pa = 8 * FRAME};
+		ASSERT_NOT_NULL(holdfast_cache_alloc(cache, 100));
+		ASSERT_EQ(released, 0);
 		holdfast_cache_destroy(cache);
+		ASSERT_EQ(released, 1);
 	}
+	(void)close(fd);
+}
+
+TEST(cache_alloc__gives_back_a_span_that_lies_where_another_one_does)
+{
+	struct holdfast_cache_options options = {.span_size = FRAME};
+	unsigned released = 0;
+	struct cache_source source = {.import = lying_import,
+	    .release = lying_release,
+	    .arg = &released};
+	struct holdfast_cache *cache;
+
+	lie = (struct cache_import){.fd = memfd_create("lie", MFD_CLOEXEC),
+	    .pa = 8 * FRAME};
+	ASSERT_EQ(ftruncate(lie.fd, 64 * MIB), 0);
+	ASSERT_EQ(cache_create_over(&source, &options, &cache), 0);
+	ASSERT_NOT_NULL(holdfast_cache_alloc(cache, FRAME));
+	ASSERT_EQ(released, 0);
+	ASSERT_NULL(holdfast_cache_alloc(cache, FRAME));
+	ASSERT_EQ(released, 2); /* tried again after a look for idle slabs */
+	lie.pa = 9 * FRAME;
+	ASSERT_NOT_NULL(holdfast_cache_alloc(cache, FRAME));
+	holdfast_cache_destroy(cache);
+	ASSERT_EQ(released, 4);
+	(void)close(lie.fd);
 }
