@@ -159,12 +159,25 @@ int map_submap(struct map *map, vm_offset_t start, vm_offset_t end,
 /* Let go of every submap; no entry shows one any more. */
 void map_drop_submaps(struct map *map);
 
+/* ---- map_lost.c -------------------------------------------------- */
+
+/*
+ * The memory of [start, end) of the span went bad: tell the session where its
+ * map `id` shows it.
+ */
+void map_tell_lost(struct map *map, struct session *session, uint64_t id,
+    const struct span *span, vm_paddr_t start, vm_paddr_t end);
+/* Does the entry show bad memory, and where is all of it? */
+bool map_is_lost(const struct vm_map_entry_info *info, vm_offset_t *startp,
+    vm_offset_t *endp);
+
 /* ---- map_piece.c: where the bytes of a mirrored map are ---------- */
 
 /* A stretch of an entry whose bytes lie together in one file. */
 struct map_piece {
 	vm_offset_t start, end;
-	int fd;          /* borrowed; -1: nothing is there yet */
+	int fd;          /* borrowed; -1: nothing is there yet, or lost */
+	bool lost;       /* its memory went bad: it is not to be mapped */
 	uint64_t offset; /* of start in the file, bytes */
 	vm_prot_t prot;  /* to map it with */
 };

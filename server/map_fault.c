@@ -76,16 +76,30 @@ fault_copies_super(const struct vm_map_entry_info *info, vm_prot_t access)
 	       (info->eflags & MAP_ENTRY_NEEDS_COPY) != 0;
 }
 
-/* The piece that `addr` is in: whole where nothing was copied. */
+/* The piece that `addr` is in: whole where nothing was copied, or lost. */
 static int
 fault_piece(struct map *map, vm_offset_t addr, struct map_faulted *faulted,
     struct answer *answer)
 {
-	vm_offset_t page = addr & -map->arch->machine->page_size;
+	vm_offset_t page = addr & -map->arch->machine->page_size, start, end;
 
-	if (object_of(faulted->info.object) != NULL)
+	if (object_of(faulted->info.object) != NULL &&
+	    !map_is_lost(&faulted->info, &start, &end))
 		page = faulted->info.start;
 	return map_piece_at(map, &faulted->info, page, &faulted->piece, answer);
+}
+
+static int
+fault_check_lost(const struct vm_map_entry_info *info, vm_offset_t addr,
+    struct answer *answer)
+{
+	vm_offset_t start, end;
+
+	if (!map_is_lost(info, &start, &end) || addr < start || addr >= end)
+		return KERN_SUCCESS;
+	return answer_refuse(answer, KERN_FAILURE,
+	    "the memory at 0x%llx went bad: what was there is lost",
+	    (unsigned long long)addr);
 }
 
 /* Where nobody else has what the entry shows any more, it need not copy. */
@@ -125,6 +139,8 @@ map_fault(struct map *map, vm_offset_t addr, vm_prot_t access,
 	faulted.info = entry_at(map, addr);
 	if ((faulted.info.eflags & MAP_ENTRY_STACK_GAP) != 0)
 		rv = fault_grow(map, addr, answer);
+	else
+		rv = fault_check_lost(&faulted.info, addr, answer);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	if ((access & VM_PROT_WRITE) != 0)

@@ -57,6 +57,24 @@ run_place(struct map *map, const struct vm_run *run, int *fdp,
 	return KERN_SUCCESS;
 }
 
+/* Bad memory is a piece of its own, with nothing there. */
+static void
+piece_lose(const struct vm_map_entry_info *info, struct map_piece *piece)
+{
+	vm_offset_t start, end;
+
+	if (!map_is_lost(info, &start, &end) || end <= piece->start ||
+	    start >= piece->end)
+		return;
+	if (start > piece->start) {
+		piece->end = start;
+		return;
+	}
+	piece->end = MIN(piece->end, end);
+	piece->fd = -1;
+	piece->lost = true;
+}
+
 int
 map_piece_at(struct map *map, const struct vm_map_entry_info *info,
     vm_offset_t addr, struct map_piece *piecep, struct answer *answer)
@@ -80,6 +98,7 @@ map_piece_at(struct map *map, const struct vm_map_entry_info *info,
 	piecep->prot = info->protection;
 	if (!run.front || (info->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
 		piecep->prot &= (vm_prot_t)~VM_PROT_WRITE;
+	piece_lose(info, piecep);
 	return rv;
 }
 

@@ -298,6 +298,22 @@ session_send_lost(struct session *session, uint64_t buffer, uint64_t offset,
 	session_push(session, &packet);
 }
 
+void
+session_send_map_lost(struct session *session, uint64_t map, vm_offset_t addr,
+    uint64_t size)
+{
+	Holdfast__V1__ServerPacket packet = HOLDFAST__V1__SERVER_PACKET__INIT;
+	Holdfast__V1__FrameLost lost = HOLDFAST__V1__FRAME_LOST__INIT;
+	Holdfast__V1__FrameLost *all[1] = {&lost};
+
+	lost.map = map;
+	lost.addr = addr;
+	lost.size = size;
+	packet.n_lost = 1;
+	packet.lost = all;
+	session_push(session, &packet);
+}
+
 /* ---- Events ------------------------------------------------------ */
 
 static void

@@ -59,6 +59,7 @@ struct span {
 	unsigned nheld; /* buffers of it that are quarantined */
 	size_t ntampered, npoisoned;       /* frames known to be so */
 	vm_paddr_t dirty_start, dirty_end; /* may hold a buffer's old bytes */
+	vm_paddr_t bad_start, bad_end;     /* all frames whose memory is bad */
 	struct arch_span *frames;          /* NULL while assembling */
 	struct arch_span_info info;        /* once live */
 	struct quota_charge bytes, fd;

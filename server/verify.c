@@ -90,19 +90,38 @@ tell_session(struct session *session, const struct span *span, vm_paddr_t start,
 	}
 }
 
-/* Everybody who holds a buffer over that frame. */
+/* Of its maps, which may be another tenant's. */
 static void
-tell_holders(struct server *server, const struct span *span, size_t frame)
+tell_of_maps(struct session *session, enum id_kind kind,
+    const struct span *span, vm_paddr_t start, vm_paddr_t end)
+{
+	uint64_t id = 0;
+	void *map;
+
+	while (idtable_next(&session->ids, kind, id, &id, &map)) {
+		map_tell_lost(map, session, id, span, start, end);
+		id++; /* the index is in its low bits */
+	}
+}
+
+/* Everybody who holds a buffer over that frame, or a map that shows it. */
+static void
+tell_holders(struct server *server, struct span *span, size_t frame)
 {
 	vm_paddr_t start = span->start + frame * span->info.frame_size;
+	vm_paddr_t end = start + span->info.frame_size;
 	struct session *session, *next;
+	bool first = span->bad_start == span->bad_end;
 
+	span->bad_start = first ? start : MIN(span->bad_start, start);
+	span->bad_end = first ? end : MAX(span->bad_end, end);
 	for (session = TAILQ_FIRST(&server->sessions); session != NULL;
 	     session = next) {
 		next = TAILQ_NEXT(session, entry); /* telling may doom it */
 		if (session->tenant == span->tenant)
-			tell_session(session, span, start,
-			    start + span->info.frame_size);
+			tell_session(session, span, start, end);
+		tell_of_maps(session, ID_MAP, span, start, end);
+		tell_of_maps(session, ID_MAP_READ, span, start, end);
 	}
 }
 

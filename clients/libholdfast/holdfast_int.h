@@ -24,6 +24,7 @@ struct hf_buf;
 
 struct hf_lost {
 	uint64_t buffer, offset, size;
+	uint64_t map, addr; /* of a map, where that is not 0 */
 };
 
 struct holdfast {
@@ -60,6 +61,8 @@ struct holdfast {
 	/* Bad memory that the callback has yet to hear of. */
 	holdfast_lost_fn *on_lost;
 	void *lost_arg;
+	holdfast_map_lost_fn *on_map_lost;
+	void *map_lost_arg;
 	struct hf_lost lost[HF_LOST_MAX]; /* a ring */
 	size_t nlost;                     /* told since the last dispatch */
 	char error[HOLDFAST_MESSAGE_MAX + 1];
@@ -125,6 +128,9 @@ int hf_post(struct holdfast *h, Holdfast__V1__Request *request);
  * An event of a map arrived.  -EPROTO: nobody had asked for one.
  */
 int hf_map_event(struct holdfast *h, const Holdfast__V1__Event *event);
+/* The map of that number, or NULL; are those addresses in it? */
+struct holdfast_map *hf_map_find(struct holdfast *h, uint64_t id);
+bool hf_map_holds(const struct holdfast_map *map, uint64_t addr, uint64_t size);
 /* Take one packet of events, if one is there.  false: none, or broken. */
 bool hf_take_events(struct holdfast *h);
 

@@ -100,6 +100,18 @@ typedef void holdfast_lost_fn(struct holdfast *h, struct holdfast_buf *buf,
 /* Be told; `fn` NULL: no more.  Without it what the daemon tells is dropped. */
 int holdfast_on_lost(struct holdfast *h, holdfast_lost_fn *fn, void *arg);
 
+/*
+ * The same of `size` bytes from `addr` on in a map of this handle: an entry of
+ * superpages shows them.  holdfast_map_fault() there answers HF_FAILURE, and a
+ * process that mirrors the map from now on has nothing mapped there.  Delete
+ * the entry when the rest of it can be spared.
+ */
+struct holdfast_map;
+typedef void holdfast_map_lost_fn(struct holdfast *h, struct holdfast_map *map,
+    uint64_t addr, uint64_t size, void *arg);
+int holdfast_on_map_lost(struct holdfast *h, holdfast_map_lost_fn *fn,
+    void *arg);
+
 /* ---- Device memory ------------------------------------------------------ */
 
 /*

@@ -13,14 +13,20 @@
 
 #define ACK_PACKET_MAX 64 /* bytes */
 
-static struct holdfast_map *
-map_by_id(struct holdfast *h, uint64_t id)
+struct holdfast_map *
+hf_map_find(struct holdfast *h, uint64_t id)
 {
 	struct holdfast_map *map = h->maps;
 
 	while (map != NULL && map->id != id)
 		map = map->next;
 	return map;
+}
+
+bool
+hf_map_holds(const struct holdfast_map *map, uint64_t addr, uint64_t size)
+{
+	return addr >= map->min && addr < map->max && size <= map->max - addr;
 }
 
 static void
@@ -88,7 +94,7 @@ change_at_once(struct holdfast_map *map, const Holdfast__V1__Event *event)
 int
 hf_map_event(struct holdfast *h, const Holdfast__V1__Event *event)
 {
-	struct holdfast_map *map = map_by_id(h, event->map);
+	struct holdfast_map *map = hf_map_find(h, event->map);
 
 	if (event->ack != 0) {
 		if (event->start >= event->end)

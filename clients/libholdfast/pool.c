@@ -117,13 +117,36 @@ holdfast_verify(struct holdfast *h, struct holdfast_verified *verifiedp)
 void
 hf_lost_event(struct holdfast *h, const Holdfast__V1__FrameLost *lost)
 {
-	if (h->on_lost == NULL)
+	if (lost->map != 0 ? h->on_map_lost == NULL : h->on_lost == NULL)
 		return;
 	h->lost[h->nlost++ % HF_LOST_MAX] = (struct hf_lost){
 	    .buffer = lost->buffer,
 	    .offset = lost->offset,
 	    .size = lost->size,
+	    .map = lost->map,
+	    .addr = lost->addr,
 	};
+}
+
+/* It may have been freed since. */
+static void
+tell_of_buffer(struct holdfast *h, const struct hf_lost *lost)
+{
+	struct holdfast_buf *buf = hf_buf_find(h, lost->buffer);
+
+	if (h->on_lost != NULL && buf != NULL && lost->offset < buf->size &&
+	    lost->size <= buf->size - lost->offset)
+		h->on_lost(h, buf, lost->offset, lost->size, h->lost_arg);
+}
+
+static void
+tell_of_map(struct holdfast *h, const struct hf_lost *lost)
+{
+	struct holdfast_map *map = hf_map_find(h, lost->map);
+
+	if (h->on_map_lost != NULL && map != NULL &&
+	    hf_map_holds(map, lost->addr, lost->size))
+		h->on_map_lost(h, map, lost->addr, lost->size, h->map_lost_arg);
 }
 
 void
@@ -137,14 +160,11 @@ hf_lost_dispatch(struct holdfast *h)
 	for (size_t i = 0; i < n; i++)
 		lost[i] = h->lost[(first + i) % HF_LOST_MAX];
 	h->nlost = 0;
-	for (size_t i = 0; i < n && h->on_lost != NULL; i++) {
-		struct holdfast_buf *buf = hf_buf_find(h, lost[i].buffer);
-
-		/* It may have been freed since. */
-		if (buf != NULL && lost[i].offset < buf->size &&
-		    lost[i].size <= buf->size - lost[i].offset)
-			h->on_lost(h, buf, lost[i].offset, lost[i].size,
-			    h->lost_arg);
+	for (size_t i = 0; i < n; i++) {
+		if (lost[i].map != 0)
+			tell_of_map(h, &lost[i]);
+		else
+			tell_of_buffer(h, &lost[i]);
 	}
 }
 
@@ -157,6 +177,18 @@ holdfast_on_lost(struct holdfast *h, holdfast_lost_fn *fn, void *arg)
 		return r;
 	h->on_lost = fn;
 	h->lost_arg = arg;
+	return HF_OK;
+}
+
+int
+holdfast_on_map_lost(struct holdfast *h, holdfast_map_lost_fn *fn, void *arg)
+{
+	int r = hf_usable(h);
+
+	if (r < 0)
+		return r;
+	h->on_map_lost = fn;
+	h->map_lost_arg = arg;
 	return HF_OK;
 }
 

@@ -17,10 +17,13 @@
 #define PING  HOLDFAST__V1__REQUEST__OP_PING
 #define ALLOC HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC
 
-static uint64_t last_buffer; /* in the fake daemon's process */
+/* In the fake daemon's process. */
+static uint64_t last_buffer, last_map;
 
 struct told {
-	unsigned n;
+	unsigned n, nmaps;
+	const struct holdfast_map *map;
+	uint64_t addr;
 	const struct holdfast_buf *buf;
 	uint64_t offset, size;
 	bool frees;
@@ -40,7 +43,20 @@ on_lost(struct holdfast *h, struct holdfast_buf *buf, uint64_t offset,
 		ASSERT_EQ(holdfast_contigfree(h, buf), HF_OK);
 }
 
-/* One more event before the reply. */
+static void
+on_map_lost(struct holdfast *h, struct holdfast_map *map, uint64_t addr,
+    uint64_t size, void *arg)
+{
+	struct told *told = arg;
+
+	(void)h;
+	told->nmaps++;
+	told->map = map;
+	told->addr = addr;
+	told->size = size;
+}
+
+/* One more event before the reply: of a buffer, or of the map. */
 static void
 add_lost(struct fake_answer *a, uint64_t buffer, uint64_t offset, uint64_t size)
 {
@@ -51,7 +67,11 @@ add_lost(struct fake_answer *a, uint64_t buffer, uint64_t offset, uint64_t size)
 	Holdfast__V1__Reply *replies[] = {&a->reply};
 
 	lost.buffer = buffer;
-	lost.offset = offset;
+	if (buffer != 0)
+		lost.offset = offset;
+	else
+		lost.addr = offset;
+	lost.map = buffer != 0 ? 0 : last_map;
 	lost.size = size;
 	packet.n_lost = 1;
 	packet.lost = all;
@@ -67,6 +87,8 @@ tweak(struct fake_answer *a, const char *what)
 {
 	if (a->op == ALLOC)
 		last_buffer = a->contig.buffer;
+	if (a->op == HOLDFAST__V1__REQUEST__OP_MAP_ATTACH)
+		last_map = a->map.map;
 	if (a->op != PING || a->nth > 0)
 		return;
 	if (strcmp(what, "a page of it") == 0)
@@ -77,6 +99,10 @@ tweak(struct fake_answer *a, const char *what)
 		add_lost(a, last_buffer, 4096, 16384);
 	else if (strcmp(what, "beyond it") == 0)
 		add_lost(a, last_buffer, UINT64_MAX - 4095, 8192);
+	else if (strcmp(what, "two pages of the map") == 0)
+		add_lost(a, 0, FAKE_MAP_MIN + 4096, 8192);
+	else if (strcmp(what, "behind the map") == 0)
+		add_lost(a, 0, FAKE_MAP_MIN + FAKE_MAP_SIZE - 4096, 8192);
 	else
 		_exit(5);
 }
@@ -178,6 +204,37 @@ TEST(lost__nobody_is_told_who_does_not_want_to_be)
 	ASSERT_EQ(w.told.n, 0u);
 	end(&w);
 	ASSERT_EQ(holdfast_on_lost(NULL, on_lost, NULL), -EINVAL);
+}
+
+static void
+map_meets(const char *what, bool detach, unsigned n)
+{
+	struct holdfast_map_options options = {.name = "m", .no_mirror = true};
+	struct holdfast_map *map;
+	struct with w;
+
+	begin(&w, what);
+	ASSERT_EQ(holdfast_on_map_lost(w.h, on_map_lost, &w.told), HF_OK);
+	ASSERT_EQ(holdfast_map_attach(w.h, &options, &map), HF_OK);
+	ASSERT_EQ(holdfast_ping(w.h), HF_OK);
+	if (detach)
+		ASSERT_EQ(holdfast_map_detach(map), HF_OK);
+	ASSERT_EQ(holdfast_dispatch(w.h), HF_OK);
+	ASSERT_EQ(w.told.n, 0u);
+	ASSERT_EQ(w.told.nmaps, n);
+	if (n > 0) {
+		ASSERT_TRUE(w.told.map == map);
+		ASSERT_EQ(w.told.addr, FAKE_MAP_MIN + 4096);
+		ASSERT_EQ(w.told.size, 8192u);
+	}
+	end(&w);
+}
+
+TEST(lost__in_a_map_is_told_of_where_it_is)
+{
+	map_meets("two pages of the map", false, 1);
+	map_meets("two pages of the map", true, 0);
+	map_meets("behind the map", false, 0);
 }
 
 /* What it told before it died is of buffers that are gone with it. */

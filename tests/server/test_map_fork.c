@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/span.h"
+#include "server/verify.h"
 #include "tests/server/rig.h"
 #include "tests/test.h"
 
@@ -839,6 +841,78 @@ TEST(fork__a_superpage_is_copied_whole)
 	ASSERT_EQ(fault(&f.client, f.map, addr, VM_PROT_WRITE, &result),
 	    (int)OK);
 	ASSERT_EQ(client_pool(&f.client)->frames_standby, 13u);
+	fixture_fini(&f);
+}
+
+/* Three frames at *addrp, the memory of the second of which goes bad. */
+static void
+lose_second_frame(struct fixture *f, uint64_t *addrp)
+{
+	struct span *span;
+	uint64_t object;
+
+	ASSERT_EQ(client_object(&f->client, 2, 3 * RIG_FRAME, &object),
+	    (int)OK);
+	ASSERT_EQ(client_map_find(&f->client, f->map, object, 3 * RIG_FRAME,
+		      VMFS_SUPER_SPACE, addrp),
+	    (int)OK);
+	ASSERT_EQ(client_object_destroy(&f->client, object), (int)OK);
+	span = TAILQ_LAST(&f->rig.server->pool.spans, span_list);
+	ASSERT_TRUE(sim_poison(f->rig.arch, span->start + RIG_FRAME));
+	verify_memory_failure(f->rig.server);
+}
+
+static void
+expect_lost(struct client *client, uint64_t map, uint64_t addr)
+{
+	ASSERT_TRUE(client_receive(client));
+	ASSERT_EQ(client->packet->n_lost, 1u);
+	ASSERT_EQ(client->packet->lost[0]->buffer, 0u);
+	ASSERT_EQ(client->packet->lost[0]->map, map);
+	ASSERT_EQ(client->packet->lost[0]->addr, addr);
+	ASSERT_EQ(client->packet->lost[0]->size, RIG_FRAME);
+}
+
+TEST(map__who_attached_it_is_told_of_bad_memory_and_gets_it_no_more)
+{
+	Holdfast__V1__MapEntriesResult *entries;
+	Holdfast__V1__MapFaultResult *result;
+	struct client other;
+	uint64_t addr, theirs;
+	struct fixture f;
+
+	fixture_init(&f, 1);
+	client_join(&other, &f.rig);
+	theirs = attach(&other, "a");
+	lose_second_frame(&f, &addr);
+	expect_lost(&f.client, f.map, addr + RIG_FRAME);
+	expect_lost(&other, theirs, addr + RIG_FRAME);
+	rig_settle(&f.rig);
+	ASSERT_EQ(fault(&other, theirs, addr + RIG_FRAME + 3 * PAGE,
+		      VM_PROT_READ, &result),
+	    (int)REFUSED(FAILURE));
+	ASSERT_NOT_NULL(strstr(client_sentence(&other), "went bad"));
+	/* The rest is as it was. */
+	ASSERT_EQ(fault(&other, theirs, addr + 3 * PAGE, VM_PROT_WRITE,
+		      &result),
+	    (int)OK);
+	ASSERT_EQ(result->piece->end, addr + RIG_FRAME);
+	ASSERT_EQ(fault(&other, theirs, addr + 2 * RIG_FRAME, VM_PROT_READ,
+		      &result),
+	    (int)OK);
+	ASSERT_EQ(result->piece->start, addr + 2 * RIG_FRAME);
+	entries = client_map_entries(&other, theirs, true);
+	for (size_t i = 0; i < entries->n_entries; i++)
+		ASSERT_EQ(entries->entries[i]->fd_index == 0,
+		    entries->entries[i]->start == addr + RIG_FRAME ||
+			entries->entries[i]->object == 0);
+	/* Deleted, the frame is retired and the others come back. */
+	ASSERT_EQ(client_map_delete(&other, theirs, addr, addr + 3 * RIG_FRAME),
+	    (int)OK);
+	rig_settle(&f.rig);
+	ASSERT_EQ(client_pool(&other)->frames_total, 15u);
+	ASSERT_EQ(client_pool(&other)->frames_standby, 15u);
+	client_close(&other);
 	fixture_fini(&f);
 }
 
