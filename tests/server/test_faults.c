@@ -6,7 +6,8 @@
  *
  * malloc, calloc and realloc of the daemon, the core and arch/sim are wrapped
  * by the linker, and the daemon asks through its own hook; libevent is given
- * the same through its own; fcntl for duplicates and open of files likewise.  Only while the loop turns.
+ * the same through its own; fcntl for duplicates and open of files likewise.
+ * Only while the loop turns.
  */
 
 #include <errno.h>
