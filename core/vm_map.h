@@ -173,9 +173,13 @@ int vm_map_inherit(vm_map_t map, vm_offset_t start, vm_offset_t end,
 int vm_map_madvise(vm_map_t map, vm_offset_t start, vm_offset_t end,
     int advice);
 int vm_map_wire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags);
+/* The same, write-locked by the caller. */
+int vm_map_wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end,
+    int flags);
 int vm_map_unwire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags);
 int vm_map_sync(vm_map_t map, vm_offset_t start, vm_offset_t end, bool syncio,
     bool invalidate);
+#define vm_map_clean vm_map_sync /* its older name */
 /* Read-locked by the caller, both. */
 bool vm_map_check_boundary(vm_map_t map, vm_offset_t start, vm_offset_t end);
 bool vm_map_check_protection(vm_map_t map, vm_offset_t start, vm_offset_t end,

@@ -297,6 +297,13 @@ wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 }
 
 int
+vm_map_wire_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
+{
+	return start == end ? KERN_SUCCESS
+			    : wire_locked(map, start, end, flags);
+}
+
+int
 vm_map_wire(vm_map_t map, vm_offset_t start, vm_offset_t end, int flags)
 {
 	int rv;

@@ -177,6 +177,33 @@ TEST(vm_map_protect__cuts_the_middle_out_and_puts_it_back_wherever_it_is)
 	teardown();
 }
 
+/* Others do not see the map between them, and the time stamp moves once. */
+TEST(vm_map_wire_locked__wires_under_the_lock_of_its_caller)
+{
+	uint64_t before;
+
+	setup();
+	enter(MIN_VA, 4, VM_PROT_RW, 0);
+	before = vm_map_timestamp(map);
+	vm_map_lock(map);
+	ASSERT_EQ(vm_map_wire_locked(map, MIN_VA + PAGE, MIN_VA + 2 * PAGE,
+		      VM_MAP_WIRE_USER | VM_MAP_WIRE_NOHOLES),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_map_wire_locked(map, MIN_VA + 3 * PAGE, MIN_VA + 5 * PAGE,
+		      VM_MAP_WIRE_SYSTEM | VM_MAP_WIRE_NOHOLES),
+	    KERN_INVALID_ADDRESS);
+	ASSERT_EQ(vm_map_wire_locked(map, 0, 0, VM_MAP_WIRE_USER),
+	    KERN_SUCCESS);
+	vm_map_unlock(map);
+	ASSERT_EQ(vm_map_timestamp(map), before + 1);
+	ASSERT_EQ(vm_map_user_wired(map), PAGE);
+	ASSERT_EQ(info_at(MIN_VA + PAGE).wired_count, 1);
+	ASSERT_EQ(info_at(MIN_VA + 3 * PAGE).wired_count, 0);
+	ASSERT_EQ(vm_map_clean(map, MIN_VA, MIN_VA + 4 * PAGE, false, true),
+	    KERN_INVALID_ARGUMENT); /* what is wired is not invalidated */
+	teardown();
+}
+
 /* What came last is removed without a search: it must be that, exactly. */
 TEST(vm_map_delete__of_what_came_last_takes_that_or_what_it_became)
 {
