@@ -284,6 +284,7 @@ static const struct {
     {"unwire", map_unwire},
     {"stack", map_stack},
     {"growstack", map_growstack},
+    {"fault", map_fault},
     {"sync", map_sync},
     {"clean", map_sync},
     {"submap", map_submap},
@@ -353,6 +354,7 @@ const struct cli_verb cli_map = {
 	"    holdfast map unwire NAME START LENGTH [--holes] [--system]\n"
 	"    holdfast map stack NAME BOTTOM LENGTH [--prot rw]\n"
 	"    holdfast map growstack NAME ADDR\n"
+	"    holdfast map fault NAME ADDR [--access rwx]\n"
 	"    holdfast map sync NAME START LENGTH [--io] [--invalidate]  (or: "
 	"clean)\n"
 	"    holdfast map submap NAME START LENGTH SUBMAP\n"
@@ -420,6 +422,10 @@ const struct cli_verb cli_map = {
 	"    'entries' prints what vm_map(9) has: maximum, inheritance, "
 	"wirings,\n"
 	"    kind, object, offset, flags in words.\n"
+	"\n"
+	"    'fault' has an access (r unless --access says more) to ADDR "
+	"succeed,\n"
+	"    as vm_fault(9) would: grow a stack, copy what is shared.\n"
 	"\n"
 	"    'fork' makes NEW out of NAME, entry by entry as inheritance "
 	"says;\n"

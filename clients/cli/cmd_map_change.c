@@ -248,19 +248,30 @@ map_submap(struct cli *cli, int argc, char **argv)
 /* ---- A name and an address ------------------------------------------------
  */
 
+/* One call that takes an address and a kind of access, which may be unused. */
+typedef int at_address(struct holdfast_map *map, uint64_t addr,
+    uint32_t access);
+
+static const struct option no_access[] = {CLI_COMMON_OPTIONS};
+static const struct option takes_access[] = {{"access", required_argument, NULL,
+						 'A'},
+    CLI_COMMON_OPTIONS};
+
 static int
 with_address(struct cli *cli, int argc, char **argv, const char *what,
-    int (*perform)(struct holdfast_map *map, uint64_t addr))
+    at_address *perform, const struct option *options)
 {
-	static const struct option options[] = {CLI_COMMON_OPTIONS};
 	const char *text[2] = {NULL, NULL};
+	uint32_t access = HF_PROT_READ;
 	struct holdfast_map *map;
 	struct holdfast *h;
-	int r, rv = CLI_OK, n = 0;
+	int c, r, rv = CLI_OK, n = 0;
 	uint64_t addr;
 
-	while (cli_getopt(cli, &cli_map, argc, argv, options) != -1)
-		if (n++ < 2)
+	while ((c = cli_getopt(cli, &cli_map, argc, argv, options)) != -1)
+		if (c == 'A')
+			access = cli_prot(&cli_map, "--access", optarg);
+		else if (n++ < 2)
 			text[n - 1] = optarg;
 	if (n != 2)
 		cli_usage(&cli_map, "%s takes a name and an address", argv[0]);
@@ -268,23 +279,44 @@ with_address(struct cli *cli, int argc, char **argv, const char *what,
 	h = cli_connect(cli);
 	map = map_attach(cli, h, text[0], &rv);
 	if (map != NULL) {
-		r = perform(map, addr);
+		r = perform(map, addr, access);
 		rv = map_told(cli, h, r, what);
 	}
 	holdfast_close(h);
 	return rv;
 }
 
+static int
+grow_at(struct holdfast_map *map, uint64_t addr, uint32_t access)
+{
+	(void)access;
+	return holdfast_map_growstack(map, addr);
+}
+
+static int
+simplify_at(struct holdfast_map *map, uint64_t addr, uint32_t access)
+{
+	(void)access;
+	return holdfast_map_simplify(map, addr);
+}
+
 int
 map_growstack(struct cli *cli, int argc, char **argv)
 {
-	return with_address(cli, argc, argv, "grow a stack to there",
-	    holdfast_map_growstack);
+	return with_address(cli, argc, argv, "grow a stack to there", grow_at,
+	    no_access);
 }
 
 int
 map_simplify(struct cli *cli, int argc, char **argv)
 {
 	return with_address(cli, argc, argv, "simplify what is there",
-	    holdfast_map_simplify);
+	    simplify_at, no_access);
+}
+
+int
+map_fault(struct cli *cli, int argc, char **argv)
+{
+	return with_address(cli, argc, argv, "resolve that access",
+	    holdfast_map_fault, takes_access);
 }

@@ -164,56 +164,19 @@ print_shown(const struct holdfast_entry *e)
 	    flags_of(e, flags), type_of(e), path);
 }
 
-static void
-print_map(const struct cli *cli, const struct holdfast_map *map,
-    const char *name, const struct holdfast_entry *entries, size_t n)
-{
-	if (cli->json) {
-		json_object *o = json_object_new_object();
-		json_object *array = json_object_new_array();
-
-		cli_set_text(o, "name", name);
-		cli_set_u64(o, "min", holdfast_map_min(map));
-		cli_set_u64(o, "max", holdfast_map_max(map));
-		for (size_t i = 0; i < n; i++)
-			(void)json_object_array_add(array,
-			    shown_to_json(&entries[i]));
-		(void)json_object_object_add(o, "entries", array);
-		cli_print_json(o);
-		return;
-	}
-	printf("map %s, %#llx-%#llx, %zu entries\n", name,
-	    (unsigned long long)holdfast_map_min(map),
-	    (unsigned long long)holdfast_map_max(map), n);
-	if (n > 0)
-		printf("%18s %18s %s %6s %6s %3s %3s %-5s %s %s\n", "START",
-		    "END", "PRT", "RES", "PRES", "REF", "SHD", "FLAG", "TP",
-		    "PATH");
-	for (size_t i = 0; i < n; i++)
-		print_shown(&entries[i]);
-}
-
 int
 map_show(struct cli *cli, int argc, char **argv)
 {
-	const char *name = map_name(cli, argc, argv);
-	struct holdfast_entry *entries;
-	struct holdfast_map *map;
-	struct holdfast *h;
-	int r, rv = CLI_OK;
-	size_t n;
+	char head[96];
+	const struct map_listing how = {
+	    .list = holdfast_map_entries_counted,
+	    .to_json = shown_to_json,
+	    .head = head,
+	    .print = print_shown,
+	};
 
-	h = cli_connect(cli);
-	map = map_attach(cli, h, name, &rv);
-	if (map != NULL) {
-		r = holdfast_map_entries_counted(map, &entries, &n);
-		if (r == HF_OK) {
-			print_map(cli, map, name, entries, n);
-			free(entries);
-		} else {
-			rv = cli_failed(cli, h, r, "list the entries");
-		}
-	}
-	holdfast_close(h);
-	return rv;
+	(void)snprintf(head, sizeof(head),
+	    "%18s %18s %s %6s %6s %3s %3s %-5s %s %s", "START", "END", "PRT",
+	    "RES", "PRES", "REF", "SHD", "FLAG", "TP", "PATH");
+	return map_list_entries(cli, argc, argv, &how);
 }

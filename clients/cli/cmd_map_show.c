@@ -100,7 +100,8 @@ print_entry(const struct holdfast_entry *e)
 
 static void
 print_entries(const struct cli *cli, const struct holdfast_map *map,
-    const char *name, const struct holdfast_entry *entries, size_t n)
+    const char *name, const struct map_listing *how,
+    const struct holdfast_entry *entries, size_t n)
 {
 	if (cli->json) {
 		json_object *o = json_object_new_object();
@@ -111,7 +112,7 @@ print_entries(const struct cli *cli, const struct holdfast_map *map,
 		cli_set_u64(o, "max", holdfast_map_max(map));
 		for (size_t i = 0; i < n; i++)
 			(void)json_object_array_add(array,
-			    map_entry_to_json(&entries[i]));
+			    how->to_json(&entries[i]));
 		(void)json_object_object_add(o, "entries", array);
 		cli_print_json(o);
 		return;
@@ -120,15 +121,14 @@ print_entries(const struct cli *cli, const struct holdfast_map *map,
 	    (unsigned long long)holdfast_map_min(map),
 	    (unsigned long long)holdfast_map_max(map), n);
 	if (n > 0)
-		printf("%16s %16s %s %s %-5s %3s %-6s %6s %10s %s\n", "START",
-		    "END", "PRT", "MAX", "INH", "WIR", "KIND", "OBJECT",
-		    "OFFSET", "FLAGS");
+		(void)puts(how->head);
 	for (size_t i = 0; i < n; i++)
-		print_entry(&entries[i]);
+		how->print(&entries[i]);
 }
 
 int
-map_entries(struct cli *cli, int argc, char **argv)
+map_list_entries(struct cli *cli, int argc, char **argv,
+    const struct map_listing *how)
 {
 	const char *name = map_name(cli, argc, argv);
 	struct holdfast_entry *entries;
@@ -140,9 +140,9 @@ map_entries(struct cli *cli, int argc, char **argv)
 	h = cli_connect(cli);
 	map = map_attach(cli, h, name, &rv);
 	if (map != NULL) {
-		r = holdfast_map_entries(map, &entries, &n);
+		r = how->list(map, &entries, &n);
 		if (r == HF_OK) {
-			print_entries(cli, map, name, entries, n);
+			print_entries(cli, map, name, how, entries, n);
 			free(entries);
 		} else {
 			rv = cli_failed(cli, h, r, "list the entries");
@@ -150,6 +150,23 @@ map_entries(struct cli *cli, int argc, char **argv)
 	}
 	holdfast_close(h);
 	return rv;
+}
+
+int
+map_entries(struct cli *cli, int argc, char **argv)
+{
+	char head[96];
+	const struct map_listing how = {
+	    .list = holdfast_map_entries,
+	    .to_json = map_entry_to_json,
+	    .head = head,
+	    .print = print_entry,
+	};
+
+	(void)snprintf(head, sizeof(head),
+	    "%16s %16s %s %s %-5s %3s %-6s %6s %10s %s", "START", "END", "PRT",
+	    "MAX", "INH", "WIR", "KIND", "OBJECT", "OFFSET", "FLAGS");
+	return map_list_entries(cli, argc, argv, &how);
 }
 
 int

@@ -41,6 +41,19 @@ int map_aligned(struct cli *cli, int argc, char **argv);
 /* What 'entries' prints of one; the caller's. */
 json_object *map_entry_to_json(const struct holdfast_entry *e);
 
+/* How a verb lists the entries of a map. */
+struct map_listing {
+	int (*list)(struct holdfast_map *map, struct holdfast_entry **entriesp,
+	    size_t *np);
+	json_object *(*to_json)(const struct holdfast_entry *e);
+	const char *head; /* a line */
+	void (*print)(const struct holdfast_entry *e);
+};
+
+/* All of such a verb: its one argument, the list, the exit status. */
+int map_list_entries(struct cli *cli, int argc, char **argv,
+    const struct map_listing *how);
+
 int map_fork(struct cli *cli, int argc, char **argv);
 int map_show(struct cli *cli, int argc, char **argv);
 
@@ -64,6 +77,7 @@ int map_wire(struct cli *cli, int argc, char **argv);
 int map_unwire(struct cli *cli, int argc, char **argv);
 int map_stack(struct cli *cli, int argc, char **argv);
 int map_growstack(struct cli *cli, int argc, char **argv);
+int map_fault(struct cli *cli, int argc, char **argv);
 int map_sync(struct cli *cli, int argc, char **argv);
 int map_submap(struct cli *cli, int argc, char **argv);
 int map_simplify(struct cli *cli, int argc, char **argv);

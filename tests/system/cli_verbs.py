@@ -379,6 +379,16 @@ def changes(d, at):
           and grown[1]['prot'] == 'rw-', grown)
     rv, error = d.json('map', 'growstack', 'shared', hex(at + 64 * MIB))
     check('map growstack: no stack', rv == 1, error)
+    deep = hex(at + MIB + 256 * 1024)
+    rv, _ = d.json('map', 'fault', 'shared', deep, '--access', 'rw')
+    grown = d.json('map', 'lookup', 'shared', deep)
+    check('map fault: a stack grows', rv == 0 and grown[0] == 0, grown)
+    rv, error = d.json('map', 'fault', 'shared', deep, '--access', 'x')
+    check('map fault: protection', rv == 1
+          and error['error']['status'] == 'KERN_PROTECTION_FAILURE', error)
+    check('map fault: usage', d.run('map', 'fault', 'shared').returncode == 2)
+    check('map growstack: no --access', d.run(
+        'map', 'growstack', 'shared', deep, '--access', 'r').returncode == 2)
     d.json('map', 'delete', 'shared', hex(at), '2M')
 
 
