@@ -10,15 +10,12 @@
 
 #include "fuzz/gen.h"
 #include "fuzz/ops.h"
+#include "tests/sim_daemon.h"
 #include "tests/test.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,16 +23,6 @@
 #define DAEMON_OPS                                                             \
 	((FUZZ_OPS_MAP | FUZZ_BIT(HF_ENTRIES) | FUZZ_BIT(HF_SUBMAP)) &         \
 	    ~FUZZ_BIT(HF_INJECT))
-
-static const char *
-need(const char *name)
-{
-	const char *value = getenv(name);
-
-	if (value == NULL)
-		test_skip("%s is not set", name);
-	return value;
-}
 
 /* ---- Running --------------------------------------------------------------
  */
@@ -58,7 +45,7 @@ read_all(int fd, struct hf_buf *out)
 static int
 vmsh(const char *const *args, struct hf_buf *out, struct hf_buf *err)
 {
-	const char *argv[8] = {need("VMSH")};
+	const char *argv[8] = {sim_daemon_need("VMSH")};
 	int status, outs[2], errs[2];
 	pid_t pid;
 
@@ -95,60 +82,9 @@ run_good(const char *const *args, struct hf_buf *out)
 	hf_buf_free(&err);
 }
 
-/* ---- A daemon -------------------------------------------------------------
- */
-
-struct daemon {
-	char dir[64], path[96];
-	pid_t pid;
-};
-
-static void
-daemon_start(struct daemon *d)
-{
-	struct pollfd wait = {.events = POLLIN};
-	const char *program = need("HOLDFASTD");
-	char fd[16], word[64];
-	int fds[2];
-
-	strcpy(d->dir, "/tmp/vmsh-XXXXXX");
-	ASSERT_NOT_NULL(mkdtemp(d->dir));
-	(void)snprintf(d->path, sizeof(d->path), "%s/socket", d->dir);
-	ASSERT_EQ(chmod(d->dir, 0755), 0);
-	ASSERT_EQ(pipe2(fds, O_CLOEXEC), 0);
-	d->pid = fork();
-	ASSERT_GE(d->pid, 0);
-	if (d->pid == 0) {
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		(void)fcntl(fds[1], F_SETFD, 0);
-		(void)snprintf(fd, sizeof(fd), "%d", fds[1]);
-		(void)execl(program, "holdfastd", "--backend", "sim", "--pool",
-		    "64M", "--allow-addresses", "all", "--log-level", "error",
-		    "--socket", d->path, "--ready-fd", fd, (char *)NULL);
-		_exit(127);
-	}
-	(void)close(fds[1]);
-	wait.fd = fds[0];
-	ASSERT_EQ(poll(&wait, 1, 30000), 1);
-	ASSERT_GT(read(fds[0], word, sizeof(word)), 0); /* 0: it died */
-	(void)close(fds[0]);
-}
-
-static void
-daemon_stop(struct daemon *d)
-{
-	int status;
-
-	ASSERT_EQ(kill(d->pid, SIGTERM), 0);
-	ASSERT_EQ(waitpid(d->pid, &status, 0), d->pid);
-	ASSERT_EQ(status, 0);
-	(void)unlink(d->path);
-	ASSERT_EQ(rmdir(d->dir), 0);
-}
-
 /* Both back ends print the same. */
 static void
-compare(const struct daemon *d, const char *option, const char *path)
+compare(const struct sim_daemon *d, const char *option, const char *path)
 {
 	const char *core[] = {path, option, NULL};
 	const char *live[] = {"--connect", d->path, path, option, NULL};
@@ -175,10 +111,10 @@ check_golden(const char *name)
 	const char *args[] = {program, NULL};
 	int fd;
 
-	(void)snprintf(program, sizeof(program), "%s/%s.hfp", need("PROGRAMS"),
-	    name);
-	(void)snprintf(output, sizeof(output), "%s/%s.out", need("PROGRAMS"),
-	    name);
+	(void)snprintf(program, sizeof(program), "%s/%s.hfp",
+	    sim_daemon_need("PROGRAMS"), name);
+	(void)snprintf(output, sizeof(output), "%s/%s.out",
+	    sim_daemon_need("PROGRAMS"), name);
 	fd = open(output, O_RDONLY | O_CLOEXEC);
 	ASSERT_GE(fd, 0);
 	read_all(fd, &want);
@@ -200,16 +136,16 @@ TEST(vmsh__prints_what_the_programs_of_this_folder_answer)
 TEST(vmsh__answers_the_same_on_a_live_daemon)
 {
 	static const char *const names[] = {"maps", "refused", "machines"};
-	struct daemon d;
+	struct sim_daemon d;
 	char path[512];
 
-	daemon_start(&d);
+	sim_daemon_start(&d);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		(void)snprintf(path, sizeof(path), "%s/%s.hfp",
-		    need("PROGRAMS"), names[i]);
+		    sim_daemon_need("PROGRAMS"), names[i]);
 		compare(&d, NULL, path);
 	}
-	daemon_stop(&d);
+	sim_daemon_stop(&d);
 }
 
 /* A place that depends on physical memory becomes one that does not. */
@@ -266,12 +202,12 @@ TEST_TIMEOUT(vmsh__answers_random_programs_the_same_on_a_live_daemon, 120)
 {
 	uint64_t seed = test_seed(), n = test_ops(60);
 	static uint8_t data[2048];
-	struct daemon d;
+	struct sim_daemon d;
 	char path[128];
 	size_t size;
 	FILE *out;
 
-	daemon_start(&d);
+	sim_daemon_start(&d);
 	(void)snprintf(path, sizeof(path), "%s/program", d.dir);
 	for (uint64_t i = 0; i < n; i++) {
 		size = gen_program(seed + i, DAEMON_OPS, data, sizeof(data));
@@ -283,7 +219,7 @@ TEST_TIMEOUT(vmsh__answers_random_programs_the_same_on_a_live_daemon, 120)
 		compare(&d, "-lb", path);
 	}
 	ASSERT_EQ(unlink(path), 0);
-	daemon_stop(&d);
+	sim_daemon_stop(&d);
 }
 
 static void
@@ -344,7 +280,8 @@ TEST(vmsh__turns_text_into_bytes_and_back)
 
 	ASSERT_GE(fd, 0);
 	(void)close(fd);
-	(void)snprintf(path, sizeof(path), "%s/maps.hfp", need("PROGRAMS"));
+	(void)snprintf(path, sizeof(path), "%s/maps.hfp",
+	    sim_daemon_need("PROGRAMS"));
 	run_good(to, &a);
 	run_good(back, &b);
 	run_good(canon, &c);

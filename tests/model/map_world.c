@@ -301,6 +301,50 @@ real_lookup_entry(vm_map_t map, const struct map_op *op, struct answer *a)
 	vm_map_unlock_read(map);
 }
 
+static bool
+gives_address(const struct map_op *op)
+{
+	return op->kind == OP_FINDSPACE || op->kind == OP_FIND_ALIGNED ||
+	       op->kind == OP_FIND || op->kind == OP_FIND_MIN;
+}
+
+/* Calls that lock for themselves, and are the same on both sides. */
+#define RANGE_CALLS(CALL)                                                      \
+	CALL(OP_PROTECT, protect,                                              \
+	    (map, op->start, op->end, op->prot, op->max, op->flags))           \
+	CALL(OP_INHERIT, inherit,                                              \
+	    (map, op->start, op->end, (vm_inherit_t)op->flags))                \
+	CALL(OP_MADVISE, madvise, (map, op->start, op->end, op->flags))        \
+	CALL(OP_WIRE, wire, (map, op->start, op->end, op->flags))              \
+	CALL(OP_UNWIRE, unwire, (map, op->start, op->end, op->flags))          \
+	CALL(OP_SYNC, sync,                                                    \
+	    (map, op->start, op->end, (op->flags & 1) != 0,                    \
+		(op->flags & 2) != 0))                                         \
+	CALL(OP_STACK, stack,                                                  \
+	    (map, op->start, op->length, op->prot, op->max, op->cow))          \
+	CALL(OP_GROWSTACK, growstack, (map, op->start))
+
+#define SPACE_CALLS(CALL)                                                      \
+	CALL(OP_FIND, find,                                                    \
+	    (map, object, op->offset, &a->addr, op->length, op->max_addr,      \
+		op->find_space, op->prot, op->max, op->cow))                   \
+	CALL(OP_FIND_MIN, find_min,                                            \
+	    (map, object, op->offset, &a->addr, op->length, op->default_addr,  \
+		op->max_addr, op->find_space, op->prot, op->max, op->cow))     \
+	CALL(OP_FIXED, fixed,                                                  \
+	    (map, object, op->offset, op->start, op->length, op->prot,         \
+		op->max, op->cow))                                             \
+	CALL(OP_REMOVE, remove, (map, op->start, op->end))
+
+#define REAL_CALL(kind, name, args)                                            \
+	case kind:                                                             \
+		a->rv = vm_map_##name args;                                    \
+		break;
+#define MODEL_CALL(kind, name, args)                                           \
+	case kind:                                                             \
+		a->rv = model_map_##name args;                                 \
+		break;
+
 /* Calls that change a range, or ask about one. */
 static void
 do_real_range(struct world *world, const struct map_op *op, struct answer *a)
@@ -314,34 +358,7 @@ do_real_range(struct world *world, const struct map_op *op, struct answer *a)
 		    vm_map_check_protection(map, op->start, op->end, op->prot);
 		vm_map_unlock_read(map);
 		break;
-	case OP_PROTECT:
-		a->rv = vm_map_protect(map, op->start, op->end, op->prot,
-		    op->max, op->flags);
-		break;
-	case OP_INHERIT:
-		a->rv = vm_map_inherit(map, op->start, op->end,
-		    (vm_inherit_t)op->flags);
-		break;
-	case OP_MADVISE:
-		a->rv = vm_map_madvise(map, op->start, op->end, op->flags);
-		break;
-	case OP_WIRE:
-		a->rv = vm_map_wire(map, op->start, op->end, op->flags);
-		break;
-	case OP_UNWIRE:
-		a->rv = vm_map_unwire(map, op->start, op->end, op->flags);
-		break;
-	case OP_SYNC:
-		a->rv = vm_map_sync(map, op->start, op->end,
-		    (op->flags & 1) != 0, (op->flags & 2) != 0);
-		break;
-	case OP_STACK:
-		a->rv = vm_map_stack(map, op->start, op->length, op->prot,
-		    op->max, op->cow);
-		break;
-	case OP_GROWSTACK:
-		a->rv = vm_map_growstack(map, op->start);
-		break;
+		RANGE_CALLS(REAL_CALL)
 	case OP_LOOKUP:
 		real_lookup(world, op, a);
 		break;
@@ -370,6 +387,7 @@ do_real(struct world *world, const struct map_op *op, vm_object_t object,
 	vm_map_t map = world->real[op->map];
 
 	a->addr = op->start;
+	a->has_addr = gives_address(op);
 	switch (op->kind) {
 	case OP_INSERT:
 		vm_map_lock(map);
@@ -381,38 +399,18 @@ do_real(struct world *world, const struct map_op *op, vm_object_t object,
 		vm_map_lock_read(map);
 		a->rv = vm_map_findspace(map, op->start, op->length, &a->addr);
 		vm_map_unlock_read(map);
-		a->has_addr = true;
 		break;
 	case OP_FIND_ALIGNED:
 		vm_map_lock(map);
 		a->rv = vm_map_find_aligned(map, &a->addr, op->length,
 		    op->max_addr, op->offset);
 		vm_map_unlock(map);
-		a->has_addr = true;
 		break;
-	case OP_FIND:
-		a->rv = vm_map_find(map, object, op->offset, &a->addr,
-		    op->length, op->max_addr, op->find_space, op->prot, op->max,
-		    op->cow);
-		a->has_addr = true;
-		break;
-	case OP_FIND_MIN:
-		a->rv = vm_map_find_min(map, object, op->offset, &a->addr,
-		    op->length, op->default_addr, op->max_addr, op->find_space,
-		    op->prot, op->max, op->cow);
-		a->has_addr = true;
-		break;
-	case OP_FIXED:
-		a->rv = vm_map_fixed(map, object, op->offset, op->start,
-		    op->length, op->prot, op->max, op->cow);
-		break;
+		SPACE_CALLS(REAL_CALL)
 	case OP_DELETE:
 		vm_map_lock(map);
 		a->rv = vm_map_delete(map, op->start, op->end);
 		vm_map_unlock(map);
-		break;
-	case OP_REMOVE:
-		a->rv = vm_map_remove(map, op->start, op->end);
 		break;
 	case OP_LOOKUP_ENTRY:
 		real_lookup_entry(map, op, a);
@@ -465,34 +463,7 @@ do_model_range(struct world *world, const struct map_op *op, struct answer *a)
 		a->rv = model_map_check_protection(map, op->start, op->end,
 		    op->prot);
 		break;
-	case OP_PROTECT:
-		a->rv = model_map_protect(map, op->start, op->end, op->prot,
-		    op->max, op->flags);
-		break;
-	case OP_INHERIT:
-		a->rv = model_map_inherit(map, op->start, op->end,
-		    (vm_inherit_t)op->flags);
-		break;
-	case OP_MADVISE:
-		a->rv = model_map_madvise(map, op->start, op->end, op->flags);
-		break;
-	case OP_WIRE:
-		a->rv = model_map_wire(map, op->start, op->end, op->flags);
-		break;
-	case OP_UNWIRE:
-		a->rv = model_map_unwire(map, op->start, op->end, op->flags);
-		break;
-	case OP_SYNC:
-		a->rv = model_map_sync(map, op->start, op->end,
-		    (op->flags & 1) != 0, (op->flags & 2) != 0);
-		break;
-	case OP_STACK:
-		a->rv = model_map_stack(map, op->start, op->length, op->prot,
-		    op->max, op->cow);
-		break;
-	case OP_GROWSTACK:
-		a->rv = model_map_growstack(map, op->start);
-		break;
+		RANGE_CALLS(MODEL_CALL)
 	case OP_CHECK_BOUNDARY:
 		a->rv = model_map_check_boundary(map, op->start, op->end);
 		break;
@@ -517,8 +488,7 @@ do_model(struct world *world, const struct map_op *op,
 	struct model_map *map = world->model[op->map];
 
 	a->addr = op->start;
-	a->has_addr = op->kind == OP_FINDSPACE || op->kind == OP_FIND_ALIGNED ||
-		      op->kind == OP_FIND || op->kind == OP_FIND_MIN;
+	a->has_addr = gives_address(op);
 	switch (op->kind) {
 	case OP_INSERT:
 		a->rv = model_map_insert(map, object, op->offset, op->start,
@@ -532,25 +502,9 @@ do_model(struct world *world, const struct map_op *op,
 		a->rv = model_map_find_aligned(map, &a->addr, op->length,
 		    op->max_addr, op->offset);
 		break;
-	case OP_FIND:
-		a->rv = model_map_find(map, object, op->offset, &a->addr,
-		    op->length, op->max_addr, op->find_space, op->prot, op->max,
-		    op->cow);
-		break;
-	case OP_FIND_MIN:
-		a->rv = model_map_find_min(map, object, op->offset, &a->addr,
-		    op->length, op->default_addr, op->max_addr, op->find_space,
-		    op->prot, op->max, op->cow);
-		break;
-	case OP_FIXED:
-		a->rv = model_map_fixed(map, object, op->offset, op->start,
-		    op->length, op->prot, op->max, op->cow);
-		break;
+		SPACE_CALLS(MODEL_CALL)
 	case OP_DELETE:
 		a->rv = model_map_delete(map, op->start, op->end);
-		break;
-	case OP_REMOVE:
-		a->rv = model_map_remove(map, op->start, op->end);
 		break;
 	case OP_LOOKUP_ENTRY:
 		model_do_lookup_entry(map, op, a);

@@ -84,6 +84,28 @@ arm(bool begins)
 	atomic_store(&armed, begins);
 }
 
+bool
+client_open_failing(struct client *client, struct rig *rig)
+{
+	bool accepted;
+	int fds[2];
+
+	*client = (struct client){.rig = rig, .fd = -1, .next_id = 1};
+	ASSERT_EQ(socketpair(AF_UNIX,
+		      SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds),
+	    0);
+	ASSERT_EQ(wire_arena_init(&client->arena, 1 << 20), 0);
+	client->buf = malloc(HOLDFAST_PACKET_MAX);
+	ASSERT_NOT_NULL(client->buf);
+	client->fd = fds[0];
+	arm(true);
+	accepted = server_accept(rig->server, fds[1]) >= 0;
+	arm(false);
+	if (!accepted)
+		(void)close(fds[1]);
+	return accepted;
+}
+
 /* ---- One client's life, as far as it gets ------------------------- */
 
 struct life {
@@ -118,27 +140,6 @@ step(struct life *life, request_t *request)
 	ASSERT_EQ(reply->status, REFUSED(RESOURCE_SHORTAGE));
 	ASSERT_NE(reply->message[0], '\0');
 	return NULL;
-}
-
-static void
-life_begin(struct life *life, struct rig *rig)
-{
-	struct client *client = &life->client;
-	int fds[2];
-
-	*client = (struct client){.rig = rig, .fd = -1, .next_id = 1};
-	ASSERT_EQ(socketpair(AF_UNIX,
-		      SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds),
-	    0);
-	ASSERT_EQ(wire_arena_init(&client->arena, 1 << 20), 0);
-	client->buf = malloc(HOLDFAST_PACKET_MAX);
-	client->fd = fds[0];
-	arm(true);
-	if (server_accept(rig->server, fds[1]) < 0) {
-		(void)close(fds[1]);
-		life->cut = true;
-	}
-	arm(false);
 }
 
 static void
@@ -400,7 +401,7 @@ live(struct rig *rig)
 	struct life life = {0};
 	uint64_t addr;
 
-	life_begin(&life, rig);
+	life.cut = !client_open_failing(&life.client, rig);
 	life_hello(&life);
 	life_buffers(&life);
 	life_objects(&life);

@@ -50,23 +50,7 @@ struct frail {
 static void
 frail_open(struct frail *frail, struct rig *rig)
 {
-	struct client *client = &frail->client;
-	int fds[2];
-
-	*frail = (struct frail){.client = {.rig = rig, .next_id = 1}};
-	ASSERT_EQ(socketpair(AF_UNIX,
-		      SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds),
-	    0);
-	ASSERT_EQ(wire_arena_init(&client->arena, 1 << 20), 0);
-	client->buf = malloc(HOLDFAST_PACKET_MAX);
-	ASSERT_NOT_NULL(client->buf);
-	client->fd = fds[0];
-	arm(true);
-	if (server_accept(rig->server, fds[1]) < 0) {
-		(void)close(fds[1]);
-		frail->cut = true;
-	}
-	arm(false);
+	frail->cut = !client_open_failing(&frail->client, rig);
 }
 
 static void

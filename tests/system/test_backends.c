@@ -14,21 +14,16 @@
  */
 
 #include <dirent.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fuzz/file.h"
 #include "fuzz/gen.h"
 #include "fuzz/ops.h"
 #include "fuzz/prog/backend_core.h"
+#include "tests/sim_daemon.h"
 #include "tests/test.h"
 #include "tools/vmsh/vmsh.h"
 
@@ -45,67 +40,6 @@
 	    FUZZ_BIT(HF_SYNC) | FUZZ_BIT(HF_STACK) | FUZZ_BIT(HF_GROWSTACK) |  \
 	    FUZZ_BIT(HF_CHECK_PROTECTION) | FUZZ_BIT(HF_SUBMAP) |              \
 	    FUZZ_BIT(HF_FORK) | FUZZ_BIT(HF_LIMIT) | FUZZ_BIT(HF_FLAGS))
-
-static const char *
-need(const char *name)
-{
-	const char *value = getenv(name);
-
-	if (value == NULL)
-		test_skip("%s is not set", name);
-	return value;
-}
-
-/* ---- A daemon -------------------------------------------------------------
- */
-
-struct daemon {
-	char dir[64], path[96];
-	pid_t pid;
-};
-
-static void
-daemon_start(struct daemon *d)
-{
-	struct pollfd wait = {.events = POLLIN};
-	const char *program = need("HOLDFASTD");
-	char fd[16], word[64];
-	int fds[2];
-
-	strcpy(d->dir, "/tmp/backends-XXXXXX");
-	ASSERT_NOT_NULL(mkdtemp(d->dir));
-	(void)snprintf(d->path, sizeof(d->path), "%s/socket", d->dir);
-	ASSERT_EQ(chmod(d->dir, 0755), 0);
-	ASSERT_EQ(pipe2(fds, O_CLOEXEC), 0);
-	d->pid = fork();
-	ASSERT_GE(d->pid, 0);
-	if (d->pid == 0) {
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		(void)fcntl(fds[1], F_SETFD, 0);
-		(void)snprintf(fd, sizeof(fd), "%d", fds[1]);
-		(void)execl(program, "holdfastd", "--backend", "sim", "--pool",
-		    "64M", "--allow-addresses", "all", "--log-level", "error",
-		    "--socket", d->path, "--ready-fd", fd, (char *)NULL);
-		_exit(127);
-	}
-	(void)close(fds[1]);
-	wait.fd = fds[0];
-	ASSERT_EQ(poll(&wait, 1, 30000), 1);
-	ASSERT_GT(read(fds[0], word, sizeof(word)), 0); /* 0: it died */
-	(void)close(fds[0]);
-}
-
-static void
-daemon_stop(struct daemon *d)
-{
-	int status;
-
-	ASSERT_EQ(kill(d->pid, SIGTERM), 0);
-	ASSERT_EQ(waitpid(d->pid, &status, 0), d->pid);
-	ASSERT_EQ(status, 0);
-	(void)unlink(d->path);
-	ASSERT_EQ(rmdir(d->dir), 0);
-}
 
 /* ---- Taming ---------------------------------------------------------------
  */
@@ -247,7 +181,7 @@ run(struct hf_backend *backend, const struct hf_buf *program,
 }
 
 struct pair {
-	struct daemon daemon;
+	struct sim_daemon daemon;
 	struct core_backend core;
 	struct hf_backend *live;
 	struct transcript a, b; /* of the core, of the daemon */
@@ -259,7 +193,7 @@ static void
 pair_start(struct pair *pair)
 {
 	memset(pair, 0, sizeof(*pair));
-	daemon_start(&pair->daemon);
+	sim_daemon_start(&pair->daemon);
 	core_backend_init(&pair->core, true);
 	pair->live = daemon_backend_new(pair->daemon.path);
 	ASSERT_NOT_NULL(pair->live);
@@ -273,7 +207,7 @@ pair_stop(struct pair *pair)
 	core_backend_fini(&pair->core);
 	hf_buf_free(&pair->a.text);
 	hf_buf_free(&pair->b.text);
-	daemon_stop(&pair->daemon);
+	sim_daemon_stop(&pair->daemon);
 }
 
 static size_t
@@ -356,12 +290,13 @@ compare_folder(struct pair *pair, const char *folder)
 	char path[1024];
 	int n;
 
-	(void)snprintf(path, sizeof(path), "%s/%s", need("SOURCE"), folder);
+	(void)snprintf(path, sizeof(path), "%s/%s", sim_daemon_need("SOURCE"),
+	    folder);
 	n = scandir(path, &names, is_program, alphasort);
 	ASSERT_GT(n, 0);
 	for (int i = 0; i < n; i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s/%s", need("SOURCE"),
-		    folder, names[i]->d_name);
+		(void)snprintf(path, sizeof(path), "%s/%s/%s",
+		    sim_daemon_need("SOURCE"), folder, names[i]->d_name);
 		compare_file(pair, path);
 		free(names[i]);
 	}
