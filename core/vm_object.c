@@ -673,13 +673,17 @@ bool
 vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,
     vm_object_t *deadp)
 {
+	vm_ooffset_t last = how->offset + how->prev_size;
 	vm_pindex_t next, end;
 	vm_size_t grown;
 	bool ok = false;
 
 	if (object == NULL)
 		return true;
-	next = (how->offset + how->prev_size) / object->pagesize;
+	/* Nothing lies behind 2^64. */
+	if (last < how->offset || last + how->next_size < last)
+		return false;
+	next = last / object->pagesize;
 	end = next + how->next_size / object->pagesize;
 
 	objects_lock();

@@ -149,7 +149,7 @@ vm_size_t vm_object_truncation(vm_object_t object,
 
 /*
  * Extend the object behind what one entry shows of it.  Its account
- * pays for growth.  false: it cannot be extended, and
+ * pays for growth.  false: it cannot be extended (not beyond 2^64 either), and
  * is as it was.
  */
 bool vm_object_coalesce(vm_object_t object, const struct vm_coalesce *how,

@@ -209,6 +209,27 @@ TEST(vm_object__pays_only_for_what_coalescing_adds)
 	teardown();
 }
 
+TEST(vm_object__is_not_coalesced_beyond_the_last_byte_there_is)
+{
+	struct vm_coalesce how = {.offset = 0 - 4 * PAGE,
+	    .prev_size = 2 * PAGE,
+	    .next_size = 2 * PAGE};
+	vm_object_t object, dead = NULL;
+
+	setup();
+	object = vm_object_allocate(&pmap, OBJT_SWAP, PAGE);
+	ASSERT_FALSE(vm_object_coalesce(object, &how, &dead));
+	how.prev_size = 5 * PAGE;
+	ASSERT_FALSE(vm_object_coalesce(object, &how, &dead));
+	ASSERT_EQ(vm_object_size(object), PAGE);
+	how.prev_size = 2 * PAGE;
+	how.next_size = PAGE;
+	ASSERT_TRUE(vm_object_coalesce(object, &how, &dead));
+	ASSERT_EQ(vm_object_size(object), 0 - PAGE);
+	vm_object_deallocate(object);
+	teardown();
+}
+
 TEST(vm_object__is_congruent_to_its_offset_and_colour)
 {
 	vm_object_t object;

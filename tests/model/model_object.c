@@ -462,6 +462,8 @@ model_object_coalesce(struct model_object *object, vm_ooffset_t offset,
 
 	if (object == NULL)
 		return true;
+	if (offset > UINT64_MAX - prev_size || used > UINT64_MAX - next_size)
+		return false;
 	if (!model_object_is_anon(object))
 		return false;
 	model_object_collapse(object);
