@@ -211,7 +211,7 @@ TEST(vm_object__pays_only_for_what_coalescing_adds)
 
 TEST(vm_object__is_not_coalesced_beyond_the_last_byte_there_is)
 {
-	struct vm_coalesce how = {.offset = 0 - 4 * PAGE,
+	struct vm_coalesce how = {.offset = -(vm_ooffset_t)4 * PAGE,
 	    .prev_size = 2 * PAGE,
 	    .next_size = 2 * PAGE};
 	vm_object_t object, dead = NULL;
@@ -225,7 +225,7 @@ TEST(vm_object__is_not_coalesced_beyond_the_last_byte_there_is)
 	how.prev_size = 2 * PAGE;
 	how.next_size = PAGE;
 	ASSERT_TRUE(vm_object_coalesce(object, &how, &dead));
-	ASSERT_EQ(vm_object_size(object), 0 - PAGE);
+	ASSERT_EQ(vm_object_size(object), -(vm_size_t)PAGE);
 	vm_object_deallocate(object);
 	teardown();
 }
