@@ -6,7 +6,7 @@ MESON = meson
 CLANG_FORMAT = clang-format
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: help build check quick asan tsan cross fuzz-smoke bench demo format tidy clean
+.PHONY: help build check quick asan tsan cross fuzz-smoke fuzz-oss bench demo format tidy clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -36,10 +36,11 @@ tsan: ## The server's tests under TSan
 cross: ## arch/ and core/ for aarch64 and riscv64, their unit tests under QEMU
 	tools/cross.sh
 
-fuzz-smoke: ## Build the libFuzzer targets and run each for a short while
-	[ -f build-fuzz/build.ninja ] || CC=clang $(MESON) setup build-fuzz -Dfuzz=true -Dinvariants=2 -Db_sanitize=address,undefined -Db_lundef=false
-	ninja -C build-fuzz
-	fuzz/smoke.sh build-fuzz
+fuzz-smoke: ## Replay all corpora, then every engine on every target for a moment
+	fuzz/hffuzz smoke
+
+fuzz-oss: ## .clusterfuzzlite/build.sh and every target, as OSS-Fuzz runs them
+	tests/fuzz/test_oss_fuzz.sh
 
 bench: build ## Run the benchmarks (root, for huge pages)
 	$(MESON) test -C build --no-rebuild --benchmark --verbose

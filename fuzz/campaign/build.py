@@ -108,6 +108,14 @@ class Builds:
     def binary(self, flavour, kind, target):
         return self.path(flavour) / self.table(flavour)[kind + target]
 
+    @staticmethod
+    def compiler(flavour):
+        """Compiler and sanitizers, for what is linked with a flavour."""
+        compiler, options = FLAVOURS[flavour]
+        return [compiler, *[o.replace('-Db_sanitize', '-fsanitize')
+                            for o in options
+                            if o.startswith('-Db_sanitize')]]
+
     def tool(self, flavour, name):
         return self.path(flavour) / self.table(flavour)[name]
 
@@ -120,14 +128,21 @@ class Builds:
         made = {}
         for name, gen in (('prog', 'fuzz/gen.c'),
                           ('system', 'fuzz/system/gen.c')):
-            out = self.folder / f'mutator_{name}.so'
+            out = made[name] = self.folder / f'mutator_{name}.so'
+            sources = [self.source / p for p in (
+                'fuzz/mutator_afl.c', gen, 'fuzz/prog/expr.c',
+                'fuzz/prog/schema.c')]
+            headers = [self.source / 'fuzz' / p for p in (
+                'gen.h', 'ops.h', 'prog/prog.h', 'system/sys.h')]
+            if newest([out]) > newest(sources + headers):
+                continue
             run(['cc', '-O2', '-g', '-w', '-std=gnu17', '-D_GNU_SOURCE',
-                 '-fPIC', '-shared', '-I', self.source, '-o', out,
-                 *[self.source / p for p in
-                   ('fuzz/mutator_afl.c', gen, 'fuzz/prog/expr.c',
-                    'fuzz/prog/schema.c')]])
-            made[name] = out
+                 '-fPIC', '-shared', '-I', self.source, '-o', out, *sources])
         return made
+
+
+def newest(paths):
+    return max(p.stat().st_mtime if p.exists() else 0 for p in paths)
 
 
 def has_afl():

@@ -46,7 +46,8 @@ def plan(targets, afl_targets, cores, seconds, turn=0):
     for n in range(rounds):
         for engine, share in shares.items():
             names = afl if engine == 'afl' else targets
-            jobs += [Job(t, engine, share / len(names) / rounds, n % 2 == 1)
+            jobs += [Job(t, engine, share / 10 / len(names) / rounds,
+                         n % 2 == 1)
                      for t in names]
     return jobs
 

@@ -5,21 +5,17 @@ import pathlib
 import shlex
 import subprocess
 
-from . import build
 from .common import ROOT, environment, quiet
 
 LIBRARIES = ('core/libcore.a', 'arch/libarch_sim.a', 'arch/libarch.a')
 
 
-def command(folder, source, out, flavour='asan'):
+def command(builds, source, out, flavour):
     """The one line that compiles it."""
-    compiler, options = build.FLAVOURS[flavour]
-    sanitize = [o.replace('-Db_sanitize', '-fsanitize') for o in options
-                if o.startswith('-Db_sanitize')]
-    return [compiler, '-std=gnu17', '-D_GNU_SOURCE', '-DVM_INVARIANTS=2',
-            '-g', *sanitize, '-I', str(ROOT), '-o', str(out), str(source),
-            '-Wl,--start-group',
-            *[str(pathlib.Path(folder) / p) for p in LIBRARIES],
+    return [*builds.compiler(flavour), '-std=gnu17', '-D_GNU_SOURCE',
+            '-DVM_INVARIANTS=2', '-g', '-I', str(ROOT), '-o', str(out),
+            str(source), '-Wl,--start-group',
+            *[str(builds.path(flavour) / p) for p in LIBRARIES],
             '-Wl,--end-group', '-lpthread']
 
 
@@ -31,8 +27,7 @@ def write(builds, small, folder, flavour='asan'):
     if r.returncode != 0 or 'main(void)' not in r.stdout:
         return None
     out = pathlib.Path(folder) / (pathlib.Path(small).stem + '.c')
-    how = command(builds.path(flavour), out, out.with_suffix('.repro'),
-                  flavour)
+    how = command(builds, out, out.with_suffix('.repro'), flavour)
     out.write_text(f'/*\n * {shlex.join(how)}\n */\n' + r.stdout)
     return out
 
@@ -40,8 +35,7 @@ def write(builds, small, folder, flavour='asan'):
 def check(builds, source, flavour='asan'):
     """Compile it and run it: what a person will see."""
     program = source.with_suffix('.repro')
-    code, text = quiet(command(builds.path(flavour), source, program,
-                               flavour))
+    code, text = quiet(command(builds, source, program, flavour))
     if code != 0:
         return 'does not compile: ' + text.strip()[:300]
     try:

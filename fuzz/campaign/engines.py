@@ -19,7 +19,7 @@ from .common import environment
 
 ENGINES = ('libfuzzer', 'afl', 'generator')
 MAX_LEN = 2048
-FINDINGS_MAX = 24  # of one target: more of the same helps nobody
+FINDINGS_MAX = int(os.environ.get('HOLDFAST_FUZZ_FINDINGS', 24))  # of one target: more of the same helps nobody
 GRACE = 8          # seconds an engine may take to end by itself
 
 
@@ -285,6 +285,7 @@ def read_stats(path):
     for line in pathlib.Path(path).read_text().splitlines():
         key, _, value = line.partition(':')
         values[key.strip()] = value.strip()
-    return {'programs/s': float(values['execs_per_sec']),
+    seconds = max(1, int(values['run_time']))
+    return {'programs/s': int(values['execs_done']) / seconds,
             'stability': float(values['stability'].rstrip('%')),
             'edges': int(values['edges_found'])}

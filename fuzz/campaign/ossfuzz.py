@@ -3,7 +3,7 @@
 """The second half of .clusterfuzzlite/build.sh: link targets into $OUT.
 
 Sources come from the build's own description; whatever has a generate_NAME is
-a target.  Everything but libc is linked statically, because nothing else is
+a target, or those of them that $HOLDFAST_FUZZ_TARGETS names.  Everything but libc is linked statically, because nothing else is
 there where targets run.
 """
 
@@ -103,8 +103,9 @@ def main():
                for t in introspect(build)
                if t['name'].startswith('generate_')}
     run(['ninja', '-C', build, 'tools/vmsh'], stdout=subprocess.DEVNULL)
+    wanted = os.environ.get('HOLDFAST_FUZZ_TARGETS', '').split()
     for name in sorted(targets):
-        if name in NO_TARGETS:
+        if name in NO_TARGETS or (wanted and name not in wanted):
             continue
         link(build, name, targets[name], out)
         seed_corpus(build, name, out)
