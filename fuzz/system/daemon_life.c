@@ -5,6 +5,7 @@
  */
 
 #include "fuzz/system/daemon.h"
+#include "server/memory.h"
 #include "server/session.h"
 
 #define HOUR_MS 3600000u
@@ -43,6 +44,7 @@ daemon_begin(struct daemon *d, const uint8_t *header)
 	if ((header[0] & 0xc0) == 0xc0)
 		sim.nsegments = 0;
 	d->arch = sim_create(&sim);
+	memory_fails = sys_memory_fails;
 	server_options_default(&options);
 	options.addresses.all = (header[1] & 3) == 0;
 	options.addresses.uids = told;
@@ -74,6 +76,7 @@ void
 daemon_end(struct daemon *d)
 {
 	sim_fail_never(d->arch);
+	sys_env.memory_nth = 0;
 	for (unsigned i = 0; i < SIM_NCALLS; i++)
 		sim_fail_call(d->arch, (enum sim_call)i, 0, 0);
 	for (unsigned i = 0; i < DAEMON_CLIENTS; i++)

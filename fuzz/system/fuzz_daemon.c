@@ -55,9 +55,10 @@ enum seen {
 	SEEN_THREE,
 	SEEN_BLOCKED,
 	SEEN_TAMPERED,
+	SEEN_NO_MEMORY,
 };
 static const char *const sometimes[] = {"quota", "limbo", "injected-failure",
-    "three-sessions", "blocked-writer", "tampered", NULL};
+    "three-sessions", "blocked-writer", "tampered", "no-memory", NULL};
 
 /* ---- Actions --------------------------------------------------------------
  */
@@ -151,10 +152,15 @@ do_tamper(struct daemon *d, const struct sys_record *rec)
 	d->rep->seen |= 1u << SEEN_TAMPERED;
 }
 
+/* The server's own memory runs out, or what the core allocates. */
 static void
 do_inject(struct daemon *d, const struct sys_record *rec)
 {
-	if (rec->what % 3 == 0)
+	if ((rec->what & 0x20) != 0) {
+		sys_env.memory_nth =
+		    rec->what % 4 == 0 ? 0 : 1 + (rec->operand[0] & 0x3f);
+		sys_env.memory_sticky = rec->what % 4 == 1;
+	} else if (rec->what % 3 == 0)
 		sim_fail_never(d->arch);
 	else if (rec->what % 3 == 1)
 		sim_fail_nth(d->arch, 1 + (rec->operand[0] & 0x1f));
@@ -216,6 +222,7 @@ read_back(struct daemon *d, struct daemon_client *c)
 	if (d->readback.wanted && c->fd >= 0 && !c->paused && !c->wild &&
 	    c->out.len == 0) {
 		sim_fail_never(d->arch);
+		sys_env.memory_nth = 0;
 		daemon_ask_entries(d, c);
 		daemon_settle(d);
 	}
@@ -311,6 +318,8 @@ note_rare(struct daemon *d)
 		*seen |= 1u << SEEN_LIMBO;
 	if (sim_nfailed(d->arch) > 0)
 		*seen |= 1u << SEEN_INJECTED;
+	if (sys_env.memory_nfailed > 0)
+		*seen |= 1u << SEEN_NO_MEMORY;
 	TAILQ_FOREACH (s, &d->server->sessions, entry) {
 		if (transport_is_blocked(&s->transport))
 			*seen |= 1u << SEEN_BLOCKED;

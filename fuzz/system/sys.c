@@ -55,6 +55,17 @@ sys_env_end(void)
 	sys_env.active = false;
 }
 
+bool
+sys_memory_fails(void)
+{
+	if (!sys_env.active || sys_env.memory_nth == 0 ||
+	    --sys_env.memory_nth > 0)
+		return false;
+	sys_env.memory_nth = sys_env.memory_sticky ? 1 : 0;
+	sys_env.memory_nfailed++;
+	return true;
+}
+
 unsigned
 sys_nfds(void)
 {

@@ -93,6 +93,11 @@ struct sys_env {
 	bool active;
 	uint64_t now_ms; /* the clock */
 	uid_t uid;       /* whom SO_PEERCRED names */
+	/* The server's own memory: the nth allocation from now fails, with
+	 * `memory_sticky` all from there on; 0: none does. */
+	unsigned memory_nth;
+	bool memory_sticky;
+	unsigned memory_nfailed;
 	/* The client's side, where it is under test: its socket, and what
 	 * happens before it reads. */
 	int client_fd; /* -1: none */
@@ -104,6 +109,9 @@ extern struct sys_env sys_env;
 /* Take over; give back. */
 void sys_env_begin(void);
 void sys_env_end(void);
+
+/* For the server's `memory_fails`: counts down, and says whether to fail. */
+bool sys_memory_fails(void);
 
 /* Descriptors open in this process. */
 unsigned sys_nfds(void);
