@@ -643,6 +643,85 @@ leaf_close_avx512(struct vm_leaf *leaf, unsigned slot)
 			item[i + 1], item[i], 1));
 }
 
+/* Lanes behind `slot` + 2 take what was two below; those between the cut. */
+AVX512 static void
+leaf_cut_avx512(struct vm_leaf *leaf, unsigned slot,
+    const struct vm_leaf_cut *cut)
+{
+	uint64_t above = ~low_bits(UINT64_MAX, slot + 3);
+	uint64_t at = (uint64_t)1 << slot;
+	__m512i old, below = _mm512_setzero_si512(), v;
+
+	MPASS(slot < leaf->count && leaf->count + 2 <= VM_LEAF_FANOUT);
+
+#pragma GCC unroll 2
+	for (unsigned i = 0; i < 2; i++) {
+		old = _mm512_load_si512(leaf->start + 16 * i);
+		v = _mm512_mask_alignr_epi32(old, (__mmask16)(above >> 16 * i),
+		    old, below, 14);
+		v = _mm512_mask_set1_epi32(v, (__mmask16)(at << 1 >> 16 * i),
+		    (int)cut->start[0]);
+		v = _mm512_mask_set1_epi32(v, (__mmask16)(at << 2 >> 16 * i),
+		    (int)cut->start[1]);
+		_mm512_store_si512(leaf->start + 16 * i, v);
+		below = old;
+	}
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < 4; i++) {
+		old = _mm512_load_si512(leaf->item + 8 * i);
+		v = _mm512_mask_alignr_epi64(old, (__mmask8)(above >> 8 * i),
+		    old, below, 6);
+#pragma GCC unroll 3
+		for (unsigned part = 0; part < 3; part++)
+			v = _mm512_mask_set1_epi64(v,
+			    (__mmask8)(at << part >> 8 * i),
+			    (long long)cut->item[part]);
+		_mm512_store_si512(leaf->item + 8 * i, v);
+		below = old;
+	}
+}
+
+/* Lanes behind `slot` take what was two above. */
+AVX512 static inline void
+leaf_join2_avx512(struct vm_leaf *leaf, unsigned slot, uint64_t with)
+{
+	uint64_t behind = ~low_bits(UINT64_MAX, slot + 1);
+	uint64_t at = (uint64_t)1 << slot;
+	__m512i low = _mm512_load_si512(leaf->start), item[5], v;
+	__m512i high = _mm512_load_si512(leaf->start + 16);
+
+	_mm512_store_si512(leaf->start,
+	    _mm512_mask_alignr_epi32(low, (__mmask16)behind, high, low, 2));
+	_mm512_store_si512(leaf->start + 16,
+	    _mm512_mask_alignr_epi32(high, (__mmask16)(behind >> 16), high,
+		high, 2));
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < 4; i++)
+		item[i] = _mm512_load_si512(leaf->item + 8 * i);
+	item[4] = item[3];
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < 4; i++) {
+		v = _mm512_mask_alignr_epi64(item[i],
+		    (__mmask8)(behind >> 8 * i), item[i + 1], item[i], 2);
+		v = _mm512_mask_set1_epi64(v, (__mmask8)(at >> 8 * i),
+		    (long long)with);
+		_mm512_store_si512(leaf->item + 8 * i, v);
+	}
+}
+
+AVX512 static void
+leaf_join_avx512(struct vm_leaf *leaf, unsigned slot, unsigned n, uint64_t item)
+{
+	MPASS((n == 1 || n == 2) && slot + n < leaf->count);
+
+	if (n == 2) {
+		leaf_join2_avx512(leaf, slot, item);
+		return;
+	}
+	leaf_close_avx512(leaf, slot + 1);
+	leaf->item[slot] = item;
+}
+
 #define ISA(name)     name##_avx512
 #define ISA_TARGET    AVX512
 #define ISA_RANK8     rank8_avx512
@@ -667,8 +746,8 @@ static const struct vm_tree_isa isa_avx512 = {
     .node_fit = children_fit_avx512,
     .leaf_open = leaf_open_avx512,
     .leaf_close = leaf_close_avx512,
-    .leaf_cut = leaf_cut_plain,
-    .leaf_join = leaf_join_plain,
+    .leaf_cut = leaf_cut_avx512,
+    .leaf_join = leaf_join_avx512,
 };
 
 /*
