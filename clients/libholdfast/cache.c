@@ -211,6 +211,7 @@ holdfast_cache_contigmalloc(struct holdfast_cache *cache, size_t size,
 		p = blocks_alloc_large(&cache->blocks, &req);
 	}
 	mine = tcache_get_if_any(cache);
+	attend_look(cache, mine);
 	attend_heard(cache, mine);
 	tcache_put(mine);
 	return p;

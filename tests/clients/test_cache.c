@@ -268,6 +268,44 @@ TEST(cache_bulk__gives_and_takes_many_at_once)
 	holdfast_cache_destroy(cache);
 }
 
+/* What the compiler cannot put in its place is in the library. */
+TEST(cache__functions_by_pointer_do_what_the_inline_bodies_do)
+{
+	void *(*volatile alloc_)(struct holdfast_cache *, size_t) =
+	    holdfast_cache_alloc;
+	void (*volatile free_)(struct holdfast_cache *, void *) =
+	    holdfast_cache_free;
+	uint64_t (*volatile vtophys)(const struct holdfast_cache *,
+	    const void *) = holdfast_cache_vtophys;
+	unsigned (*volatile alloc_bulk)(struct holdfast_cache *, size_t,
+	    void **, unsigned) = holdfast_cache_alloc_bulk;
+	void (*volatile free_bulk)(struct holdfast_cache *, size_t,
+	    void *const *, unsigned) = holdfast_cache_free_bulk;
+	struct source s = {0};
+	struct holdfast_cache *cache = fake_cache(&s, 4 << 20, 0);
+	void *p[40], *q;
+
+	for (size_t size = 1; size <= HOLDFAST_CACHE_MAX; size *= 3) {
+		q = alloc_(cache, size);
+		ASSERT_NOT_NULL(q);
+		ASSERT_EQ(vtophys(cache, q), holdfast_cache_vtophys(cache, q));
+		free_(cache, q);
+		ASSERT_TRUE(holdfast_cache_alloc(cache, size) == q);
+		holdfast_cache_free(cache, q);
+		ASSERT_TRUE(alloc_(cache, size) == q);
+		free_(cache, q);
+	}
+	ASSERT_EQ(alloc_bulk(cache, 100, p, 40), 40);
+	holdfast_cache_free_bulk(cache, 100, p, 40);
+	ASSERT_EQ(holdfast_cache_alloc_bulk(cache, 100, p, 40), 40);
+	free_bulk(cache, 100, p, 40);
+	ASSERT_NULL(alloc_(cache, 0));
+	free_(cache, NULL);
+	(void)holdfast_cache_trim(cache);
+	ASSERT_EQ(s.live, 0);
+	holdfast_cache_destroy(cache);
+}
+
 /* One thread allocates, the other frees, through a ring. */
 #define RING  1024u
 #define TOTAL 200000u

@@ -87,6 +87,23 @@ TEST(cache_attend__a_program_that_only_allocates_and_frees_gives_back)
 	(void)close(s.fd);
 }
 
+TEST(cache_attend__a_program_of_large_buffers_gives_back)
+{
+	struct source s;
+	struct holdfast_cache *cache;
+
+	source_init(&s);
+	cache = fake_cache(&s, 4 << 20, 0);
+	fake_ask(&s);
+	while (s.answers == 0)
+		holdfast_cache_free(cache,
+		    holdfast_cache_contigmalloc(cache, 3 << 20, 0, 0, 0, 0));
+	(void)holdfast_cache_trim(cache);
+	ASSERT_EQ(s.live, 0);
+	holdfast_cache_destroy(cache);
+	(void)close(s.fd);
+}
+
 TEST(cache_attend__calls_that_pass_by_look_now_and_then_only)
 {
 	struct source s;
