@@ -90,7 +90,6 @@ ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
 		p = node->child[ISA(node_slot)(node, at)];
 	}
 	leaf = p;
-	leaf_prefetch(tree, leaf);
 	slot = ISA(leaf_slot)(leaf, addr);
 	MPASS(slot < leaf->count);
 	*entryp = vm_leaf_entry(leaf, slot);
