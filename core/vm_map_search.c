@@ -201,39 +201,51 @@ leaf_fit_wide(const struct vm_tree *tree, const struct vm_leaf *leaf,
 
 /* Plain C. */
 
+/*
+ * Without branches that depend on what is looked for, and over whole arrays:
+ * so compilers make vectors of these loops with what every processor has.
+ */
+
 static inline unsigned
 rank8_plain(const vm_offset_t *keys, vm_offset_t addr)
 {
-	unsigned rank = keys[3] <= addr ? 4 : 0;
+	unsigned rank = 0;
 
-	rank += keys[rank + 1] <= addr ? 2 : 0;
-	rank += keys[rank] <= addr ? 1 : 0;
-	return rank + (keys[rank] <= addr ? 1 : 0);
+	for (unsigned i = 0; i < 8; i++)
+		rank += keys[i] <= addr ? 1 : 0;
+	return rank;
 }
 
-static unsigned
+static inline unsigned
 rank_leaf_plain(const struct vm_leaf *leaf, uint32_t page)
 {
-	unsigned base = 0, n = leaf->count;
+	uint32_t rank = 0;
 
-	while (n > 0) {
-		unsigned half = (n + 1) / 2;
-
-		base += leaf->start[base + half - 1] <= page ? half : 0;
-		n -= half;
-	}
-	return base;
+	for (uint32_t i = 0; i < VM_LEAF_FANOUT; i++)
+		rank += (leaf->start[i] <= page ? 1u : 0u) &
+			(i < leaf->count ? 1u : 0u);
+	return rank;
 }
 
-static unsigned
+static inline unsigned
 first_plain(const uint32_t *values, unsigned from, uint32_t need)
 {
-	while (from < VM_NODE_FANOUT && values[from] < need)
-		from++;
-	return from;
+	for (unsigned i = from & ~7u; i < VM_NODE_FANOUT; i += 8) {
+		uint32_t mask = 0;
+
+		for (unsigned j = 0; j < 8; j++)
+			mask |= (int32_t)values[i + j] >= (int32_t)need
+				    ? (uint32_t)1 << j
+				    : 0;
+		if (i < from)
+			mask &= UINT32_MAX << (from - i);
+		if (mask != 0)
+			return i + (unsigned)__builtin_ctz(mask);
+	}
+	return VM_NODE_FANOUT;
 }
 
-static unsigned
+static inline unsigned
 gap_plain(const struct vm_leaf *leaf, unsigned from, unsigned n,
     const struct gap_want *want)
 {
@@ -250,37 +262,48 @@ gap_plain(const struct vm_leaf *leaf, unsigned from, unsigned n,
 	return from;
 }
 
-static struct vm_fit
+static inline struct vm_fit
 inner_fit_plain(const struct vm_tree *tree, const struct vm_leaf *leaf,
     unsigned except)
 {
 	uint32_t zero = leaf_phase(leaf, 0), most[VM_TREE_ALIGNS] = {0};
+	uint32_t gap[VM_LEAF_FANOUT] = {0}, neg[VM_LEAF_FANOUT] = {0};
+	unsigned n = leaf->count - 1;
 
-	for (unsigned i = 0; i + 1 < leaf->count; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		uint32_t end = leaf_end_page(leaf, i);
-		uint32_t gap = leaf->start[i + 1] - end;
 
-		for (unsigned a = 0; a < VM_TREE_ALIGNS && i != except; a++) {
-			uint32_t pad = (zero - end) & (uint32_t)tree->pad[a];
-
-			most[a] = MAX(most[a], gap > pad ? gap - pad : 0);
-		}
+		gap[i] = leaf->start[i + 1] - end;
+		neg[i] = zero - end;
 	}
+	if (except < n)
+		gap[except] = 0;
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		for (unsigned i = 0; i < VM_LEAF_FANOUT; i++) {
+			uint32_t pad = neg[i] & (uint32_t)tree->pad[a];
+			uint32_t fit = gap[i] > pad ? gap[i] - pad : 0;
+
+			most[a] = MAX(most[a], fit);
+		}
 	return fit_make(most);
 }
 
-static struct vm_fit
+static inline struct vm_fit
 children_fit_plain(const struct vm_node *node, unsigned slot, struct vm_fit fit)
 {
-	uint32_t most[VM_TREE_ALIGNS];
-
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
-		most[a] = (uint32_t)fit.pages[a];
-		for (unsigned i = 0; i < node->count; i++)
-			if (i != slot)
-				most[a] = MAX(most[a], node->fit[a][i]);
+		const uint32_t *pages = node->fit[a];
+		int32_t most = 0;
+
+		for (unsigned i = 0; i < VM_NODE_FANOUT; i++) {
+			int32_t other = i != slot ? (int32_t)pages[i] : 0;
+
+			most = MAX(most, other);
+		}
+		fit.pages[a] = MAX(fit.pages[a], most);
 	}
-	return fit_make(most);
+	fit.pages[VM_TREE_ALIGNS] = fit.pages[0];
+	return fit;
 }
 
 static void
@@ -888,13 +911,35 @@ inner_fit_avx2(const struct vm_tree *tree, const struct vm_leaf *leaf,
 	    quarter_avx2(most[2]));
 }
 
+AVX2 static inline struct vm_fit
+children_fit_avx2(const struct vm_node *node, unsigned slot, struct vm_fit fit)
+{
+	__m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	__m256i most[VM_TREE_ALIGNS];
+
+	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+		most[a] = _mm256_setzero_si256();
+	for (unsigned i = 0; i < VM_NODE_FANOUT; i += 8) {
+		__m256i at = _mm256_cmpeq_epi32(lane,
+		    _mm256_set1_epi32((int)slot - (int)i));
+
+		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
+			most[a] = _mm256_max_epu32(most[a],
+			    _mm256_andnot_si256(at,
+				load_avx2(node->fit[a] + i)));
+	}
+	return vm_fit_max(fit,
+	    fit_join(quarter_avx2(most[0]), quarter_avx2(most[1]),
+		quarter_avx2(most[2])));
+}
+
 #define ISA(name)     name##_avx2
 #define ISA_TARGET    AVX2
 #define ISA_RANK8     rank8_avx2
 #define ISA_RANK_LEAF rank_leaf_avx2
 #define ISA_FIRST     first_avx2
 #define ISA_GAP       gap_avx2
-#define ISA_CHILDREN  children_fit_plain
+#define ISA_CHILDREN  children_fit_avx2
 #define ISA_INNER     inner_fit_avx2
 #define ISA_OPEN      leaf_open_plain
 #define ISA_CLOSE     leaf_close_plain
@@ -909,7 +954,7 @@ static const struct vm_tree_isa isa_avx2 = {
     .remove = remove_avx2,
     .column_update = column_update_avx2,
     .leaf_fit = leaf_fit_avx2,
-    .node_fit = children_fit_plain,
+    .node_fit = children_fit_avx2,
     .leaf_open = leaf_open_plain,
     .leaf_close = leaf_close_plain,
     .leaf_cut = leaf_cut_plain,
