@@ -230,19 +230,9 @@ rank_leaf_plain(const struct vm_leaf *leaf, uint32_t page)
 static inline unsigned
 first_plain(const uint32_t *values, unsigned from, uint32_t need)
 {
-	for (unsigned i = from & ~7u; i < VM_NODE_FANOUT; i += 8) {
-		uint32_t mask = 0;
-
-		for (unsigned j = 0; j < 8; j++)
-			mask |= (int32_t)values[i + j] >= (int32_t)need
-				    ? (uint32_t)1 << j
-				    : 0;
-		if (i < from)
-			mask &= UINT32_MAX << (from - i);
-		if (mask != 0)
-			return i + (unsigned)__builtin_ctz(mask);
-	}
-	return VM_NODE_FANOUT;
+	while (from < VM_NODE_FANOUT && values[from] < need)
+		from++;
+	return from;
 }
 
 static inline unsigned
@@ -267,24 +257,18 @@ inner_fit_plain(const struct vm_tree *tree, const struct vm_leaf *leaf,
     unsigned except)
 {
 	uint32_t zero = leaf_phase(leaf, 0), most[VM_TREE_ALIGNS] = {0};
-	uint32_t gap[VM_LEAF_FANOUT] = {0}, neg[VM_LEAF_FANOUT] = {0};
-	unsigned n = leaf->count - 1;
 
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i + 1 < leaf->count; i++) {
 		uint32_t end = leaf_end_page(leaf, i);
+		uint32_t gap = i != except ? leaf->start[i + 1] - end : 0;
 
-		gap[i] = leaf->start[i + 1] - end;
-		neg[i] = zero - end;
-	}
-	if (except < n)
-		gap[except] = 0;
-	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++)
-		for (unsigned i = 0; i < VM_LEAF_FANOUT; i++) {
-			uint32_t pad = neg[i] & (uint32_t)tree->pad[a];
-			uint32_t fit = gap[i] > pad ? gap[i] - pad : 0;
+		for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
+			uint32_t pad = (zero - end) & (uint32_t)tree->pad[a];
+			uint32_t fit = gap > pad ? gap - pad : 0;
 
 			most[a] = MAX(most[a], fit);
 		}
+	}
 	return fit_make(most);
 }
 
@@ -293,14 +277,13 @@ children_fit_plain(const struct vm_node *node, unsigned slot, struct vm_fit fit)
 {
 	for (unsigned a = 0; a < VM_TREE_ALIGNS; a++) {
 		const uint32_t *pages = node->fit[a];
-		int32_t most = 0;
+		int32_t most = fit.pages[a];
 
-		for (unsigned i = 0; i < VM_NODE_FANOUT; i++) {
-			int32_t other = i != slot ? (int32_t)pages[i] : 0;
-
-			most = MAX(most, other);
-		}
-		fit.pages[a] = MAX(fit.pages[a], most);
+		for (unsigned i = 0; i < slot; i++)
+			most = MAX(most, (int32_t)pages[i]);
+		for (unsigned i = slot + 1; i < node->count; i++)
+			most = MAX(most, (int32_t)pages[i]);
+		fit.pages[a] = most;
 	}
 	fit.pages[VM_TREE_ALIGNS] = fit.pages[0];
 	return fit;
