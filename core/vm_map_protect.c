@@ -144,6 +144,7 @@ protect_reserve(vm_map_t map, const struct protect *p)
 	struct vm_cursor cur;
 	vm_size_t bytes;
 	int rv = KERN_SUCCESS;
+	bool pays;
 
 	vm_map_assert_wlocked(map);
 
@@ -152,14 +153,16 @@ protect_reserve(vm_map_t map, const struct protect *p)
 		if (entry == p->range.last)
 			rv = vm_map_range_check_end(map, &p->range);
 		bytes = protect_charge(map, p, entry);
-		if (rv == KERN_SUCCESS && bytes > 0 &&
+		/* Above the limit even nothing cannot be reserved. */
+		pays = bytes > 0 || protect_charges_empty(p, entry);
+		if (rv == KERN_SUCCESS && pays &&
 		    !vm_map_swap_reserve(map, bytes))
 			rv = KERN_RESOURCE_SHORTAGE;
 		if (rv != KERN_SUCCESS) {
 			protect_unreserve(map, p, entry);
 			return rv;
 		}
-		entry->pending = bytes > 0 || protect_charges_empty(p, entry);
+		entry->pending = pays;
 		if (entry->pending && protect_charges_object(entry) &&
 		    !vm_object_try_charge(entry->object.vm_object, map->account,
 			bytes)) {
