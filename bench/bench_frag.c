@@ -3,16 +3,22 @@
 /*
  * How much contiguous memory is left after a long life.
  *
- * 8 GiB are held 50, 80 and 95 % full through a million allocations of what
+ * 8 GiB are held 50, 80 and 95 % full through many allocations of what
  * drivers ask for.  Every thousand of them it is tried whether a buffer of 2,
- * 16, 64 and 256 MiB could be had.  Printed: how often it could, the longest
- * free run on average, and how many of the requests themselves failed.
+ * 16, 64 and 256 MiB could be had.  All contestants live through the same
+ * seeds.  Printed, as a table: how often it could, the longest free run on
+ * average, and how many of the requests themselves failed; of the seeds the
+ * mean and the range, and what can be said of holdfast beside each of the
+ * others: the mean of the differences seed by seed, and whether that is
+ * outside of what chance makes of it.
  *
- *	bench_frag [--quick] [--seed N]
+ *	bench_frag [--quick] [--seed FIRST] [--seeds N] [--ops N]
+ *	    [--workload NAME] [--fill PERCENT]
  */
 
 #include <err.h>
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +46,7 @@ struct kind {
 
 struct workload {
 	const char *name;
+	vm_size_t grain; /* of sizes, and of every alignment */
 	struct kind kinds[6];
 };
 
@@ -47,27 +54,33 @@ struct workload {
 #define M(n) (UINT64_C(n) << 20)
 
 static const struct workload workloads[] = {
-    {"packets",
+    {"packets", PEER_PAGE,
 	{
 	    {"jumbo frames", 600, K(12), K(12), false, 3000},
 	    {"mbuf chunks", 280, K(64), M(2), false, 20000},
 	    {"descriptor rings", 100, K(4), K(256), true, 60000},
 	    {"packet pools", 20, M(2), M(16), false, 100000},
 	}},
-    {"nvme",
+    {"nvme", PEER_PAGE,
 	{
 	    {"PRP lists", 500, K(4), K(4), true, 500},
 	    {"data buffers", 350, K(4), M(1), false, 8000},
 	    {"queues", 100, K(16), K(64), true, 150000},
 	    {"host memory buffers", 50, M(1), M(8), false, 80000},
 	}},
-    {"mixed",
+    {"mixed", PEER_PAGE,
 	{
 	    {"pages", 300, K(4), K(4), false, 20000},
 	    {"small", 400, K(4), K(128), false, 4000},
 	    {"medium", 220, K(128), M(2), false, 12000},
 	    {"rings", 50, K(4), M(1), true, 200000},
 	    {"large", 30, M(2), M(32), false, 30000},
+	}},
+    {"frames", M(2), /* what a pool of huge pages is asked for */
+	{
+	    {"frames", 700, M(2), M(2), false, 4000},
+	    {"spans", 200, M(4), M(16), false, 8000},
+	    {"long spans", 100, M(32), M(64), false, 12000},
 	}},
 };
 
@@ -146,7 +159,7 @@ some_kind(struct life *l, const struct workload *w)
 }
 
 static vm_size_t
-some_size(struct life *l, const struct kind *kind)
+some_size(struct life *l, const struct kind *kind, vm_size_t grain)
 {
 	uint64_t octaves = 0, size;
 
@@ -155,7 +168,7 @@ some_size(struct life *l, const struct kind *kind)
 	size = kind->min << dice(&l->seed) % (octaves + 1);
 	if (!kind->natural && size > kind->min)
 		size -= dice(&l->seed) % (size / 2);
-	return roundup2(MIN(size, kind->max), PEER_PAGE);
+	return roundup2(MIN(size, kind->max), grain);
 }
 
 static void
@@ -173,10 +186,10 @@ static void
 live_on(struct life *l, const struct workload *w, unsigned percent)
 {
 	const struct kind *kind = some_kind(l, w);
-	vm_size_t size = some_size(l, kind);
+	vm_size_t size = some_size(l, kind, w->grain);
 	uint64_t life = 1 + kind->life / 2 + dice(&l->seed) % kind->life;
 	struct contig_req req = {size, 0, MEMORY,
-	    kind->natural ? size : PEER_PAGE, 0, -1};
+	    kind->natural ? size : w->grain, 0, -1};
 	vm_paddr_t pa;
 
 	l->now++;
@@ -192,13 +205,13 @@ live_on(struct life *l, const struct workload *w, unsigned percent)
 }
 
 static void
-probe(struct life *l)
+probe(struct life *l, vm_size_t grain)
 {
 	l->nprobes++;
 	l->longest += (double)l->ops->largest(l->peer) / (1 << 20);
 	for (unsigned i = 0; i < NPROBES; i++) {
-		struct contig_req req = {probe_sizes[i], 0, MEMORY, PEER_PAGE,
-		    0, -1};
+		struct contig_req req = {probe_sizes[i], 0, MEMORY, grain, 0,
+		    -1};
 		vm_paddr_t pa;
 
 		if (!l->ops->alloc(l->peer, &req, &pa))
@@ -208,64 +221,220 @@ probe(struct life *l)
 	}
 }
 
+/* What is reported: NPROBES rates, the longest run, requests that failed. */
+enum { LONGEST = NPROBES, FAILED, NRESULTS };
+
+#define NPEERS    6
+#define SEEDS_MAX 64
+
+struct row {
+	double of[NRESULTS][NPEERS][SEEDS_MAX];
+};
+
+static const struct peer_ops *const peers[NPEERS] = {&peer_holdfast, &peer_best,
+    &peer_first, &peer_tlsf, &peer_vmem, &peer_buddy};
+
 static void
 run(const struct workload *w, unsigned percent, const struct peer_ops *ops,
-    uint64_t seed, uint64_t nops)
+    uint64_t seed, uint64_t nops, double result[NRESULTS])
 {
 	struct life l = {.ops = ops, .seed = seed};
+	double nprobes;
 
 	l.peer = ops->create(0, MEMORY);
 	while (l.now < nops) {
 		live_on(&l, w, percent);
 		/* The first third only brings it to its age. */
 		if (l.now > nops / 3 && l.now % 1000 == 0)
-			probe(&l);
+			probe(&l, w->grain);
 		else if (l.now == nops / 3)
 			l.nfailed = 0;
 	}
-	printf("  %-9s", ops->name);
+	nprobes = (double)MAX(l.nprobes, UINT64_C(1));
 	for (unsigned i = 0; i < NPROBES; i++)
-		printf(" %6.1f", 100.0 * (double)l.nfound[i] /
-				     (double)MAX(l.nprobes, UINT64_C(1)));
-	printf("  %8.1f  %7.3f %%\n",
-	    l.longest / (double)MAX(l.nprobes, UINT64_C(1)),
-	    100.0 * (double)l.nfailed / (double)(nops - nops / 3));
+		result[i] = 100 * (double)l.nfound[i] / nprobes;
+	result[LONGEST] = l.longest / nprobes;
+	result[FAILED] = 100 * (double)l.nfailed / (double)(nops - nops / 3);
 	ops->destroy(l.peer);
 	free(l.heap);
+}
+
+/* ---- What the seeds say ------------------------------------------------- */
+
+struct spread {
+	double mean, min, max, error; /* of the mean: two standard errors */
+};
+
+static struct spread
+spread_of(const double *of, unsigned n)
+{
+	struct spread s = {.min = of[0], .max = of[0]};
+	double squares = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		s.mean += of[i] / n;
+		s.min = fmin(s.min, of[i]);
+		s.max = fmax(s.max, of[i]);
+	}
+	for (unsigned i = 0; i < n; i++)
+		squares += (of[i] - s.mean) * (of[i] - s.mean);
+	s.error = n > 1 ? 2 * sqrt(squares / (n - 1) / n) : 0;
+	return s;
+}
+
+enum verdict { BETTER, EQUAL, TIE, BEHIND, NVERDICTS };
+
+static const char *const verdicts[NVERDICTS] = {"better", "equal", "tie",
+    "behind"};
+
+/* How much better ours are, seed by seed. */
+static enum verdict
+compare(const struct row *row, unsigned result, unsigned peer, unsigned n,
+    struct spread *s)
+{
+	double better[SEEDS_MAX] = {0}, sign = result == FAILED ? -1 : 1;
+
+	for (unsigned i = 0; i < n; i++)
+		better[i] =
+		    sign * (row->of[result][0][i] - row->of[result][peer][i]);
+	*s = spread_of(better, n);
+	if (s->min == 0 && s->max == 0)
+		return EQUAL;
+	/* One seed says nothing. */
+	if (n == 1 || fabs(s->mean) <= s->error)
+		return TIE;
+	return s->mean > 0 ? BETTER : BEHIND;
+}
+
+static void
+print_spread(const struct spread *s, int digits)
+{
+	if (s->min == s->max)
+		printf(" %.*f |", digits, s->mean);
+	else
+		printf(" %.*f (%.*f\xe2\x80\x93%.*f) |", digits, s->mean,
+		    digits, s->min, digits, s->max);
+}
+
+/* One line of the table; the worst verdict is what is told. */
+static enum verdict
+print_result(const struct row *row, const char *name, unsigned percent,
+    unsigned result, unsigned n)
+{
+	static const char *const names[NRESULTS] = {"2 MiB", "16 MiB", "64 MiB",
+	    "256 MiB", "longest, MiB", "requests failed"};
+	enum verdict worst = BETTER;
+	struct spread s, of = {0};
+	unsigned by = 0;
+
+	printf("| %s, %u %%, %s |", name, percent, names[result]);
+	for (unsigned p = 0; p < NPEERS; p++) {
+		s = spread_of(row->of[result][p], n);
+		print_spread(&s, result == FAILED ? 2 : 1);
+	}
+	for (unsigned p = 1; p < NPEERS; p++) {
+		enum verdict verdict = compare(row, result, p, n, &s);
+
+		if (verdict > worst ||
+		    (verdict == worst && (by == 0 || s.mean < of.mean))) {
+			worst = verdict;
+			of = s;
+			by = p;
+		}
+	}
+	if (worst == EQUAL)
+		printf(" %s |\n", verdicts[worst]);
+	else
+		printf(" %s: %s %+.2f \xc2\xb1 %.2f |\n", verdicts[worst],
+		    peers[by]->name, of.mean, of.error);
+	return worst;
+}
+
+struct options {
+	uint64_t seed, nops;
+	unsigned nseeds, fill;
+	const char *workload;
+};
+
+static void
+run_row(const struct options *o, const struct workload *w, unsigned fill,
+    unsigned counts[NVERDICTS])
+{
+	static struct row row;
+	double result[NRESULTS];
+
+	for (unsigned p = 0; p < NPEERS; p++)
+		for (unsigned i = 0; i < o->nseeds; i++) {
+			run(w, fill, peers[p], o->seed + i, o->nops, result);
+			for (unsigned r = 0; r < NRESULTS; r++)
+				row.of[r][p][i] = result[r];
+		}
+	for (unsigned r = 0; r < NRESULTS; r++)
+		counts[print_result(&row, w->name, fill, r, o->nseeds)] +=
+		    r < NPROBES;
+	(void)fflush(stdout);
+}
+
+static int
+options_read(struct options *o, int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"quick", no_argument, NULL, 'q'},
+	    {"seed", required_argument, NULL, 's'},
+	    {"seeds", required_argument, NULL, 'n'},
+	    {"ops", required_argument, NULL, 'o'},
+	    {"workload", required_argument, NULL, 'w'},
+	    {"fill", required_argument, NULL, 'f'},
+	    {NULL, 0, NULL, 0},
+	};
+
+	*o = (struct options){.seed = 1, .nops = 250000, .nseeds = 10};
+	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
+		if (c == 'q')
+			*o = (struct options){1, 60000, 2, 0, NULL};
+		else if (c == 's')
+			o->seed = strtoull(optarg, NULL, 0);
+		else if (c == 'n')
+			o->nseeds = (unsigned)strtoul(optarg, NULL, 0);
+		else if (c == 'o')
+			o->nops = strtoull(optarg, NULL, 0);
+		else if (c == 'w')
+			o->workload = optarg;
+		else if (c == 'f')
+			o->fill = (unsigned)strtoul(optarg, NULL, 0);
+		else
+			return -1;
+	return o->nseeds > 0 && o->nseeds <= SEEDS_MAX ? 0 : -1;
 }
 
 int
 main(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"quick", no_argument, NULL, 'q'},
-	    {"seed", required_argument, NULL, 's'},
-	    {NULL, 0, NULL, 0},
-	};
-	static const struct peer_ops *const peers[] = {&peer_holdfast,
-	    &peer_best, &peer_first, &peer_tlsf, &peer_vmem, &peer_buddy};
 	static const unsigned fills[] = {50, 80, 95};
-	uint64_t seed = 1, nops = 1000000;
+	unsigned counts[NVERDICTS] = {0};
+	struct options o;
 
-	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-		if (c == 'q')
-			nops = 60000;
-		else if (c == 's')
-			seed = strtoull(optarg, NULL, 0);
-		else
-			return 2;
-	}
-	printf("8 GiB, %llu allocations; %% of probes that found\n",
-	    (unsigned long long)nops);
+	if (options_read(&o, argc, argv) < 0)
+		return 2;
+	printf("8 GiB, %llu allocations, seeds %llu to %llu; of the probes "
+	       "that found, %%: mean (range)\n\n| |",
+	    (unsigned long long)o.nops, (unsigned long long)o.seed,
+	    (unsigned long long)o.seed + o.nseeds - 1);
+	for (unsigned p = 0; p < NPEERS; p++)
+		printf(" %s |", peers[p]->name);
+	printf(" holdfast beside the strongest of the others |\n|");
+	for (unsigned p = 0; p < NPEERS + 2; p++)
+		printf("---|");
+	printf("\n");
 	for (unsigned i = 0; i < nitems(workloads); i++)
-		for (unsigned f = 0; f < nitems(fills); f++) {
-			printf("%s, %u %% full\n  %-9s %6s %6s %6s %6s  %8s  "
-			       "%s\n",
-			    workloads[i].name, fills[f], "", "2M", "16M", "64M",
-			    "256M", "longest", "requests failed");
-			for (unsigned p = 0; p < nitems(peers); p++)
-				run(&workloads[i], fills[f], peers[p], seed,
-				    nops);
-		}
+		for (unsigned f = 0; f < nitems(fills); f++)
+			if ((o.workload == NULL ||
+				strcmp(o.workload, workloads[i].name) == 0) &&
+			    (o.fill == 0 || o.fill == fills[f]))
+				run_row(&o, &workloads[i], fills[f], counts);
+	printf("\nof the rows with probes:");
+	for (unsigned v = 0; v < NVERDICTS; v++)
+		printf(" %u %s%s", counts[v], verdicts[v],
+		    v + 1 < NVERDICTS ? "," : "\n");
 	return 0;
 }

@@ -5,7 +5,9 @@
  *
  * Three stages, each a bounded descent in every tree, from high addresses:
  *
- *	1. plain requests: the smallest classes of lengths that have a run,
+ *	1. requests that any pages will do for, but for very long ones, and
+ *	   those for whole superpages: the smallest classes of lengths that
+ *	   have a run,
  *	2. any run whose length alone guarantees a fit,
  *	3. every run whose length does not rule a fit out.
  *
@@ -22,8 +24,13 @@
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
     "the first lane is the lowest part of a word");
 
-#define CLASS_TRIES 3  /* classes looked at in stage 1 */
-#define RUN_TRIES   16 /* runs of each */
+#define CLASS_TRIES     3  /* classes looked at in stage 1 */
+#define RUN_TRIES       16 /* runs of each */
+/*
+ * From so many pages on (12 MiB) a request takes the highest run: the memory
+ * stays denser than where it cuts the shortest of the long ones.
+ */
+#define CLASS_PAGES_MAX 3072
 
 /* [pa, pa + size) has no multiple of the boundary inside. */
 static bool
@@ -322,6 +329,17 @@ hunt_trees(struct search *s)
 	return false;
 }
 
+/* Is the request one for stage 1? */
+static bool
+classes_suit(uint64_t npages, uint64_t align)
+{
+	MPASS(npages > 0 && align > 0);
+
+	if (align == 1)
+		return npages < CLASS_PAGES_MAX;
+	return align >= UINT64_C(1) << (RT_LEVELS - 1) && npages >= align;
+}
+
 /* Stage 1: the smallest classes, some runs of each. */
 static bool
 hunt_classes(struct search *s, uint64_t npages)
@@ -388,7 +406,7 @@ phys_search(const struct phys_tree *trees, unsigned ntrees,
 			s.trees[s.ntrees++] = &trees[i];
 	if (s.ntrees == 0)
 		return false;
-	found = align == 1 && hunt_classes(&s, npages);
+	found = classes_suit(npages, align) && hunt_classes(&s, npages);
 	/* Of two halves that a boundary parts, one is long enough. */
 	if (!found && query->boundary > query->alignment && log == level &&
 	    2 * npages < RT_MAX)

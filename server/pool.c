@@ -267,8 +267,8 @@ pool_drain_events(struct pool *pool)
 }
 
 /*
- * A run at the beginning of a frame takes the fewest frames; where the request
- * does not allow one, any run will do.
+ * Whole frames from the beginning of one are the fewest; where the request
+ * does not allow them, any run will do.
  */
 static int
 pool_find(struct vm_phys *phys, vm_size_t frame_size,
@@ -277,8 +277,10 @@ pool_find(struct vm_phys *phys, vm_size_t frame_size,
 	struct contig_req aligned = *req;
 	int rv;
 
-	if (req->alignment < frame_size) {
-		aligned.alignment = frame_size;
+	aligned.size = roundup2(req->size, frame_size);
+	if (aligned.size >= req->size &&
+	    (req->boundary == 0 || req->boundary >= aligned.size)) {
+		aligned.alignment = MAX(req->alignment, frame_size);
 		rv = vm_phys_find_contig(phys, &aligned, pap);
 		if (rv == KERN_SUCCESS)
 			return rv;

@@ -411,6 +411,59 @@ TEST(vm_phys_alloc_contig__spends_low_memory_last)
 	done(phys);
 }
 
+TEST(vm_phys_alloc_contig__spares_memory_below_4_gib_where_much_lies_above)
+{
+	struct vm_phys *phys = MAKE(0, G(80));
+
+	/* Of what is left, the hole that fits lies below. */
+	ASSERT_EQ(vm_phys_take(phys, M(64), M(65)), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_take(phys, M(66), G(4)), KERN_SUCCESS);
+	ASSERT_EQ(alloc_plain(phys, M(1)), G(80) - M(1));
+	ASSERT_EQ(vm_phys_take(phys, G(4), G(80) - M(1)), KERN_SUCCESS);
+	ASSERT_EQ(alloc_plain(phys, M(1)), M(65));
+	ASSERT_EQ(alloc_plain(phys, M(1)), M(63));
+	done(phys);
+}
+
+/* Holes of 12 and 40 MiB: the highest, or the one that fits best. */
+TEST(vm_phys_alloc_contig__takes_the_highest_run_for_very_long_requests)
+{
+	struct vm_phys *phys = MAKE(G(1), G(2));
+
+	ASSERT_EQ(vm_phys_take(phys, G(1), G(2)), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(100), G(1) + M(112)),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(300), G(1) + M(340)),
+	    KERN_SUCCESS);
+	ASSERT_EQ(alloc_plain(phys, M(12)), G(1) + M(328));
+	ASSERT_EQ(alloc_plain(phys, M(12) - PAGE), G(1) + M(100) + PAGE);
+	done(phys);
+}
+
+TEST(vm_phys_alloc_contig__finds_whole_frames_the_smallest_hole)
+{
+	struct vm_phys *phys = MAKE(G(1), G(2));
+	struct contig_req req = {M(4), 0, UINT64_MAX, M(2), 0, -1};
+
+	/* Holes of 8, 4, 6 and 2 MiB, from low to high. */
+	ASSERT_EQ(vm_phys_take(phys, G(1), G(2)), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(100), G(1) + M(108)),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(200), G(1) + M(204)),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(300), G(1) + M(306)),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(400), G(1) + M(402)),
+	    KERN_SUCCESS);
+	ASSERT_EQ(alloc(phys, req), G(1) + M(200));
+	ASSERT_EQ(alloc(phys, req), G(1) + M(302));
+	req.size = M(2);
+	ASSERT_EQ(alloc(phys, req), G(1) + M(400));
+	ASSERT_EQ(alloc(phys, req), G(1) + M(300));
+	ASSERT_EQ(alloc(phys, req), G(1) + M(106));
+	done(phys);
+}
+
 TEST(vm_phys_alloc_contig__fills_the_smallest_hole_that_fits)
 {
 	struct vm_phys *phys = MAKE(M(16), M(32));
