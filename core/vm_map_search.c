@@ -202,8 +202,8 @@ leaf_fit_wide(const struct vm_tree *tree, const struct vm_leaf *leaf,
 /* Plain C. */
 
 /*
- * Without branches that depend on what is looked for, and over whole arrays:
- * so compilers make vectors of these loops with what every processor has.
+ * Ranks without branches that depend on what is looked for, over whole arrays:
+ * compilers make vectors of them.  Gaps are short to look through one by one.
  */
 
 static inline unsigned
