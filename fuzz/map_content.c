@@ -49,18 +49,31 @@ static struct {
 	size_t nchunks, used;
 } pool;
 
+static void
+pool_grow(void)
+{
+	pool.chunk =
+	    realloc(pool.chunk, (pool.nchunks + 1) * sizeof(struct cell *));
+	if (pool.chunk == NULL)
+		abort();
+	pool.chunk[pool.nchunks++] = zeroed(CHUNK, sizeof(struct cell));
+}
+
+/* As many as most programs need, so that the first run is like the others. */
+static __attribute__((constructor)) void
+pool_begin(void)
+{
+	while (pool.nchunks < 16)
+		pool_grow();
+}
+
 static struct cell *
 cell_new(struct cell *base)
 {
 	struct cell *cell;
 
-	if (pool.used == pool.nchunks * CHUNK) {
-		pool.chunk = realloc(pool.chunk,
-		    (pool.nchunks + 1) * sizeof(struct cell *));
-		if (pool.chunk == NULL)
-			abort();
-		pool.chunk[pool.nchunks++] = zeroed(CHUNK, sizeof(struct cell));
-	}
+	if (pool.used == pool.nchunks * CHUNK)
+		pool_grow();
 	cell = &pool.chunk[pool.used / CHUNK][pool.used % CHUNK];
 	pool.used++;
 	*cell = (struct cell){.base = base};

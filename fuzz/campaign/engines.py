@@ -285,7 +285,7 @@ def read_stats(path):
     for line in pathlib.Path(path).read_text().splitlines():
         key, _, value = line.partition(':')
         values[key.strip()] = value.strip()
-    seconds = max(1, int(values['run_time']))
-    return {'programs/s': int(values['execs_done']) / seconds,
+    seconds = int(values['last_update']) - int(values['start_time'])
+    return {'programs/s': int(values['execs_done']) / max(1, seconds),
             'stability': float(values['stability'].rstrip('%')),
             'edges': int(values['edges_found'])}

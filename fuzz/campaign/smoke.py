@@ -38,16 +38,32 @@ def keep(builds, s):
         say(f'  kept: {kept}\n  fuzz/hffuzz triage --target {s.name} {kept}')
 
 
-def work(line, builds, opts, mutators, folder, bad):
+def work(line, builds, opts, mutators, folder, bad, running):
     while True:
         try:
             name = line.get_nowait()
         except queue.Empty:
             return
         s = Target(builds, folder, name)
+        running.append(s)
         if not try_engines(s, opts, mutators):
             bad.append(name)
         keep(builds, s)
+
+
+def wait(threads, line, running):
+    """For all to end; when interrupted, end them."""
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        while not line.empty():
+            line.get_nowait()
+        for s in running:
+            s.stop()
+        for thread in threads:
+            thread.join()
+        raise
 
 
 def smoke(builds, opts):
@@ -72,13 +88,13 @@ def smoke(builds, opts):
     for name in targets:
         line.put(name)
     with tempfile.TemporaryDirectory(dir=builds.folder) as folder:
-        threads = [threading.Thread(
-            target=work, args=(line, builds, opts, mutators, folder, bad))
+        running = []
+        threads = [threading.Thread(target=work, args=(
+            line, builds, opts, mutators, folder, bad, running))
             for _ in range(opts.cores)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        wait(threads, line, running)
     say(f'smoke: {"NOT GOOD: " + ", ".join(bad) if bad else "all good"}, '
         f'{time.time() - start:.0f} s')
     return 1 if bad else 0

@@ -37,6 +37,9 @@ daemon_begin(struct daemon *d, const uint8_t *header)
 	struct sim_options sim = {.segments = &segment, .nsegments = 1};
 	struct server_options options;
 
+	if (sys_choice(&holdfast__v1__request__descriptor, SYS_CONTIG_FREE)
+		->id != HOLDFAST__V1__REQUEST__OP_CONTIG_FREE)
+		__builtin_trap(); /* the generator has to learn the number */
 	segment.end += SYS_FRAME * (4 + (header[0] & 0x0f));
 	sim.memfd = d->memfd = (header[3] & 1) != 0;
 	d->short_queues = (header[6] & 1) != 0;

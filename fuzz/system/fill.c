@@ -175,15 +175,24 @@ number(const struct sys_fill *fill, const char *name, uint8_t b)
 	}
 }
 
+static char long_one[100];
+static bool traced;
+
+/* Once, and not in the first run: engines compare it with the others. */
+static __attribute__((constructor)) void
+prepare(void)
+{
+	memset(long_one, 'x', sizeof(long_one) - 1);
+	traced = getenv("HOLDFAST_FUZZ_TRACE") != NULL;
+}
+
 static char *
 text(const char *name, uint8_t b)
 {
 	static char empty[] = "", a[] = "a", shared[] = "shared",
-		    odd[] = "a b/c", high[] = "\xc3\xa9", long_one[100],
+		    odd[] = "a b/c", high[] = "\xc3\xa9",
 		    *const words[] = {empty, a, shared, odd, high, long_one};
 
-	if (long_one[0] == '\0')
-		memset(long_one, 'x', sizeof(long_one) - 1);
 	if (strcmp(name, "machine") == 0 || strcmp(name, "map") == 0)
 		return b < 0xc0 ? empty : a;
 	return words[b < 0x80 ? b % 3 : b % nitems_of(words)];
@@ -234,11 +243,7 @@ sys_fill(const struct sys_fill *fill, union sys_message *message,
 bool
 sys_is_traced(void)
 {
-	static int traced = -1;
-
-	if (traced < 0)
-		traced = getenv("HOLDFAST_FUZZ_TRACE") != NULL;
-	return traced != 0;
+	return traced;
 }
 
 static void

@@ -94,15 +94,40 @@ gen_header(uint64_t *state, uint8_t *data)
 		data[6] |= 1;
 }
 
+/*
+ * Few kinds of request make up most of a program: what is given back has to be
+ * what was given, and one kind among sixty follows on another too rarely.
+ * Those that belong together mostly stand side by side in the protocol.
+ */
+#define LIKED 4
+
+static void
+gen_liked(uint64_t *state, uint8_t *liked)
+{
+	for (unsigned i = 0; i < LIKED; i++) {
+		liked[i] = (uint8_t)below(state, 64);
+		if (i > 0 && below(state, 2) == 0)
+			liked[i] = (uint8_t)((liked[i - 1] + 1) % 64);
+	}
+	if (below(state, 4) == 0) { /* buffers: what most of it is about */
+		liked[0] = SYS_CONTIG_ALLOC;
+		liked[1] = SYS_CONTIG_FREE;
+	}
+}
+
 size_t
 gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 {
 	uint64_t state = seed, subset = 1;
 	size_t off = SYS_HEADER, n;
+	uint8_t liked[LIKED];
+	bool likes;
 
 	if (max < SYS_HEADER)
 		return 0;
 	gen_header(&state, data);
+	gen_liked(&state, liked);
+	likes = below(&state, 4) != 0;
 	for (uint64_t m = ops; m != 0; m &= m - 1)
 		if (below(&state, 2) != 0)
 			subset |= m & -m;
@@ -113,6 +138,8 @@ gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 			off += SYS_RECORD;
 		}
 		hf_store(data + off, gen_record(&state, subset & ops));
+		if (likes && below(&state, 4) != 0)
+			data[off + 2] = liked[below(&state, LIKED)];
 		off += SYS_RECORD;
 	}
 	return off;

@@ -393,8 +393,14 @@ change_field(struct liar *liar, struct answer_out *a)
 		return;
 	if ((a->reply.result_case == RESULT(MAP_ENTRIES) ||
 		a->reply.result_case == RESULT(MAP_LOOKUP)) &&
-	    a->entry[0].base.descriptor != NULL && liar->operand[2] < 0xc0)
+	    a->entry[0].base.descriptor != NULL && liar->operand[2] < 0xc0) {
 		m = &a->entry[0].base;
+		if ((liar->operand[0] & 0x40) != 0) { /* out of the map */
+			a->entry[0].end = LIAR_MIN + LIAR_SIZE +
+					  SYS_PAGE * (1 + liar->operand[1]);
+			return;
+		}
+	}
 	d = m->descriptor;
 	f = &d->fields[liar->operand[0] % d->n_fields];
 	if (f->label == PROTOBUF_C_LABEL_REPEATED ||

@@ -25,16 +25,18 @@
 
 #include "fuzz/target.h"
 
-#define SYS_HEADER   16
-#define SYS_RECORD   8
-#define SYS_OPERANDS 12
-#define SYS_EXT      0xff /* action of a record that only holds operands */
-#define SYS_PAGE     UINT64_C(4096)
-#define SYS_FRAME    (UINT64_C(2) << 20)
-#define SYS_POOL     (UINT64_C(1) << 32) /* where the pool begins */
-#define SYS_FDS_MAX  64
-#define SYS_UID      ((uid_t)1000) /* of tenant 0 */
-#define nitems_of(a) (sizeof(a) / sizeof((a)[0]))
+#define SYS_HEADER       16
+#define SYS_RECORD       8
+#define SYS_OPERANDS     12
+#define SYS_CONTIG_ALLOC 5 /* as sys_choice() counts requests */
+#define SYS_CONTIG_FREE  6
+#define SYS_EXT          0xff /* action of a record that only holds operands */
+#define SYS_PAGE         UINT64_C(4096)
+#define SYS_FRAME        (UINT64_C(2) << 20)
+#define SYS_POOL         (UINT64_C(1) << 32) /* where the pool begins */
+#define SYS_FDS_MAX      64
+#define SYS_UID          ((uid_t)1000) /* of tenant 0 */
+#define nitems_of(a)     (sizeof(a) / sizeof((a)[0]))
 
 struct sys_record {
 	uint8_t action, who, what;
