@@ -262,8 +262,19 @@ run(const struct workload *w, unsigned percent, const struct peer_ops *ops,
 /* ---- What the seeds say ------------------------------------------------- */
 
 struct spread {
-	double mean, min, max, error; /* of the mean: two standard errors */
+	double mean, min, max;
+	double error; /* of the mean: what 95 of 100 such means are within */
 };
+
+/* Student's factor for `n` values: 1.96 for very many. */
+static double
+student(unsigned n)
+{
+	static const double few[] = {0, 0, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45,
+	    2.36, 2.31, 2.26};
+
+	return n < nitems(few) ? few[n] : 1.96 + 2.7 / (n - 1);
+}
 
 static struct spread
 spread_of(const double *of, unsigned n)
@@ -278,7 +289,7 @@ spread_of(const double *of, unsigned n)
 	}
 	for (unsigned i = 0; i < n; i++)
 		squares += (of[i] - s.mean) * (of[i] - s.mean);
-	s.error = n > 1 ? 2 * sqrt(squares / (n - 1) / n) : 0;
+	s.error = n > 1 ? student(n) * sqrt(squares / (n - 1) / n) : 0;
 	return s;
 }
 
