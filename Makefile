@@ -6,7 +6,7 @@ MESON = meson
 CLANG_FORMAT = clang-format
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: help build check quick asan tsan cross fuzz-smoke fuzz-oss bench demo format tidy clean
+.PHONY: help build check quick asan tsan cross coverage fuzz-smoke fuzz-oss bench demo format tidy clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ tsan: ## The server's tests under TSan
 
 cross: ## arch/ and core/ for aarch64 and riscv64, their unit tests under QEMU
 	tools/cross.sh
+
+coverage: ## What the corpora cover of core/, and whether that is less than it was
+	fuzz/hffuzz cov --gate
 
 fuzz-smoke: ## Replay all corpora, then every engine on every target for a moment
 	fuzz/hffuzz smoke

@@ -101,37 +101,6 @@ rank_leave(enum vm_rank rank)
 		vm_rank_leave(rank);
 }
 
-void
-vm_mutex_init(struct vm_mutex *m, enum vm_rank rank)
-{
-	MPASS(rank > VM_RANK_NONE && rank <= VM_RANK_UMA);
-
-	pthread_mutex_init(&m->mtx, NULL);
-	m->rank = rank;
-}
-
-void
-vm_mutex_fini(struct vm_mutex *m)
-{
-	pthread_mutex_destroy(&m->mtx);
-}
-
-VM_NO_TSA void
-vm_mutex_lock(struct vm_mutex *m)
-{
-	MPASS(m->rank != VM_RANK_NONE);
-
-	rank_enter(m->rank);
-	mtx_lock(&m->mtx);
-}
-
-VM_NO_TSA void
-vm_mutex_unlock(struct vm_mutex *m)
-{
-	rank_leave(m->rank);
-	mtx_unlock(&m->mtx);
-}
-
 static uint32_t
 rw_load(const struct vm_rwlock *l)
 {

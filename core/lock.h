@@ -37,11 +37,6 @@ enum vm_rank {
 	VM_RANK_UMA,    /* zones that threads share */
 };
 
-struct VM_TSA(capability("mutex")) vm_mutex {
-	pthread_mutex_t mtx;
-	enum vm_rank rank; /* (c) */
-};
-
 struct VM_TSA(capability("rwlock")) vm_rwlock {
 	uint32_t state;      /* VM_RW_*; atomic */
 	enum vm_rank rank;   /* (c) */
@@ -55,11 +50,6 @@ struct VM_TSA(capability("rwlock")) vm_rwlock {
 		.rank = (r), .mtx = PTHREAD_MUTEX_INITIALIZER,                 \
 		.cv = PTHREAD_COND_INITIALIZER                                 \
 	}
-
-void vm_mutex_init(struct vm_mutex *m, enum vm_rank rank);
-void vm_mutex_fini(struct vm_mutex *m);
-void vm_mutex_lock(struct vm_mutex *m) VM_TSA(acquire_capability(m));
-void vm_mutex_unlock(struct vm_mutex *m) VM_TSA(release_capability(m));
 
 void vm_rwlock_init(struct vm_rwlock *l, enum vm_rank rank);
 void vm_rwlock_fini(struct vm_rwlock *l);

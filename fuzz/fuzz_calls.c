@@ -76,16 +76,16 @@ static void
 event(vm_offset_t start, vm_offset_t end, enum event what, vm_prot_t prot)
 {
 	vm_size_t page = page_size();
+	vm_offset_t high = run.low + SHADOW * page;
 
 	run.nevents++;
 	if (start >= end || ((start | end) & (page - 1)) != 0)
 		(void)fuzz_found(run.rep, "hook", "pmap",
 		    "[0x%" PRIx64 ", 0x%" PRIx64 ")", start, end);
-	for (vm_offset_t at = start; at < end; at += page) {
+	for (vm_offset_t at = MAX(start, run.low); at < MIN(end, high);
+	     at += page) {
 		size_t i = (at - run.low) / page;
 
-		if (at < run.low || i >= SHADOW)
-			continue;
 		if (what == REMOVE)
 			run.mapped[i] = false;
 		else if (what == ENTER)

@@ -445,7 +445,7 @@ by_set(struct contig_req *req, const uint64_t *v, struct hf_result *res)
 		return KERN_INVALID_ARGUMENT;
 	run.set.ds_policy = set_policy((int)v[HF_F_FLAGS]);
 	run.set.ds_prefer = req->domain;
-	run.set.ds_mask = (uint32_t)(1 + run.ncalls % 7);
+	run.set.ds_mask = (uint32_t)(1 + run.rep->nops % 7);
 	addr = contigmalloc_domainset(req->size, &run.type, &run.set, 0,
 	    req->low, req->high, req->alignment, req->boundary);
 	if (addr == NULL && sim_nfailed(run.arch) != run.nfailed)

@@ -24,6 +24,7 @@ import tempfile
 import time
 
 from .common import ROOT, environment, programs, say
+from .covdata import assertions
 
 REVIEWED = ROOT / 'fuzz/mutants-reviewed.tsv'
 
@@ -32,6 +33,7 @@ LEFT_OUT = re.compile(r'check|panic|kassert|_info$|^panic')
 
 Site = collections.namedtuple('Site', 'function nth offset')
 Place = collections.namedtuple('Place', 'jump byte')
+COPIES = 8  # of a branch that are tried when one is never run
 # How it ended; best first.
 ENDS = ('killed', 'answers', 'survived', 'unreached')
 
@@ -193,6 +195,7 @@ class Sources:
 
     def __init__(self, source):
         self.source, self.files = pathlib.Path(source), {}
+        self.asserts = {}
         self.rows = {}
         for row in REVIEWED.read_text().splitlines():
             if row and not row.startswith('#'):
@@ -207,7 +210,15 @@ class Sources:
         lines = self.files[path]
         return lines[line - 1].strip() if 0 < line <= len(lines) else ''
 
+    def is_assertion(self, path, line):
+        if path not in self.asserts:
+            self.text(path, line)
+            self.asserts[path] = assertions('\n'.join(self.files[path]))
+        return line in self.asserts[path]
+
     def reason(self, path, line, function):
+        if self.is_assertion(path, line):
+            return 'a condition of an assertion'
         function = function.split('.')[0]
         for name in (function, '*'):
             for text in (self.text(path, line), '*'):
@@ -223,7 +234,7 @@ def copies(m, survivors):
         at_line[m.line(site)].append(site)
     never = [s for s in survivors
              if m.end(s) == 'unreached' and m.line(s)[1] > 0]
-    others = {o for s in never for o in at_line[m.line(s)]
+    others = {o for s in never for o in at_line[m.line(s)][:COPIES]
               if o not in m.ends}
     if others:
         say(f'{len(others)} more, for copies of {len(never)} that no program '
