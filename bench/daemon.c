@@ -2,15 +2,53 @@
 
 #include <err.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/daemon.h"
+
+/*
+ * The daemon that runs.  However the bench ends, it ends too: its own death
+ * signal does not outlive the change to another user.
+ */
+static volatile sig_atomic_t running;
+static pid_t owner; /* who started it; its children leave it alone */
+
+static void
+stop_running(void)
+{
+	if (running > 0 && getpid() == owner)
+		(void)kill(running, SIGTERM);
+}
+
+static void
+on_signal(int sig)
+{
+	stop_running();
+	_exit(128 + sig);
+}
+
+static void
+leave_none_behind(void)
+{
+	static bool armed;
+	struct sigaction sa = {.sa_handler = on_signal};
+
+	if (armed)
+		return;
+	armed = true;
+	owner = getpid();
+	(void)sigaction(SIGTERM, &sa, NULL);
+	(void)sigaction(SIGINT, &sa, NULL);
+	(void)sigaction(SIGHUP, &sa, NULL);
+	if (atexit(stop_running) != 0)
+		errx(1, "atexit");
+}
 
 static _Noreturn void
 exec_daemon(const char *program, const char *const *fixed, size_t nfixed,
@@ -41,6 +79,7 @@ bench_daemon_start_with(struct bench_daemon *d, const char *program,
 	int ready[2];
 	char fd[16], byte;
 
+	leave_none_behind();
 	(void)strcpy(d->dir, "/tmp/hf-bench-XXXXXX");
 	if (mkdtemp(d->dir) == NULL)
 		err(1, "mkdtemp");
@@ -52,7 +91,6 @@ bench_daemon_start_with(struct bench_daemon *d, const char *program,
 		err(1, "fork");
 	if (d->pid == 0) {
 		(void)close(ready[0]);
-		(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 		(void)snprintf(fd, sizeof(fd), "%d", ready[1]);
 		exec_daemon(program,
 		    (const char *const[]){"--backend", backend, "--socket",
@@ -60,6 +98,7 @@ bench_daemon_start_with(struct bench_daemon *d, const char *program,
 			"--ready-fd", fd, "--log-level", "error"},
 		    12, options);
 	}
+	running = d->pid;
 	(void)close(ready[1]);
 	if (read(ready[0], &byte, 1) != 1)
 		errx(1, "%s did not get ready", program);
@@ -71,6 +110,7 @@ bench_daemon_stop(struct bench_daemon *d)
 {
 	(void)kill(d->pid, SIGTERM);
 	(void)waitpid(d->pid, NULL, 0);
+	running = 0;
 	(void)unlink(d->path);
 	(void)rmdir(d->dir);
 }
