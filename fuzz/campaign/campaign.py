@@ -192,12 +192,14 @@ class Campaign:
 
     def watch(self, threads):
         height, shown, before = 0, time.time(), self.sample()
+        row, taken = before, shown
         every = SAMPLE if sys.stdout.isatty() else 20
         while any(t.is_alive() for t in threads):
             time.sleep(0.2)
+            if time.time() - taken >= SAMPLE:
+                taken, row = time.time(), self.sample()
             if time.time() - shown >= every:
                 shown = time.time()
-                row = self.sample()
                 height = self.show(row, before, height)
                 before = row
 

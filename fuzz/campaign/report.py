@@ -96,27 +96,29 @@ def total(samples, key):
 def slope(points, window=10.0):
     """What a counter gains a second, over some seconds."""
     out, k = [], 0
-    for t, v in points:
-        while points[k][0] < t - window:
+    for i, (t, v) in enumerate(points):
+        while k + 1 < i and points[k + 1][0] <= t - window:
             k += 1
-        if t - points[k][0] >= window / 4:
-            out.append((t, max(0, v - points[k][1]) / (t - points[k][0])))
+        gap = t - points[k][0]
+        if gap > 0:
+            out.append((t, max(0, v - points[k][1]) / gap))
     return out
 
 
 def plots(samples):
     names = sorted({n for r in samples for n in r if n != 't'})
     coverage = total(samples, 'cov')
-    known = [v for _, v in coverage if v > 0]
     rows = [plot('Operations/s, all engines',
                  slope(total(samples, 'operations'))),
-            plot('Edges, all targets', coverage,
-                 min(known) * 0.9 if known else 0),
-            plot('Programs in the corpora of the campaign',
+            plot('Edges, all targets', coverage),
+            plot('Corpus of the campaign, programs',
                  total(samples, 'corpus'))]
-    each = [plot(f'{name}: edges',
-                 [(r['t'], r[name]['cov']) for r in samples
-                  if name in r and r[name]['cov'] > 0]) for name in names]
+    each = []
+    for name in names:
+        points = [(r['t'], r[name]['cov']) for r in samples
+                  if name in r and r[name]['cov'] > 0]
+        each.append(plot(f'{name}: edges', points,
+                         round(points[0][1] * 0.9) if points else 0))
     return ('<h2>Over time</h2><div class="plots">' + ''.join(rows)
             + '</div><h2>Coverage of each target</h2><div class="plots">'
             + ''.join(each) + '</div>')
