@@ -5,6 +5,7 @@
 cli_verbs.py HOLDFASTD HOLDFAST: each verb's output, as text and as JSON, and
 each exit status that --help promises.  Needs neither root nor huge pages.
 """
+import atexit
 import json
 import os
 import pathlib
@@ -40,6 +41,7 @@ class Daemon:
             [DAEMON, '--socket', self.socket, '--backend', 'sim', '--pool',
              '256M', '--ready-fd', str(ours), '--log-level', 'error',
              '--user', str(os.getuid()), *options], pass_fds=[ours])
+        atexit.register(self.process.kill)  # where a check raises
         os.close(ours)
         if not select.select([ready], [], [], 30)[0] or not os.read(ready, 99):
             raise SystemExit('the daemon does not get ready')
