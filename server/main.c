@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "arch/linux/linux.h"
@@ -38,7 +39,8 @@ struct daemon {
 	struct arch linux_arch;               /* in use if the back end is */
 	struct arch *arch;                    /* NULL: not open */
 	struct server *server;
-	struct event *term, *intr;
+	int signals; /* signalfd of SIGTERM and SIGINT; -1: not yet */
+	struct event *signalled;
 	int notify;
 	bool raising; /* the janitor was told that it begins */
 };
@@ -240,45 +242,56 @@ daemon_lock_host(struct daemon *daemon)
 /* ---- Signals ----------------------------------------------------- */
 
 static void
-daemon_signalled(evutil_socket_t number, short what, void *arg)
+daemon_signalled(evutil_socket_t fd, short what, void *arg)
 {
+	struct signalfd_siginfo info;
 	struct daemon *daemon = arg;
 
 	(void)what;
-	log_info("stopping", "signal=%d", (int)number);
+	if (read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	log_info("stopping", "signal=%u", info.ssi_signo);
 	notify_send(daemon->notify, "STOPPING=1");
 	listener_close(&daemon->listener);
 	server_stop(daemon->server, STOP_TIMEOUT_MS);
 }
 
-/*
- * From the first moment on a request to end is kept until it can be carried
- * out in order.
- */
-static void
-hold_signals(int how)
+static sigset_t
+end_signals(void)
 {
 	sigset_t set;
 
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
-	(void)sigprocmask(how, &set, NULL);
+	return set;
+}
+
+/*
+ * From the first moment on a request to end is kept until it can be carried
+ * out in order: the loop reads it from a descriptor, and no handler runs.
+ */
+static void
+hold_signals(void)
+{
+	const sigset_t set = end_signals();
+
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 static int
 daemon_watch_signals(struct daemon *daemon)
 {
-	struct event_base *base = daemon->server->base;
+	const sigset_t set = end_signals();
 
 	(void)signal(SIGPIPE, SIG_IGN);
-	daemon->term = evsignal_new(base, SIGTERM, daemon_signalled, daemon);
-	daemon->intr = evsignal_new(base, SIGINT, daemon_signalled, daemon);
-	if (daemon->term == NULL || daemon->intr == NULL ||
-	    event_add(daemon->term, NULL) < 0 ||
-	    event_add(daemon->intr, NULL) < 0)
+	daemon->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (daemon->signals < 0)
+		return error_origin(-errno);
+	daemon->signalled = event_new(daemon->server->base, daemon->signals,
+	    EV_READ | EV_PERSIST, daemon_signalled, daemon);
+	if (daemon->signalled == NULL || event_add(daemon->signalled, NULL) < 0)
 		return error_origin(-ENOMEM);
-	hold_signals(SIG_UNBLOCK);
 	return 0;
 }
 
@@ -351,10 +364,9 @@ static void
 daemon_fini(struct daemon *daemon)
 {
 	listener_close(&daemon->listener);
-	if (daemon->term != NULL)
-		event_free(daemon->term);
-	if (daemon->intr != NULL)
-		event_free(daemon->intr);
+	if (daemon->signalled != NULL)
+		event_free(daemon->signalled);
+	fd_closep(&daemon->signals);
 	badmem_unwatch();
 	server_free(daemon->server);
 	daemon_close_backend(daemon);
@@ -399,7 +411,9 @@ close_inherited_fds(int keep)
 int
 main(int argc, char **argv)
 {
-	struct daemon daemon = {.notify = -1, .locks = {{-1}, {-1}}};
+	struct daemon daemon = {.notify = -1,
+	    .signals = -1,
+	    .locks = {{-1}, {-1}}};
 	int r;
 
 	open_standard_fds();
@@ -418,7 +432,7 @@ main(int argc, char **argv)
 	}
 	close_inherited_fds(daemon.config.ready_fd);
 	log_set_level(daemon.config.log_level);
-	hold_signals(SIG_BLOCK);
+	hold_signals();
 	r = daemon_open(&daemon);
 	if (r == 0)
 		r = daemon_start(&daemon);
