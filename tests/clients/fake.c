@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -365,6 +366,13 @@ fake_start(struct fake *fake, fake_tweak *tweak, const char *arg)
 	(void)close(listener);
 }
 
+static void
+remove_socket(const struct fake *fake)
+{
+	(void)unlink(fake->path);
+	(void)rmdir(fake->dir);
+}
+
 void
 fake_stop(struct fake *fake)
 {
@@ -372,8 +380,15 @@ fake_stop(struct fake *fake)
 
 	ASSERT_EQ(waitpid(fake->pid, &status, 0), fake->pid);
 	ASSERT_EQ(status, 0);
-	(void)unlink(fake->path);
-	(void)rmdir(fake->dir);
+	remove_socket(fake);
+}
+
+void
+fake_kill(struct fake *fake)
+{
+	ASSERT_EQ(kill(fake->pid, SIGKILL), 0);
+	ASSERT_EQ(waitpid(fake->pid, NULL, 0), fake->pid);
+	remove_socket(fake);
 }
 
 int

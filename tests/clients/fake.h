@@ -58,6 +58,8 @@ struct fake {
 void fake_start(struct fake *fake, fake_tweak *tweak, const char *arg);
 /* Wait for the daemon to end; it does when its client hangs up. */
 void fake_stop(struct fake *fake);
+/* End it by SIGKILL, in the middle of whatever it does. */
+void fake_kill(struct fake *fake);
 
 /* Connect with a timeout of a few seconds. */
 struct holdfast *fake_connect(const struct fake *fake);
