@@ -364,7 +364,9 @@ wire_append_reply(struct wire_out *out, const Holdfast__V1__Reply *reply)
 	if (bound == 0 || !wire_has_room(out, bound))
 		return wire_append(out, &reply->base);
 	n = wire_number_put(head, 1, reply->id);
-	n += wire_number_put(head + n, 2, (uint64_t)reply->status);
+	/* An enumeration is an int on the wire: its sign goes along. */
+	n += wire_number_put(head + n, 2,
+	    (uint64_t)(int64_t)(int32_t)reply->status);
 	n += wire_number_put(head + n, 4, reply->nfds);
 	if (wire_append_small(out, head, n, (unsigned)reply->result_case,
 		result))

@@ -397,6 +397,9 @@ insert_asserts(core *b, const struct vm_insert_args *a, struct hf_result *res)
 		core_asserted(res, "no object with nofault");
 	else if ((a->cow & MAP_STACK_AREA) != 0 && a->object != NULL)
 		core_asserted(res, "no object with stack");
+	else if ((a->cow & (MAP_CREATE_STACK_GAP | MAP_CREATE_GUARD)) ==
+		 MAP_CREATE_STACK_GAP)
+		core_asserted(res, "a stack gap that is a guard");
 	else if ((a->find_space >> 8) > 63 ||
 		 (a->find_space > VMFS_SUPER_SPACE &&
 		     (a->find_space & 0xff) != 0))
