@@ -203,6 +203,8 @@ feasible_at(const struct contig_req *req, unsigned who, vm_paddr_t pa)
 static bool
 feasible(const struct contig_req *req, unsigned who)
 {
+	if (req->size > run.npages * run.size)
+		return false; /* sums of addresses would wrap */
 	for (size_t i = 0; i < run.npages; i++)
 		if (run.page[i].who[0] != NOBODY &&
 		    feasible_at(req, who, run.low + i * run.size))
