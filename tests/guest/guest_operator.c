@@ -2,10 +2,11 @@
 
 /*
  * In a guest with two nodes, 40 frames on one of them: they are balanced
- *between the nodes; a frame whose memory goes bad is told to its holder, and
- *never given out again.
+ * between the nodes; a frame whose memory goes bad is told to its holder, and
+ * never given out again.
  *
  *	guest_operator SOCKET
+ *	guest_operator --hold SOCKET	a buffer, while HELD is there
  */
 
 #include <err.h>
@@ -23,6 +24,7 @@
 #define MADV_HWPOISON_ 100
 #define FRAME          (2ul << 20)
 #define NFRAMES        40
+#define HELD           "/tmp/ready/held"
 
 static void
 ask(struct holdfast *h, int r, const char *what)
@@ -197,21 +199,50 @@ spoil(struct holdfast *h)
 	expect(status.frames_tampered, 0, "frames tampered with");
 }
 
+/* ---- A daemon that is killed -------------------------------------- */
+
+/* What it holds is its own however the daemon ends. */
+static void
+hold(struct holdfast *h)
+{
+	struct holdfast_contig_req req = {.size = 2 * FRAME};
+	struct holdfast_buf *buf;
+	FILE *file;
+
+	ask(h, holdfast_contigmalloc(h, &req, &buf), "two frames");
+	memset(buf->addr, 0x5a, buf->size);
+	file = fopen(HELD, "w");
+	if (file == NULL || fclose(file) != 0)
+		err(1, HELD);
+	while (access(HELD, F_OK) == 0)
+		(void)usleep(10000);
+	for (size_t i = 0; i < buf->size; i += 64)
+		if (((const char *)buf->addr)[i] != 0x5a)
+			errx(1, "the buffer has changed");
+	if (holdfast_ping(h) == HF_OK)
+		errx(1, "the daemon lives");
+}
+
 int
 main(int argc, char **argv)
 {
-	struct holdfast_options options = {.socket_path = argv[1]};
+	bool holds = argc == 3 && strcmp(argv[1], "--hold") == 0;
+	struct holdfast_options options = {.socket_path = argv[argc - 1]};
 	struct holdfast *h;
 	int r;
 
-	if (argc != 2)
-		errx(2, "usage: guest_operator SOCKET");
+	if (argc != 2 && !holds)
+		errx(2, "usage: guest_operator [--hold] SOCKET");
 	r = holdfast_connect(&options, &h);
 	if (r != 0)
 		errx(1, "connect: %s", holdfast_status_name(r));
-	balance(h);
-	place(h);
-	spoil(h);
+	if (holds) {
+		hold(h);
+	} else {
+		balance(h);
+		place(h);
+		spoil(h);
+	}
 	holdfast_close(h);
 	return 0;
 }

@@ -1,25 +1,54 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Inside the guest with two nodes: a daemon whose frames all lie on one of them,
-# and the kernel's books of both before and after.
+# Inside the guest with two nodes: a daemon that is killed, one whose frames all
+# lie on one node, and the kernel's books of both nodes before and after.
 set -u
 node() { echo /sys/devices/system/node/node$1/hugepages/hugepages-2048kB; }
 books() { cat "$(node 0)/nr_hugepages" "$(node 1)/nr_hugepages" | xargs; }
-echo 40 >"$(node 0)/nr_hugepages"
-before=$(books)
+start() {
+	./holdfastd --backend linux --set-nr-hugepages --socket /tmp/hf.sock \
+		--user 65534 --ready-fd 3 "$@" 3>/tmp/ready/fifo &
+	daemon=$!
+	head -c 1 /tmp/ready/fifo >/dev/null
+}
 mkdir -p /tmp/ready && mkfifo /tmp/ready/fifo
-./holdfastd --backend linux --pool 80M --set-nr-hugepages --pin never \
-	--socket /tmp/hf.sock --user 65534 --allow-addresses all \
-	--ready-fd 3 3>/tmp/ready/fifo &
-daemon=$!
-head -c 1 /tmp/ready/fifo >/dev/null
+
+# Raised on both nodes, at the start and at run time, then killed while a client
+# holds some of it: the next one finds what either node had.
+echo 9 >"$(node 0)/nr_hugepages"
+echo 4 >"$(node 1)/nr_hugepages"
+before=$(books)
+start --pool 60M --pool-max 200M
+./holdfast pool grow 10 --socket /tmp/hf.sock || exit 1
+raised=$(books)
+./guest_operator --hold /tmp/hf.sock &
+holder=$!
+while ! [ -e /tmp/ready/held ]; do usleep 10000; done
+kill -9 "$daemon"
+wait "$daemon" 2>/dev/null
+n=0
+while [ "$(books)" != "$before" ] || [ -e /tmp/hf.sock ]; do
+	n=$((n + 1))
+	if [ $n -gt 500 ]; then break; fi
+	usleep 20000
+done
+rm /tmp/ready/held
+wait "$holder" || exit 1
+echo "killed: $before, raised to $raised, then $(books)"
+[ "${raised% *}" -gt "${before% *}" ] && [ "${raised#* }" -gt "${before#* }" ] &&
+	[ "$(books)" = "$before" ] && ! [ -e /tmp/hf.sock ] || exit 1
+
+echo 40 >"$(node 0)/nr_hugepages"
+echo 0 >"$(node 1)/nr_hugepages"
+before=$(books)
+start --pool 80M --pin never --allow-addresses all
 ./guest_operator /tmp/hf.sock
 rv=$?
 kill "$daemon"
 wait "$daemon"
 echo "books before: $before, after: $(books)"
-# The kernel goes on counting the page whose memory went bad, on either node.
+# The kernel goes on counting the pages whose memory went bad, on either node.
 case "$(books)" in
 "$before" | "40 1" | "41 0") ;;
 *) rv=1 ;;
