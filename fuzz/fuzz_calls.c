@@ -23,6 +23,7 @@
 #include "core/vm_map_int.h"
 #include "core/vm_object_int.h"
 #include "core/vm_phys.h"
+#include "fuzz/common.h"
 #include "fuzz/ops.h"
 #include "fuzz/prog/backend_core.h"
 #include "fuzz/target.h"
@@ -473,10 +474,7 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 	(void)arg;
 	if (inst != NULL)
 		run.rep->nops++;
-	fuzz_hash(run.rep, (uint64_t)call->op << 32 | (uint64_t)res->status);
-	for (unsigned i = 0; i < res->nouts; i++)
-		if (res->out[i].kind != HF_O_OBJECT)
-			fuzz_hash(run.rep, res->out[i].value);
+	fuzz_hash_answer(run.rep, call, res);
 	if (run.rep->found)
 		return false;
 	follow_maps();

@@ -10,10 +10,9 @@
 #include "arch/sim/sim.h"
 #include "core/kassert.h"
 #include "core/vm_phys.h"
+#include "fuzz/common.h"
 #include "fuzz/ops.h"
 #include "fuzz/prog/backend_core.h"
-#include "fuzz/target.h"
-#include "tests/model/model_phys.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -80,21 +79,10 @@ before(void *arg, struct hf_runner *r, const struct hf_call *call)
 	       (call->v[HF_F_A] >= run->low && call->v[HF_F_B] <= run->high);
 }
 
-static struct contig_req
-request(const struct run *run, const uint64_t *v)
-{
-	return (struct contig_req){.size = v[HF_F_LEN],
-	    .low = v[HF_F_A],
-	    .high = v[HF_F_B] != 0 ? v[HF_F_B] : UINT64_MAX,
-	    .alignment = v[HF_F_ALIGN] != 0 ? v[HF_F_ALIGN] : page_size(run),
-	    .boundary = v[HF_F_BOUNDARY],
-	    .domain = (int)MIN((int64_t)v[HF_F_DOMAIN], 99)};
-}
-
 static bool
 follow_contig(struct run *run, const uint64_t *v, const struct hf_result *res)
 {
-	struct contig_req req = request(run, v);
+	struct contig_req req = fuzz_request(v, page_size(run));
 	vm_size_t size = roundup2(req.size, page_size(run));
 	uint64_t pa = 0;
 
@@ -174,46 +162,10 @@ follow(struct run *run, struct hf_runner *r, const struct hf_call *call,
 }
 
 static bool
-same_run(const struct vm_phys_run *a, const struct vm_phys_run *b)
-{
-	return a->start == b->start && a->end == b->end &&
-	       a->domain == b->domain;
-}
-
-/* Walk free runs, or segments, of both side by side. */
-static bool
-compare_runs(struct run *run, const char *op, bool segs)
-{
-	struct vm_phys_run real = {0}, model = {0};
-	struct vm_phys *phys = run->core.phys;
-	vm_paddr_t pa = 0;
-	bool r, m;
-
-	for (unsigned n = 0;; n++) {
-		r = segs ? vm_phys_next_seg(phys, pa, &real)
-			 : vm_phys_next_free(phys, pa, &real);
-		m = segs ? model_phys_next_seg(run->model, pa, &model)
-			 : model_phys_next_free(run->model, pa, &model);
-		if (n > 16 && !segs)
-			run->rep->seen |= FUZZ_BIT(SEEN_FRAGMENTS);
-		if (!r && !m)
-			return true;
-		if (r != m || !same_run(&real, &model))
-			return fuzz_found(run->rep, "state", op,
-			    "%s at 0x%" PRIx64 ": [0x%" PRIx64 ", 0x%" PRIx64
-			    ") %d, the model has [0x%" PRIx64 ", 0x%" PRIx64
-			    ") %d",
-			    segs ? "segment" : "free run", pa, real.start,
-			    real.end, real.domain, model.start, model.end,
-			    model.domain);
-		pa = real.end;
-	}
-}
-
-static bool
 compare(struct run *run, const char *op)
 {
 	const struct malloc_type_stats *stats = &run->core.type.ks_stats;
+	struct vm_phys_stats sum = {0};
 	const char *broken = NULL;
 
 	/* Otherwise the core has done so after each edit. */
@@ -226,9 +178,12 @@ compare(struct run *run, const char *op)
 		return fuzz_found(run->rep, "statistics", op,
 		    "0x%" PRIx64 " bytes in use, not 0x%" PRIx64,
 		    stats->mts_memalloced - stats->mts_memfreed, run->in_use);
-	if (!compare_runs(run, op, false))
+	if (!fuzz_compare_free(run->rep, op, run->core.phys, run->model, &sum))
 		return false;
-	if (run->segs_changed && !compare_runs(run, op, true))
+	if (sum.nruns > 16)
+		run->rep->seen |= FUZZ_BIT(SEEN_FRAGMENTS);
+	if (run->segs_changed &&
+	    !fuzz_compare_segs(run->rep, op, run->core.phys, run->model, &sum))
 		return false;
 	run->segs_changed = false;
 	return true;
@@ -244,9 +199,7 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 
 	if (inst != NULL)
 		run->rep->nops++;
-	fuzz_hash(run->rep, (uint64_t)call->op << 32 | (uint64_t)res->status);
-	for (unsigned i = 0; i < res->nouts; i++)
-		fuzz_hash(run->rep, res->out[i].value);
+	fuzz_hash_answer(run->rep, call, res);
 	if (res->refused || call->op == HF_INJECT || call->op == HF_WORLD)
 		return true;
 	failed = sim_nfailed(run->core.arch) != run->nfailed;

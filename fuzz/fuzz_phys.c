@@ -19,9 +19,8 @@
 #include "arch/sim/sim.h"
 #include "core/vm_arena.h"
 #include "core/vm_param.h"
+#include "fuzz/common.h"
 #include "fuzz/ops.h"
-#include "fuzz/prog/run.h"
-#include "fuzz/target.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -398,12 +397,7 @@ do_unseg(const uint64_t *v, struct hf_result *res)
 static int
 do_contig(const uint64_t *v, struct hf_result *res)
 {
-	struct contig_req req = {.size = v[HF_F_LEN],
-	    .low = v[HF_F_A],
-	    .high = v[HF_F_B] != 0 ? v[HF_F_B] : UINT64_MAX,
-	    .alignment = v[HF_F_ALIGN] != 0 ? v[HF_F_ALIGN] : run.size,
-	    .boundary = v[HF_F_BOUNDARY],
-	    .domain = (int)MIN((int64_t)v[HF_F_DOMAIN], 99)};
+	struct contig_req req = fuzz_request(v, run.size);
 	struct buffer *buf = &run.buf[v[HF_F_BUF]];
 	struct contig_refusal why;
 	vm_size_t g = grain(run.now);
@@ -506,12 +500,7 @@ static int
 do_inject(const uint64_t *v, struct hf_result *res)
 {
 	(void)res;
-	if (v[HF_F_NTH] == 0)
-		sim_fail_never(run.arch);
-	else if (v[HF_F_STICKY] != 0)
-		sim_fail_from(run.arch, v[HF_F_NTH]);
-	else
-		sim_fail_nth(run.arch, v[HF_F_NTH]);
+	fuzz_inject(run.arch, v);
 	return KERN_SUCCESS;
 }
 
@@ -582,30 +571,10 @@ phys_call(struct hf_backend *base, const struct hf_call *call,
 		res->status = handlers[call->op](call->v, res);
 }
 
-static size_t
-no_entries(struct hf_backend *base, unsigned map, size_t k,
-    struct hf_entry *entries, size_t max)
-{
-	(void)base;
-	(void)map;
-	(void)k;
-	(void)entries;
-	(void)max;
-	return 0;
-}
-
-static size_t
-no_nentries(struct hf_backend *base, unsigned map)
-{
-	(void)base;
-	(void)map;
-	return 0;
-}
-
 static const struct hf_backend_ops phys_ops = {.name = "arenas",
     .call = phys_call,
-    .entries = no_entries,
-    .nentries = no_nentries};
+    .entries = fuzz_no_entries,
+    .nentries = fuzz_no_nentries};
 
 static void
 note_rare(const struct hf_result *res)
@@ -630,9 +599,7 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 	(void)arg;
 	if (inst != NULL)
 		run.rep->nops++;
-	fuzz_hash(run.rep, (uint64_t)call->op << 32 | (uint64_t)res->status);
-	for (unsigned i = 0; i < res->nouts; i++)
-		fuzz_hash(run.rep, res->out[i].value);
+	fuzz_hash_answer(run.rep, call, res);
 	if (run.rep->found)
 		return false;
 	if (r->header.cadence == 0xff || r->nops % r->header.cadence != 0)
@@ -668,10 +635,7 @@ finish(void)
 		    "0x%" PRIx64 " bytes of the pool did not come back",
 		    stats.used_bytes);
 	vm_arena_destroy(run.arena[POOL]);
-	if (sim_live(run.arch) != 0)
-		(void)fuzz_found(run.rep, "leak", "end",
-		    "%zu blocks of metadata are left", sim_live(run.arch));
-	sim_destroy(run.arch);
+	fuzz_sim_end(run.rep, run.arch);
 }
 
 static void

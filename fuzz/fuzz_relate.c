@@ -15,6 +15,7 @@
 
 #include "core/vm_map.h"
 #include "core/vm_param.h"
+#include "fuzz/common.h"
 #include "fuzz/ops.h"
 #include "fuzz/prog/backend_core.h"
 #include "fuzz/target.h"
@@ -389,9 +390,7 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 
 	if (inst != NULL)
 		run->rep->nops++;
-	fuzz_hash(run->rep, (uint64_t)call->op << 32 | (uint64_t)res->status);
-	for (unsigned i = 0; i < res->nouts; i++)
-		fuzz_hash(run->rep, res->out[i].value);
+	fuzz_hash_answer(run->rep, call, res);
 	if (!follow(run, call, res))
 		return false;
 	if (r->header.cadence == 0xff || r->nops % r->header.cadence != 0)

@@ -27,10 +27,8 @@
 #include "core/vm_page_contig.h"
 #include "core/vm_param.h"
 #include "core/vm_phys.h"
+#include "fuzz/common.h"
 #include "fuzz/ops.h"
-#include "fuzz/prog/run.h"
-#include "fuzz/target.h"
-#include "tests/model/model_phys.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -318,16 +316,14 @@ do_give_many(const uint64_t *v, struct hf_result *res)
 static struct contig_req
 request(const uint64_t *v)
 {
-	bool all = v[HF_F_B] == 0 || v[HF_F_B] == UINT64_MAX;
-	vm_paddr_t low = v[HF_F_A] == 0 ? 0 : place(v[HF_F_A]);
-	vm_paddr_t high = all ? UINT64_MAX : place(v[HF_F_B]);
+	uint64_t w[HF_NFIELDS];
 
-	return (struct contig_req){.size = v[HF_F_LEN],
-	    .low = low,
-	    .high = high,
-	    .alignment = v[HF_F_ALIGN] != 0 ? v[HF_F_ALIGN] : run.size,
-	    .boundary = v[HF_F_BOUNDARY],
-	    .domain = (int)MIN((int64_t)v[HF_F_DOMAIN], 99)};
+	memcpy(w, v, sizeof(w));
+	w[HF_F_A] = v[HF_F_A] == 0 ? 0 : place(v[HF_F_A]);
+	w[HF_F_B] = v[HF_F_B] == 0 || v[HF_F_B] == UINT64_MAX
+			? UINT64_MAX
+			: place(v[HF_F_B]);
+	return fuzz_request(w, run.size);
 }
 
 /* It was refused: is there none, by the model? */
@@ -654,40 +650,6 @@ do_thread(const uint64_t *v, struct hf_result *res)
  */
 
 static bool
-same_run(const struct vm_phys_run *a, const struct vm_phys_run *b)
-{
-	return a->start == b->start && a->end == b->end &&
-	       a->domain == b->domain;
-}
-
-/* Free runs, or segments, side by side; add up what the model has. */
-static bool
-compare_runs(const char *op, bool segs, struct vm_phys_stats *sum)
-{
-	struct vm_phys_run real = {0}, model = {0};
-	vm_paddr_t pa = 0;
-	bool r, m;
-
-	for (;; pa = real.end) {
-		r = segs ? vm_phys_next_seg(run.phys, pa, &real)
-			 : vm_phys_next_free(run.phys, pa, &real);
-		m = segs ? model_phys_next_seg(run.model, pa, &model)
-			 : model_phys_next_free(run.model, pa, &model);
-		if (!r && !m)
-			return true;
-		if (r != m || !same_run(&real, &model))
-			return fuzz_found(run.rep, "state", op,
-			    "%s at 0x%" PRIx64 " differs",
-			    segs ? "segment" : "free run", pa);
-		*(segs ? &sum->nsegs : &sum->nruns) += 1;
-		*(segs ? &sum->total : &sum->free) += real.end - real.start;
-		if (!segs)
-			sum->largest_run =
-			    MAX(sum->largest_run, real.end - real.start);
-	}
-}
-
-static bool
 compare(const char *op)
 {
 	struct vm_phys_stats stats, sum = {0};
@@ -696,7 +658,8 @@ compare(const char *op)
 	run.rep->nchecks++;
 	if (broken != NULL)
 		return fuzz_found(run.rep, "check", op, "%s", broken);
-	if (!compare_runs(op, true, &sum) || !compare_runs(op, false, &sum))
+	if (!fuzz_compare_segs(run.rep, op, run.phys, run.model, &sum) ||
+	    !fuzz_compare_free(run.rep, op, run.phys, run.model, &sum))
 		return false;
 	vm_phys_stats(run.phys, &stats);
 	return memcmp(&stats, &sum, sizeof(sum)) == 0 ||
@@ -809,12 +772,7 @@ static int
 do_inject(const uint64_t *v, struct hf_result *res)
 {
 	(void)res;
-	if (v[HF_F_NTH] == 0)
-		sim_fail_never(run.arch);
-	else if (v[HF_F_STICKY] != 0)
-		sim_fail_from(run.arch, v[HF_F_NTH]);
-	else
-		sim_fail_nth(run.arch, v[HF_F_NTH]);
+	fuzz_inject(run.arch, v);
 	return KERN_SUCCESS;
 }
 
@@ -848,30 +806,10 @@ runs_call(struct hf_backend *base, const struct hf_call *call,
 	res->status = handlers[call->op](call->v, res);
 }
 
-static size_t
-no_entries(struct hf_backend *base, unsigned map, size_t k,
-    struct hf_entry *entries, size_t max)
-{
-	(void)base;
-	(void)map;
-	(void)k;
-	(void)entries;
-	(void)max;
-	return 0;
-}
-
-static size_t
-no_nentries(struct hf_backend *base, unsigned map)
-{
-	(void)base;
-	(void)map;
-	return 0;
-}
-
 static const struct hf_backend_ops runs_ops = {.name = "runs",
     .call = runs_call,
-    .entries = no_entries,
-    .nentries = no_nentries};
+    .entries = fuzz_no_entries,
+    .nentries = fuzz_no_nentries};
 
 static bool
 called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
@@ -880,9 +818,7 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 	(void)arg;
 	if (inst != NULL)
 		run.rep->nops++;
-	fuzz_hash(run.rep, (uint64_t)call->op << 32 | (uint64_t)res->status);
-	for (unsigned i = 0; i < res->nouts; i++)
-		fuzz_hash(run.rep, res->out[i].value);
+	fuzz_hash_answer(run.rep, call, res);
 	if (run.rep->found)
 		return false;
 	if (res->status == KERN_RESOURCE_SHORTAGE)
@@ -908,10 +844,7 @@ clear(void)
 	vm_phys_destroy(run.phys);
 	model_phys_destroy(run.model);
 	model_phys_destroy(run.empty);
-	if (sim_live(run.arch) != 0)
-		(void)fuzz_found(run.rep, "leak", "end",
-		    "%zu blocks of metadata are left", sim_live(run.arch));
-	sim_destroy(run.arch);
+	fuzz_sim_end(run.rep, run.arch);
 }
 
 static void

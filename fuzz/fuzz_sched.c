@@ -14,6 +14,7 @@
 #include "arch/sim/sim.h"
 #include "core/lock.h"
 #include "core/vm_map.h"
+#include "fuzz/common.h"
 #include "fuzz/gen.h"
 #include "fuzz/ops.h"
 #include "fuzz/sched_model.h"
@@ -450,9 +451,7 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 	(void)r;
 	run.rep->nops += inst != NULL;
 #ifndef FUZZ_SCHED_REAL
-	fuzz_hash(run.rep, (uint64_t)call->op << 32 | (uint64_t)res->status);
-	for (unsigned i = 0; i < res->nouts; i++)
-		fuzz_hash(run.rep, res->out[i].value);
+	fuzz_hash_answer(run.rep, call, res);
 	if (inst != NULL)
 		fuzz_hash(run.rep, sched_switches());
 #else

@@ -24,6 +24,7 @@
 
 #include "arch/sim/sim.h"
 #include "core/vm_map_int.h"
+#include "fuzz/common.h"
 #include "fuzz/ops.h"
 #include "fuzz/prog/run.h"
 #include "fuzz/target.h"
@@ -573,12 +574,7 @@ static int
 do_inject(struct run *run, const uint64_t *v, struct hf_result *res)
 {
 	(void)res;
-	if (v[HF_F_NTH] == 0)
-		sim_fail_never(run->arch);
-	else if (v[HF_F_STICKY] != 0)
-		sim_fail_from(run->arch, v[HF_F_NTH]);
-	else
-		sim_fail_nth(run->arch, v[HF_F_NTH]);
+	fuzz_inject(run->arch, v);
 	return KERN_SUCCESS;
 }
 
@@ -664,9 +660,7 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 
 	if (inst != NULL)
 		run->rep->nops++;
-	fuzz_hash(run->rep, (uint64_t)call->op << 32 | (uint64_t)res->status);
-	for (unsigned i = 0; i < res->nouts; i++)
-		fuzz_hash(run->rep, res->out[i].value);
+	fuzz_hash_answer(run->rep, call, res);
 	if (run->rep->found)
 		return false;
 	if (res->status == KERN_FAILURE)
@@ -715,10 +709,7 @@ run_tree(const uint8_t *data, size_t size, struct fuzz_report *rep)
 	if (rep->found)
 		return; /* what holds the rest is broken: leave it */
 	clear(&run);
-	if (run.arch != NULL && sim_live(run.arch) != 0)
-		(void)fuzz_found(rep, "leak", "end",
-		    "%zu blocks of metadata are left", sim_live(run.arch));
-	sim_destroy(run.arch);
+	fuzz_sim_end(rep, run.arch);
 }
 
 const struct fuzz_target fuzz_target = {.name = "fuzz_tree",

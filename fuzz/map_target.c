@@ -5,6 +5,7 @@
 #include "arch/sim/sim.h"
 #include "core/vm_fault.h"
 #include "core/vm_phys.h"
+#include "fuzz/common.h"
 #include "fuzz/map_content.h"
 #include "fuzz/ops.h"
 
@@ -212,10 +213,7 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 
 	if (inst != NULL)
 		rep->nops++;
-	fuzz_hash(rep, (uint64_t)call->op << 32 | (uint64_t)res->status);
-	for (unsigned i = 0; i < res->nouts; i++)
-		if (res->out[i].kind != HF_O_OBJECT)
-			fuzz_hash(rep, res->out[i].value);
+	fuzz_hash_answer(rep, call, res);
 	if (call->op == HF_INJECT || res->status == HF_S_SKIPPED)
 		return true;
 	failed = sim_nfailed(run->core.arch) != run->nfailed ||

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * What several targets do alike: answers into the hash, operands into a
+ * request, physical memory beside its model.
+ */
+
+#include "fuzz/prog/run.h"
+#include "fuzz/target.h"
+#include "tests/model/model_phys.h"
+
+struct arch;
+
+/* What an operation answered, into the report's hash. */
+void fuzz_hash_answer(struct fuzz_report *rep, const struct hf_call *call,
+    const struct hf_result *res);
+
+/* The request that the operands of `contig` mean; `page` is in bytes. */
+struct contig_req fuzz_request(const uint64_t *v, vm_size_t page);
+
+/* The operation `inject`: which allocations of arch/sim fail from now on. */
+void fuzz_inject(struct arch *arch, const uint64_t *v);
+
+/* A back end without maps: `entries` and `nentries` of hf_backend_ops. */
+size_t fuzz_no_entries(struct hf_backend *base, unsigned map, size_t k,
+    struct hf_entry *entries, size_t max);
+size_t fuzz_no_nentries(struct hf_backend *base, unsigned map);
+
+/*
+ * Free runs, or segments, of both side by side; a difference is a finding
+ * (false).  What the model has is added to the fields of `sum`.
+ */
+bool fuzz_compare_free(struct fuzz_report *rep, const char *op,
+    struct vm_phys *phys, const struct model_phys *model,
+    struct vm_phys_stats *sum);
+bool fuzz_compare_segs(struct fuzz_report *rep, const char *op,
+    struct vm_phys *phys, const struct model_phys *model,
+    struct vm_phys_stats *sum);
+
+/* Nothing of arch/sim may be left: a finding; then it is destroyed. */
+void fuzz_sim_end(struct fuzz_report *rep, struct arch *arch);
