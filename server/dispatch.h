@@ -69,6 +69,9 @@ struct map;
 struct vm_map_entry_info;
 void entry_on_wire(const struct call *call, const struct map *map,
     const struct vm_map_entry_info *info, Holdfast__V1__Entry *result);
+/* Only the piece of it. */
+struct map_piece;
+void entry_cut(Holdfast__V1__Entry *entry, const struct map_piece *piece);
 
 /*
  * Number an attachment to `map`, which is dropped on a refusal, and answer with

@@ -780,6 +780,7 @@ entry_on_wire(const struct call *call, const struct map *map,
 {
 	static pb_entry empty = HOLDFAST__V1__ENTRY__INIT;
 	const struct object *object = object_of(info->object);
+	vm_offset_t start, end;
 
 	*result = empty;
 	result->start = info->start;
@@ -794,6 +795,7 @@ entry_on_wire(const struct call *call, const struct map *map,
 	if (object == NULL)
 		return;
 	result->object = object->number;
+	result->lost = map_is_lost(info, &start, &end);
 	if (object->type == OBJT_SUPER) {
 		result->kind = HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_SUPER;
 		if (map->tenant->addresses_allowed &&
@@ -871,43 +873,35 @@ entry_counts_on_wire(const struct map *map,
 	entry->shadows = counts.shadows;
 }
 
-/* What backs the entry from `at` on: all of it, or a piece. */
-static int
-entry_back(struct call *call, struct map *map,
-    const struct vm_map_entry_info *info, vm_offset_t at, pb_entry *entry,
-    int *fdp, uint64_t *offsetp)
+void
+entry_cut(pb_entry *entry, const struct map_piece *piece)
 {
-	struct map_piece piece;
-	int rv;
-
-	if (map->file == NULL)
-		return map_entry_fd(map, info, fdp, offsetp, &call->answer);
-	rv = map_piece_at(map, info, at, &piece, &call->answer);
-	if (rv != KERN_SUCCESS)
-		return rv;
-	entry->start = piece.start;
-	entry->end = piece.end;
-	entry->offset += at - info->start;
-	entry->prot = piece.prot;
-	*fdp = piece.fd;
-	*offsetp = piece.offset;
-	return rv;
+	entry->offset += piece->start - entry->start;
+	if (entry->pa != 0)
+		entry->pa += piece->start - entry->start;
+	entry->start = piece->start;
+	entry->end = piece->end;
+	entry->prot = piece->prot;
+	entry->lost = piece->lost;
 }
 
-/* What backs it, as the next descriptor of the reply or an earlier. */
+/*
+ * What backs it from `at` on, all of it or a piece, as the next descriptor of
+ * the reply or an earlier.
+ */
 static enum entry_outcome
 entry_add_fd(struct call *call, struct map *map,
     const struct vm_map_entry_info *info, vm_offset_t at, pb_entry *entry)
 {
-	uint64_t offset;
-	int fd, index;
+	struct map_piece piece;
+	int index;
 
-	if (entry_back(call, map, info, at, entry, &fd, &offset) !=
-	    KERN_SUCCESS)
+	if (map_piece_at(map, info, at, &piece, &call->answer) != KERN_SUCCESS)
 		return ENTRY_REFUSED;
-	if (fd < 0)
+	entry_cut(entry, &piece);
+	if (piece.fd < 0)
 		return ENTRY_ADDED;
-	index = call_add_fd(call, call->request->map_entries->map, fd);
+	index = call_add_fd(call, call->request->map_entries->map, piece.fd);
 	if (index == -ENOSPC)
 		return ENTRY_NO_ROOM;
 	if (index < 0) {
@@ -915,8 +909,28 @@ entry_add_fd(struct call *call, struct map *map,
 		return ENTRY_REFUSED;
 	}
 	entry->fd_index = (uint32_t)index + 1;
-	entry->file_offset = offset;
+	entry->file_offset = piece.offset;
 	return ENTRY_ADDED;
+}
+
+/*
+ * Where to begin with an entry in whose midst `from` is: there, where it comes
+ * in pieces, but cut no superpage.
+ */
+static vm_offset_t
+entry_begin(const struct map *map, const struct vm_map_entry_info *info,
+    vm_offset_t from)
+{
+	const struct object *object = object_of(info->object);
+	vm_size_t grain = map->arch->machine->page_size;
+	vm_offset_t start, end;
+
+	if (from <= info->start ||
+	    (map->file == NULL && !map_is_lost(info, &start, &end)))
+		return info->start;
+	if (object != NULL && object->type == OBJT_SUPER)
+		grain = object->pool->frame_size;
+	return MAX(info->start, from & -grain);
 }
 
 /* Add one entry, or its pieces in [from, end).  false: that was all. */
@@ -926,11 +940,10 @@ entries_add(struct call *call, struct map *map,
     Holdfast__V1__MapEntriesResult *result, pb_entry *entries)
 {
 	const Holdfast__V1__MapEntries *want = call->request->map_entries;
-	bool pieces = want->want_fds && map->file != NULL;
 	vm_offset_t at = info->start;
 
-	if (pieces && at < from)
-		at = from & -map->arch->machine->page_size;
+	if (want->want_fds)
+		at = entry_begin(map, info, from);
 	for (; at < info->end && at < end;) {
 		pb_entry *next = &entries[result->n_entries];
 		enum entry_outcome outcome = ENTRY_ADDED;

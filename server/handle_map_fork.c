@@ -37,9 +37,7 @@ fault_reply(struct call *call, struct map *map, uint64_t id,
 	if (result->piece == NULL)
 		return;
 	entry_on_wire(call, map, &faulted->info, result->piece);
-	result->piece->start = piece->start;
-	result->piece->end = piece->end;
-	result->piece->prot = piece->prot;
+	entry_cut(result->piece, piece);
 	result->kind = faulted->kind;
 	if (piece->fd >= 0) {
 		index = call_add_fd(call, id, piece->fd);

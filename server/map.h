@@ -171,9 +171,12 @@ void map_tell_lost(struct map *map, struct session *session, uint64_t id,
 bool map_is_lost(const struct vm_map_entry_info *info, vm_offset_t *startp,
     vm_offset_t *endp);
 
-/* ---- map_piece.c: where the bytes of a mirrored map are ---------- */
+/* ---- map_piece.c: where the bytes of a map are ------------------- */
 
-/* A stretch of an entry whose bytes lie together in one file. */
+/*
+ * A stretch of an entry whose bytes lie together in one file.  Of a map that
+ * is not mirrored that is all of it, but for bad memory.
+ */
 struct map_piece {
 	vm_offset_t start, end;
 	int fd;          /* borrowed; -1: nothing is there yet, or lost */

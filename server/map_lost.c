@@ -23,7 +23,7 @@ entry_super(const struct vm_map_entry_info *info)
 /* Where the entry shows [start, end) of the span.  false: nowhere. */
 static bool
 entry_shows(const struct vm_map_entry_info *info, const struct span *span,
-    vm_paddr_t start, vm_paddr_t end, vm_offset_t *addrp, vm_size_t *sizep)
+    vm_paddr_t start, vm_paddr_t end, struct map_lost *lostp)
 {
 	const struct object *object = entry_super(info);
 	vm_paddr_t first, from, to;
@@ -35,8 +35,12 @@ entry_shows(const struct vm_map_entry_info *info, const struct span *span,
 	to = MIN(end, first + (info->end - info->start));
 	if (from >= to)
 		return false;
-	*addrp = info->start + (from - first);
-	*sizep = to - from;
+	*lostp = (struct map_lost){
+	    .addr = info->start + (from - first),
+	    .size = to - from,
+	    .object = object->number,
+	    .offset = from - span->start,
+	};
 	return true;
 }
 
@@ -46,8 +50,7 @@ map_tell_lost(struct map *map, struct session *session, uint64_t id,
 {
 	struct vm_map_entry_info info;
 	vm_map_entry_t entry;
-	vm_offset_t addr;
-	vm_size_t size;
+	struct map_lost lost;
 
 	if (map->vm == NULL)
 		return;
@@ -55,8 +58,8 @@ map_tell_lost(struct map *map, struct session *session, uint64_t id,
 	for (entry = vm_map_entry_first(map->vm); entry != NULL;
 	     entry = vm_map_entry_succ(map->vm, entry)) {
 		vm_map_entry_info(entry, &info);
-		if (entry_shows(&info, span, start, end, &addr, &size))
-			session_send_map_lost(session, id, addr, size);
+		if (entry_shows(&info, span, start, end, &lost))
+			session_send_map_lost(session, id, &lost);
 	}
 	vm_map_unlock_read(map->vm);
 }
@@ -66,12 +69,13 @@ map_is_lost(const struct vm_map_entry_info *info, vm_offset_t *startp,
     vm_offset_t *endp)
 {
 	const struct object *object = entry_super(info);
-	vm_size_t size;
+	struct map_lost lost;
 
 	if (object == NULL || object->span == NULL ||
 	    !entry_shows(info, object->span, object->span->bad_start,
-		object->span->bad_end, startp, &size))
+		object->span->bad_end, &lost))
 		return false;
-	*endp = *startp + size;
+	*startp = lost.addr;
+	*endp = lost.addr + lost.size;
 	return true;
 }

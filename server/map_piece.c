@@ -75,6 +75,26 @@ piece_lose(const struct vm_map_entry_info *info, struct map_piece *piece)
 	piece->lost = true;
 }
 
+/* Of a map that is not mirrored: the rest of the entry. */
+static int
+piece_of_entry(struct map *map, const struct vm_map_entry_info *info,
+    vm_offset_t addr, struct map_piece *piece, struct answer *answer)
+{
+	int rv;
+
+	*piece = (struct map_piece){
+	    .start = addr,
+	    .end = info->end,
+	    .prot = info->protection,
+	};
+	rv = map_entry_fd(map, info, &piece->fd, &piece->offset, answer);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	piece->offset += addr - info->start;
+	piece_lose(info, piece);
+	return rv;
+}
+
 int
 map_piece_at(struct map *map, const struct vm_map_entry_info *info,
     vm_offset_t addr, struct map_piece *piecep, struct answer *answer)
@@ -84,6 +104,8 @@ map_piece_at(struct map *map, const struct vm_map_entry_info *info,
 	int rv;
 
 	MPASS(info->start <= addr && addr < info->end && addr % page == 0);
+	if (map->file == NULL)
+		return piece_of_entry(map, info, addr, piecep, answer);
 	*piecep = (struct map_piece){.start = addr, .end = info->end, .fd = -1};
 	if (info->object == NULL ||
 	    (info->eflags & (MAP_ENTRY_GUARD | MAP_ENTRY_IS_SUB_MAP)) != 0)

@@ -299,16 +299,18 @@ session_send_lost(struct session *session, uint64_t buffer, uint64_t offset,
 }
 
 void
-session_send_map_lost(struct session *session, uint64_t map, vm_offset_t addr,
-    uint64_t size)
+session_send_map_lost(struct session *session, uint64_t map,
+    const struct map_lost *what)
 {
 	Holdfast__V1__ServerPacket packet = HOLDFAST__V1__SERVER_PACKET__INIT;
 	Holdfast__V1__FrameLost lost = HOLDFAST__V1__FRAME_LOST__INIT;
 	Holdfast__V1__FrameLost *all[1] = {&lost};
 
 	lost.map = map;
-	lost.addr = addr;
-	lost.size = size;
+	lost.addr = what->addr;
+	lost.size = what->size;
+	lost.object = what->object;
+	lost.offset = what->offset;
 	packet.n_lost = 1;
 	packet.lost = all;
 	session_push(session, &packet);

@@ -75,6 +75,11 @@ void session_send_change(struct session *session, uint64_t map,
 /* Tell it that the memory under `size` bytes of its buffer is bad. */
 void session_send_lost(struct session *session, uint64_t buffer,
     uint64_t offset, uint64_t size);
-/* The same of [addr, addr + size) in its map. */
+/* The same of what its map of that number shows. */
+struct map_lost {
+	vm_offset_t addr;
+	uint64_t size;
+	uint64_t object, offset; /* its number; bytes into it */
+};
 void session_send_map_lost(struct session *session, uint64_t map,
-    vm_offset_t addr, uint64_t size);
+    const struct map_lost *what);

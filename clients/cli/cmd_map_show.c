@@ -78,6 +78,7 @@ map_entry_to_json(const struct holdfast_entry *e)
 	cli_set_u64(o, "offset", e->offset);
 	if (e->pa != 0)
 		cli_set_u64(o, "pa", e->pa);
+	cli_set_bool(o, "lost", e->lost);
 	return o;
 }
 
@@ -95,6 +96,8 @@ print_entry(const struct holdfast_entry *e)
 	    (unsigned long long)e->offset, flags);
 	if (e->pa != 0)
 		printf(" pa=%#llx", (unsigned long long)e->pa);
+	if (e->lost)
+		printf(" bad memory");
 	(void)putchar('\n');
 }
 

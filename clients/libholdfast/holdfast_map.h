@@ -128,6 +128,7 @@ struct holdfast_entry {
 	uint64_t resident_private; /* of those, nobody else's */
 	uint32_t refs;             /* to its object */
 	uint32_t shadows;          /* of its object */
+	bool lost;                 /* some of it shows memory that went bad */
 };
 
 /*

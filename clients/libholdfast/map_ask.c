@@ -69,6 +69,7 @@ entry_from_wire(const Holdfast__V1__Entry *from)
 	    .resident_private = from->resident_private,
 	    .refs = from->refs,
 	    .shadows = from->shadows,
+	    .lost = from->lost,
 	};
 }
 

@@ -871,6 +871,8 @@ expect_lost(struct client *client, uint64_t map, uint64_t addr)
 	ASSERT_EQ(client->packet->lost[0]->map, map);
 	ASSERT_EQ(client->packet->lost[0]->addr, addr);
 	ASSERT_EQ(client->packet->lost[0]->size, RIG_FRAME);
+	ASSERT_EQ(client->packet->lost[0]->offset, RIG_FRAME);
+	ASSERT_NE(client->packet->lost[0]->object, 0u);
 }
 
 TEST(map__who_attached_it_is_told_of_bad_memory_and_gets_it_no_more)

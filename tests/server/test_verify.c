@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "server/quarantine.h"
+#include "server/span.h"
 #include "server/verify.h"
 #include "tests/server/rig.h"
 #include "tests/test.h"
@@ -171,6 +172,113 @@ TEST(memory_failure__is_told_to_the_holder_and_retires_the_frame)
 		ASSERT_NE(buffer->pa, pa + 2 * RIG_FRAME);
 	}
 	client_close(&other);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+static Holdfast__V1__MapEntriesResult *
+entries_from(struct client *client, uint64_t map, uint64_t from)
+{
+	request_t request = HOLDFAST__V1__REQUEST__INIT;
+	Holdfast__V1__MapEntries op = HOLDFAST__V1__MAP_ENTRIES__INIT;
+	reply_t *reply;
+
+	op.map = map;
+	op.from = from;
+	op.want_fds = true;
+	request.op_case = HOLDFAST__V1__REQUEST__OP_MAP_ENTRIES;
+	request.map_entries = &op;
+	reply = client_call(client, &request);
+	ASSERT_EQ(reply->status, OK);
+	return reply->map_entries;
+}
+
+/* Four frames in a map that nobody mirrors; two in the midst go bad. */
+static uint64_t
+spoil_map(struct rig *rig, struct client *client, uint64_t map, uint64_t *pap)
+{
+	uint64_t object, number, addr;
+	struct span *span;
+
+	ASSERT_EQ(client_object(client, 2, 4 * RIG_FRAME, &object), (int)OK);
+	ASSERT_EQ(client_map_find(client, map, object, 4 * RIG_FRAME,
+		      VMFS_SUPER_SPACE, &addr),
+	    (int)OK);
+	span = TAILQ_LAST(&rig->server->pool.spans, span_list);
+	*pap = span->start;
+	number = client_map_entries(client, map, false)->entries[0]->object;
+	ASSERT_FALSE(client_map_entries(client, map, false)->entries[0]->lost);
+	ASSERT_TRUE(sim_poison(rig->arch, span->start + RIG_FRAME));
+	ASSERT_TRUE(sim_poison(rig->arch, span->start + 2 * RIG_FRAME));
+	verify_memory_failure(rig->server);
+	for (uint64_t i = 1; i <= 2; i++) {
+		const Holdfast__V1__FrameLost *lost;
+
+		ASSERT_TRUE(client_receive(client));
+		ASSERT_EQ(client->packet->n_lost, 1u);
+		lost = client->packet->lost[0];
+		ASSERT_EQ(lost->map, map);
+		ASSERT_EQ(lost->addr, addr + i * RIG_FRAME);
+		ASSERT_EQ(lost->size, RIG_FRAME);
+		ASSERT_EQ(lost->object, number);
+		ASSERT_EQ(lost->offset, i * RIG_FRAME);
+	}
+	rig_settle(rig);
+	return addr;
+}
+
+static void
+expect_piece(const Holdfast__V1__Entry *piece, uint64_t addr, uint64_t pa,
+    uint64_t first, uint64_t end)
+{
+	bool lost = first == 1;
+
+	ASSERT_EQ(piece->start, addr + first * RIG_FRAME);
+	ASSERT_EQ(piece->end, addr + end * RIG_FRAME);
+	ASSERT_EQ(piece->offset, first * RIG_FRAME);
+	ASSERT_EQ(piece->pa, pa + first * RIG_FRAME);
+	ASSERT_EQ(piece->lost, lost);
+	ASSERT_EQ(piece->fd_index, lost ? 0u : 1u);
+	if (!lost)
+		ASSERT_EQ(piece->file_offset, first * RIG_FRAME);
+}
+
+TEST(memory_failure__in_a_map_that_is_not_mirrored_has_no_descriptor)
+{
+	struct rig_options options = {.memfd = true};
+	Holdfast__V1__MapEntriesResult *result;
+	struct client client;
+	uint64_t map, addr, pa;
+	struct rig rig;
+
+	rig_init(&rig, &options);
+	client_join(&client, &rig);
+	ASSERT_EQ(client_map_create(&client, "plain", &map), (int)OK);
+	addr = spoil_map(&rig, &client, map, &pa);
+	/* Whole where no descriptors are asked for, and says so. */
+	result = client_map_entries(&client, map, false);
+	ASSERT_EQ(result->n_entries, 1u);
+	ASSERT_TRUE(result->entries[0]->lost);
+	ASSERT_EQ(result->entries[0]->end, addr + 4 * RIG_FRAME);
+	result = client_map_entries(&client, map, true);
+	ASSERT_EQ(result->n_entries, 3u);
+	ASSERT_EQ(client.nfds, 1u);
+	expect_piece(result->entries[0], addr, pa, 0, 1);
+	expect_piece(result->entries[1], addr, pa, 1, 3);
+	expect_piece(result->entries[2], addr, pa, 3, 4);
+	/* From an address in its midst on, without cutting a frame. */
+	result = entries_from(&client, map, addr + 3 * RIG_FRAME - 4096);
+	ASSERT_EQ(result->n_entries, 2u);
+	ASSERT_TRUE(result->entries[0]->lost);
+	ASSERT_EQ(result->entries[0]->start, addr + 2 * RIG_FRAME);
+	expect_piece(result->entries[1], addr, pa, 3, 4);
+	ASSERT_EQ(client_map_delete(&client, map, addr, addr + 4 * RIG_FRAME),
+	    (int)OK);
+	client_close(&client);
+	rig_settle(&rig);
+	client_join(&client, &rig);
+	ASSERT_EQ(client_pool(&client)->frames_total, 14u);
+	ASSERT_EQ(client_pool(&client)->frames_poisoned, 2u);
 	client_close(&client);
 	rig_fini(&rig);
 }
