@@ -412,11 +412,12 @@ span_recycle_run(struct job *job)
 	    (struct span *)((char *)job - offsetof(struct span, job));
 	const struct arch *arch = span->pool->arch;
 
-	/* Only a span that was shown can have been changed, and only the first
-	 * time: afterwards it is revoked. */
+	/* Only a span that was shown can have been changed, and memory goes
+	 * bad in stock, too.  The first time: afterwards it is revoked. */
 	span->nbad = span->nbadmem = 0;
-	if (span->shown && span_count(arch, span->frames, span->info.nframes,
-			       &span->nbad, &span->nbadmem) < 0)
+	if ((span->shown || (span->tenant == NULL && !span->withheld)) &&
+	    span_count(arch, span->frames, span->info.nframes, &span->nbad,
+		&span->nbadmem) < 0)
 		span->nbad = span->info.nframes;
 	span->shown = false;
 	span->r = arch->ops->span_recycle(arch->ctx, span->frames);
@@ -473,8 +474,7 @@ span_recycle_done(struct job *job)
 	if (span->tenant == NULL && !span->withheld)
 		stock_lost(pool, span); /* to the pool, or to limbo */
 	span->withheld = span->r < 0;
-	if (span->tenant != NULL)
-		span_note_bad(span, span->nbad, span->nbadmem);
+	span_note_bad(span, span->nbad, span->nbadmem);
 	if (span->r < 0) {
 		span_enter_limbo(span);
 	} else {
@@ -618,7 +618,8 @@ span_note_bad(struct span *span, size_t nbad, size_t npoisoned)
 {
 	struct pool *pool = span->pool;
 
-	if (nbad > span->ntampered) {
+	/* What moved in stock was nobody's doing. */
+	if (nbad > span->ntampered && span->tenant != NULL) {
 		span->tenant->tampered += nbad - span->ntampered;
 		pool->ntampered += nbad - span->ntampered;
 		span->ntampered = nbad;

@@ -353,6 +353,13 @@ stock_is_sound(const struct pool *pool, struct span *span)
 		   nbad == 0);
 }
 
+void
+stock_discard(struct pool *pool, struct span *span)
+{
+	log_warn("stock_moved", "frames=%zu", span_frames(pool, span));
+	stock_dissolve(&pool->stock, span);
+}
+
 struct span *
 stock_find(struct pool *pool, const struct contig_req *req, bool again)
 {
@@ -378,10 +385,25 @@ stock_find(struct pool *pool, const struct contig_req *req, bool again)
 			continue;
 		if (stock_is_sound(pool, span))
 			return span;
-		log_warn("stock_moved", "frames=%zu", class->nframes);
-		stock_dissolve(stock, span);
+		stock_discard(pool, span);
 	}
 	stock->misses += !again;
+	return NULL;
+}
+
+struct span *
+stock_next_ready(struct pool *pool, vm_paddr_t pa)
+{
+	struct vm_phys_run seg;
+
+	if (pool->stock.runs == NULL)
+		return NULL;
+	for (; vm_phys_next_seg(pool->stock.runs, pa, &seg); pa = seg.end) {
+		struct span *span = seg.owner;
+
+		if (span->state == SPAN_READY)
+			return span;
+	}
 	return NULL;
 }
 

@@ -93,6 +93,13 @@ size_t stock_dissolve_for(struct pool *pool, const struct contig_req *req);
 void stock_dissolve_all(struct pool *pool);
 
 /*
+ * The first ready span that ends above `pa`, or NULL; and one that is not what
+ * it was made any more: it goes.
+ */
+struct span *stock_next_ready(struct pool *pool, vm_paddr_t pa);
+void stock_discard(struct pool *pool, struct span *span);
+
+/*
  * From span.c: one was made (r: 0, or -errno and it goes); a dissolved one is
  * the stock's no more.
  */

@@ -10,7 +10,8 @@
 
 #define SLICE_FRAMES 4096 /* about 4 ms on a worker */
 #define SLICE_SPANS  64
-#define BAD_MAX      64 /* spans in a reply */
+#define READY_FRAMES 128 /* about 0.1 ms on the loop */
+#define BAD_MAX      64  /* spans in a reply */
 
 /* A part of a span that one job reads. */
 struct slice {
@@ -39,9 +40,11 @@ struct verify {
 	struct job job;
 	struct slice slices[SLICE_SPANS];
 	size_t nslices;
+	vm_paddr_t ready_from; /* the stock has been read up to here */
 	unsigned char states[SLICE_FRAMES];
 	/* What was found. */
 	uint64_t nspans, nframes, nmismatches, nallpoisoned, nunread;
+	uint64_t nready, nready_frames, nready_bad, nready_poisoned;
 	struct bad_span bad[BAD_MAX];
 	size_t nbads;
 };
@@ -266,6 +269,52 @@ verify_move(struct verify *verify, struct span *span)
 		span_unuse(before);
 }
 
+/* ---- The stock --------------------------------------------------- */
+
+/*
+ * Read on the loop, where no request can take it meanwhile, and it has no users
+ * that could keep it.  What is not what it was made goes.
+ */
+static void
+verify_ready_span(struct verify *verify, struct span *span)
+{
+	struct server *server = verify->server;
+	size_t nbad, npoisoned;
+
+	if (span_count(server->arch, span->frames, span->info.nframes, &nbad,
+		&npoisoned) < 0) {
+		verify->nunread++;
+		return;
+	}
+	verify->nready++;
+	verify->nready_frames += span->info.nframes;
+	verify->nready_bad += nbad;
+	verify->nready_poisoned += npoisoned;
+	if (nbad + npoisoned > 0)
+		stock_discard(&server->pool, span);
+}
+
+/* Some of what is ready; false: that was all. */
+static bool
+verify_ready(struct verify *verify)
+{
+	struct pool *pool = &verify->server->pool;
+	struct span *span = NULL;
+	size_t nframes = 0;
+
+	if (verify->only != NULL)
+		return false;
+	while (nframes < READY_FRAMES &&
+	       (span = stock_next_ready(pool, verify->ready_from)) != NULL) {
+		verify->ready_from = span->end;
+		nframes += span->info.nframes;
+		verify_ready_span(verify, span);
+	}
+	return span != NULL;
+}
+
+/* ---- The end ----------------------------------------------------- */
+
 static void
 verify_reply(struct verify *verify)
 {
@@ -304,6 +353,10 @@ verify_reply(struct verify *verify)
 	result->poisoned = verify->nallpoisoned;
 	result->unread = verify->nunread;
 	result->all = verify->only == NULL;
+	result->ready_spans = verify->nready;
+	result->ready_frames = verify->nready_frames;
+	result->ready_mismatches = verify->nready_bad;
+	result->ready_poisoned = verify->nready_poisoned;
 	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_VERIFY;
 	call->reply.verify = result;
 }
@@ -332,7 +385,9 @@ verify_over(struct verify *verify)
 static void
 verify_step(struct verify *verify)
 {
-	if (!verify->server->stopping && verify_fill(verify))
+	/* While some of the stock is left, a job of nothing lets others run. */
+	if (!verify->server->stopping &&
+	    (verify_fill(verify) || verify_ready(verify)))
 		workers_submit(verify->server->workers, &verify->job);
 	else
 		verify_over(verify);
@@ -346,7 +401,8 @@ verify_done(struct job *job)
 
 	for (size_t i = 0; i < verify->nslices; i++)
 		verify_settle(verify, &verify->slices[i]);
-	verify_move(verify, verify->slices[verify->nslices - 1].span);
+	if (verify->nslices > 0)
+		verify_move(verify, verify->slices[verify->nslices - 1].span);
 	for (size_t i = 0; i < verify->nslices; i++)
 		span_unuse(verify->slices[i].span);
 	verify_step(verify);

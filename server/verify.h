@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Reading every frame of every live span again.
+ * Reading every frame of every live span again, and of every ready one.
  *
  * A pass goes through the pool's list of spans in slices, each of them a job
  * for a worker, and holds a span only while a slice of it is read.  Spans that

@@ -17,6 +17,10 @@ print_json(const struct holdfast_verified *v)
 	cli_set_u64(o, "poisoned", v->poisoned);
 	cli_set_u64(o, "unread", v->unread);
 	cli_set_bool(o, "all_tenants", v->all);
+	cli_set_u64(o, "ready_spans", v->ready_spans);
+	cli_set_u64(o, "ready_frames", v->ready_frames);
+	cli_set_u64(o, "ready_mismatches", v->ready_mismatches);
+	cli_set_u64(o, "ready_poisoned", v->ready_poisoned);
 	for (size_t i = 0; i < v->nbad; i++) {
 		json_object *one = json_object_new_object();
 
@@ -40,6 +44,13 @@ print_text(const struct holdfast_verified *v)
 	    (unsigned long long)v->frames, (unsigned long long)v->spans,
 	    v->all ? "every tenant" : "this tenant",
 	    (unsigned long long)v->mismatches, (unsigned long long)v->poisoned);
+	if (v->ready_spans != 0)
+		printf("%llu frames of %llu spans in stock: %llu mismatches, "
+		       "%llu with bad memory\n",
+		    (unsigned long long)v->ready_frames,
+		    (unsigned long long)v->ready_spans,
+		    (unsigned long long)v->ready_mismatches,
+		    (unsigned long long)v->ready_poisoned);
 	if (v->unread != 0)
 		printf("%llu spans could not be read\n",
 		    (unsigned long long)v->unread);
@@ -50,6 +61,14 @@ print_text(const struct holdfast_verified *v)
 		    (unsigned long long)v->bad[i].mismatches,
 		    (unsigned long long)v->bad[i].frames,
 		    (unsigned long long)v->bad[i].poisoned);
+}
+
+static bool
+all_is_well(const struct holdfast_verified *v)
+{
+	return v->mismatches + v->poisoned + v->ready_mismatches +
+		   v->ready_poisoned ==
+	       0;
 }
 
 static int
@@ -72,8 +91,7 @@ run(struct cli *cli, int argc, char **argv)
 			print_json(&verified);
 		else
 			print_text(&verified);
-		rv = verified.mismatches + verified.poisoned > 0 ? CLI_REFUSED
-								 : CLI_OK;
+		rv = all_is_well(&verified) ? CLI_OK : CLI_REFUSED;
 	}
 	holdfast_close(h);
 	return rv;
@@ -99,6 +117,8 @@ const struct cli_verb cli_verify = {
 	"    own span, which harms nobody else; it is counted against its\n"
 	"    tenant (holdfast status).  A frame may also have been retired by\n"
 	"    the kernel because its memory went bad; its holders are told.\n"
+	"    For an operator the same is done for what is in stock, which is\n"
+	"    counted apart; what is wrong there is dissolved.\n"
 	"\n"
 	"EXIT STATUS\n"
 	"    0 everything is where it was; 1 something is not, or refused;\n"

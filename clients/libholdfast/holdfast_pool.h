@@ -80,11 +80,15 @@ struct holdfast_verified {
 	bool all;        /* of every tenant; otherwise of the caller's */
 	struct holdfast_bad_span bad[HF_BAD_SPANS_MAX];
 	size_t nbad;
+	/* Of spans in stock, which are nobody's; not in the above. */
+	uint64_t ready_spans, ready_frames;
+	uint64_t ready_mismatches, ready_poisoned;
 };
 
 /*
  * Let the daemon read the address of every frame of every live span again: of
- * all for an operator, of the caller's tenant for others.
+ * all for an operator, of the caller's tenant for others.  For an operator also
+ * of what is in stock.
  * HF_RESOURCE_SHORTAGE: one is under way on this handle.  HF_NO_POOL.
  */
 int holdfast_verify(struct holdfast *h, struct holdfast_verified *verifiedp);

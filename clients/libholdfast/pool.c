@@ -95,6 +95,10 @@ holdfast_verify(struct holdfast *h, struct holdfast_verified *verifiedp)
 	    .unread = res->unread,
 	    .all = res->all,
 	    .nbad = res->n_bad,
+	    .ready_spans = res->ready_spans,
+	    .ready_frames = res->ready_frames,
+	    .ready_mismatches = res->ready_mismatches,
+	    .ready_poisoned = res->ready_poisoned,
 	};
 	for (size_t i = 0; i < res->n_bad; i++) {
 		const Holdfast__V1__BadSpan *from = res->bad[i];

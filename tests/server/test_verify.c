@@ -130,6 +130,87 @@ TEST(verify__survives_clients_that_leave_meanwhile)
 	rig_fini(&rig);
 }
 
+/* `n` single frames in stock. */
+static void
+rig_with_stock(struct rig *rig, struct client *client, unsigned n)
+{
+	struct server_options server;
+	struct rig_options options = {.nframes = 800, .server = &server};
+
+	server_options_default(&server);
+	server.addresses.all = true;
+	server.stock =
+	    (struct stock_options){.share = 50, .min = n, .tick_ms = 20};
+	rig_init(rig, &options);
+	client_join(client, rig);
+	while (rig->server->pool.stock.nspans_ready != n) {
+		rig_turn(rig);
+		(void)usleep(200);
+	}
+	rig_settle(rig);
+}
+
+TEST(verify__reads_the_stock_too_and_dissolves_what_is_not_right)
+{
+	Holdfast__V1__VerifyResult *result;
+	struct client client, other;
+	struct pool *pool;
+	struct rig rig;
+
+	rig_with_stock(&rig, &client, 300); /* more than one turn reads */
+	pool = &rig.server->pool;
+	client_join_as(&other, &rig, NOBODY);
+	ASSERT_EQ(client_alloc(&other, 100 * RIG_FRAME, 0, NULL), (int)OK);
+	ASSERT_EQ(client_verify(&client, &result), (int)OK);
+	ASSERT_EQ(result->ready_spans, 300u);
+	ASSERT_EQ(result->ready_frames, 300u);
+	ASSERT_EQ(result->ready_mismatches + result->ready_poisoned, 0u);
+	ASSERT_EQ(result->spans, 1u);
+	ASSERT_EQ(result->frames, 100u);
+	/* They are pinned: nothing else would notice. */
+	ASSERT_TRUE(sim_tamper(rig.arch, stock_next_ready(pool, 0)->start,
+	    RIG_BASE + 5000 * RIG_FRAME));
+	ASSERT_EQ(client_verify(&client, &result), (int)OK);
+	ASSERT_EQ(result->ready_frames, 300u);
+	ASSERT_EQ(result->ready_mismatches, 1u);
+	ASSERT_EQ(result->mismatches + result->unread, 0u);
+	rig_settle(&rig);
+	ASSERT_EQ(client_verify(&client, &result), (int)OK);
+	ASSERT_EQ(result->ready_mismatches, 0u);
+	/* Nobody did it. */
+	ASSERT_EQ(client_pool(&client)->frames_tampered, 0u);
+	/* It is no tenant's business. */
+	ASSERT_EQ(client_verify(&other, &result), (int)OK);
+	ASSERT_EQ(result->frames, 100u);
+	ASSERT_EQ(result->ready_spans + result->ready_frames, 0u);
+	client_close(&other);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+TEST(verify__retires_what_went_bad_in_stock_and_counts_it)
+{
+	Holdfast__V1__VerifyResult *result;
+	struct vm_phys_run seg;
+	struct client client;
+	struct rig rig;
+	vm_paddr_t bad;
+
+	rig_with_stock(&rig, &client, 3);
+	bad = stock_next_ready(&rig.server->pool, 0)->start;
+	ASSERT_TRUE(sim_poison(rig.arch, bad));
+	ASSERT_EQ(client_verify(&client, &result), (int)OK);
+	ASSERT_EQ(result->ready_poisoned, 1u);
+	ASSERT_EQ(result->poisoned + result->ready_mismatches, 0u);
+	rig_settle(&rig);
+	ASSERT_EQ(client_pool(&client)->frames_poisoned, 1u);
+	ASSERT_EQ(client_pool(&client)->frames_total, 799u);
+	ASSERT_TRUE(!vm_phys_next_seg(rig.server->pool.phys, bad, &seg) ||
+		    seg.start > bad);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
 /* ---- Bad memory -------------------------------------------------- */
 
 TEST(memory_failure__is_told_to_the_holder_and_retires_the_frame)

@@ -144,6 +144,13 @@ def truth(d):
     rv, result = d.json('verify')
     check('verify: all of it', rv == 0 and result['frames'] == 3
           and result['mismatches'] == 0 and result['all_tenants'], result)
+    end = time.monotonic() + 20  # one more as that is made ready
+    while not result['ready_frames'] and time.monotonic() < end:
+        rv, result = d.json('verify')
+    check('verify: the stock apart', rv == 0 and result['ready_spans'] > 0
+          and result['frames'] == 3
+          and result['ready_mismatches'] + result['ready_poisoned'] == 0
+          and ' spans in stock: 0 mismatches' in d.run('verify').stdout, result)
     for fd in pathlib.Path(f'/proc/{holder.pid}/fd').iterdir():
         if 'memfd:' in os.readlink(fd):
             os.truncate(fd, 2 * MIB)
