@@ -9,8 +9,9 @@
  * Spans are the segments of a vm_phys, each with itself as the owner, so no
  * run crosses from one to the next.  Everything that is taken is whole grains,
  * so what lies about a run that was found is free out to the grain's edges.
- * Imported spans of which nothing is taken are in a list, the one that fell
- * idle last in front; they go back from its end.
+ * Spans on loan of which nobody has anything are in a list, the one that fell
+ * idle last in front; they go back from its end.  A closed span is kept from
+ * searches by having all of it taken.
  */
 
 #include "core/vm_arena.h"
@@ -20,8 +21,9 @@
 
 struct arena_span {
 	struct vm_arena_span lent;
-	bool imported;
-	vm_size_t used; /* bytes taken */
+	bool lends;     /* on loan, to go back when it lies idle */
+	bool closed;    /* nothing more is taken of it */
+	vm_size_t used; /* bytes that somebody has */
 	/* In the list of the idle ones: fell idle later, earlier. */
 	struct arena_span *newer, *older;
 };
@@ -39,9 +41,9 @@ struct vm_arena {
 /* What is asked for, and what it comes to. */
 struct arena_ask {
 	const struct contig_req *req;
-	vm_size_t unit;            /* take whole ones of these */
-	bool must;                 /* reclaim for it */
-	vm_paddr_t pa, start, end; /* the run, and the whole units about it */
+	vm_size_t unit; /* take whole ones of these */
+	bool must;      /* reclaim for it */
+	struct vm_arena_cut cut;
 };
 
 static vm_size_t
@@ -84,8 +86,7 @@ vm_arena_create(const struct arch *arch, const struct vm_arena_options *options,
 	options_assert(&arena->options);
 	if (source != NULL)
 		arena->source = *source;
-	MPASS(
-	    (arena->source.import == NULL) == (arena->source.release == NULL));
+	MPASS(arena->source.import == NULL || arena->source.release != NULL);
 	arena->phys = vm_phys_create(arch, options->page_size);
 	if (arena->phys == NULL) {
 		uma_free(arch, arena, sizeof(*arena));
@@ -107,7 +108,7 @@ vm_arena_destroy(struct vm_arena *arena)
 	for (; vm_phys_next_seg(arena->phys, pa, &seg); pa = seg.end) {
 		struct arena_span *span = seg.owner;
 
-		if (span->imported)
+		if (span->lends)
 			arena->source.release(arena->source.arg, &span->lent);
 	}
 	vm_phys_destroy(arena->phys);
@@ -117,10 +118,19 @@ vm_arena_destroy(struct vm_arena *arena)
 
 /* ---- Idle spans ---- */
 
+/* In the list are those on loan of which nobody has anything. */
+static bool
+span_is_idle(const struct arena_span *span)
+{
+	MPASS(span->used <= span_size(span));
+
+	return span->lends && span->used == 0;
+}
+
 static void
 idle_push(struct vm_arena *arena, struct arena_span *span)
 {
-	MPASS(span->imported && span->used == 0);
+	MPASS(span_is_idle(span) && !span->closed);
 
 	span->newer = NULL;
 	span->older = arena->newest;
@@ -148,65 +158,80 @@ idle_remove(struct vm_arena *arena, struct arena_span *span)
 	arena->stats.idle_bytes -= span_size(span);
 }
 
-static void
-span_take(struct vm_arena *arena, struct arena_span *span, vm_size_t size)
-{
-	MPASS(size > 0 && size <= span_size(span) - span->used);
-
-	if (span->used == 0 && span->imported)
-		idle_remove(arena, span);
-	span->used += size;
-	arena->stats.used_bytes += size;
-}
-
-static void
-span_give(struct vm_arena *arena, struct arena_span *span, vm_size_t size)
-{
-	MPASS(size > 0 && size <= span->used);
-
-	span->used -= size;
-	arena->stats.used_bytes -= size;
-	if (span->used == 0 && span->imported)
-		idle_push(arena, span);
-}
-
 /* ---- Spans come and go ---- */
 
-/* Nothing of it is taken.  A whole segment goes without memory. */
+/* Whatever is taken of it is free again.  Never needs memory. */
 static void
-span_leave(struct vm_arena *arena, struct arena_span *span)
+span_clear(struct vm_arena *arena, const struct arena_span *span)
+{
+	vm_paddr_t at = span->lent.start, end = span->lent.end;
+	struct vm_phys_run run;
+
+	MPASS(at < end);
+
+	while (at < end) {
+		vm_paddr_t next = end, resume = end;
+		int rv;
+
+		if (vm_phys_next_free(arena->phys, at, &run) &&
+		    run.start < end) {
+			next = MAX(run.start, at);
+			resume = run.end;
+		}
+		if (at < next) {
+			rv = vm_phys_free_contig(arena->phys, at, next);
+			KASSERT(rv == KERN_SUCCESS, "a hole is not free");
+			(void)rv;
+		}
+		at = resume;
+	}
+}
+
+/* It is in no list.  A whole segment goes without memory. */
+static void
+span_remove(struct vm_arena *arena, struct arena_span *span)
 {
 	int rv;
 
-	MPASS(span->used == 0);
-
+	if (span->closed || span->used > 0)
+		span_clear(arena, span);
 	rv = vm_phys_remove_seg(arena->phys, span->lent.start, span->lent.end);
 	KASSERT(rv == KERN_SUCCESS, "a span of which nothing is taken is free");
 	(void)rv;
-	if (span->imported) {
-		idle_remove(arena, span);
-		arena->source.release(arena->source.arg, &span->lent);
-		arena->stats.nreleases++;
-	}
+	MPASS(arena->stats.nspans > 0);
+	arena->stats.nreleases += span->lends;
+	arena->stats.used_bytes -= span->used;
 	arena->stats.span_bytes -= span_size(span);
 	arena->stats.nspans--;
 	uma_zfree(&arena->spans, span);
 }
 
+/* Nobody has anything of it: back to where it is from. */
+static void
+span_return(struct vm_arena *arena, struct arena_span *span)
+{
+	struct vm_arena_span lent = span->lent;
+
+	MPASS(span_is_idle(span));
+
+	span_remove(arena, span);
+	arena->source.release(arena->source.arg, &lent);
+}
+
 static int
 span_enter(struct vm_arena *arena, struct arena_span *span,
-    const struct vm_arena_span *lent, bool imported)
+    const struct vm_arena_span *lent, bool lends)
 {
 	int rv;
 
-	*span = (struct arena_span){.lent = *lent, .imported = imported};
+	*span = (struct arena_span){.lent = *lent, .lends = lends};
 	rv = vm_phys_add_seg(arena->phys, lent->start, lent->end, lent->domain,
 	    span);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	arena->stats.span_bytes += span_size(span);
 	arena->stats.nspans++;
-	if (imported) {
+	if (lends) {
 		arena->stats.nimports++;
 		idle_push(arena, span);
 	}
@@ -225,8 +250,8 @@ is_whole_quanta(const struct vm_arena *arena, const struct vm_arena_span *lent)
 	return lent->start < lent->end && rest == 0;
 }
 
-int
-vm_arena_add(struct vm_arena *arena, const struct vm_arena_span *lent)
+static int
+arena_add(struct vm_arena *arena, const struct vm_arena_span *lent, bool lends)
 {
 	struct arena_span *span;
 	int rv;
@@ -238,10 +263,24 @@ vm_arena_add(struct vm_arena *arena, const struct vm_arena_span *lent)
 	span = uma_zalloc(&arena->spans);
 	if (span == NULL)
 		return KERN_RESOURCE_SHORTAGE;
-	rv = span_enter(arena, span, lent, false);
+	rv = span_enter(arena, span, lent, lends);
 	if (rv != KERN_SUCCESS)
 		uma_zfree(&arena->spans, span);
 	return rv;
+}
+
+int
+vm_arena_add(struct vm_arena *arena, const struct vm_arena_span *lent)
+{
+	return arena_add(arena, lent, false);
+}
+
+int
+vm_arena_lend(struct vm_arena *arena, const struct vm_arena_span *lent)
+{
+	MPASS(arena->source.release != NULL);
+
+	return arena_add(arena, lent, true);
 }
 
 /* The span that `pa` lies in, or NULL. */
@@ -256,16 +295,82 @@ span_find(struct vm_arena *arena, vm_paddr_t pa)
 	return seg.owner;
 }
 
-int
-vm_arena_remove(struct vm_arena *arena, vm_paddr_t start)
+/* The span that begins there, or NULL. */
+static struct arena_span *
+span_begins(struct vm_arena *arena, vm_paddr_t start)
 {
 	struct arena_span *span = span_find(arena, start);
 
-	if (span == NULL || span->lent.start != start || span->imported)
+	MPASS(span == NULL || span->lent.start <= start);
+
+	return span != NULL && span->lent.start == start ? span : NULL;
+}
+
+int
+vm_arena_remove(struct vm_arena *arena, vm_paddr_t start)
+{
+	struct arena_span *span = span_begins(arena, start);
+
+	if (span == NULL || span->lends)
 		return KERN_INVALID_ADDRESS;
 	if (span->used > 0)
 		return KERN_FAILURE;
-	span_leave(arena, span);
+	MPASS(!span->lends);
+	span_remove(arena, span);
+	return KERN_SUCCESS;
+}
+
+int
+vm_arena_evict(struct vm_arena *arena, vm_paddr_t start,
+    struct vm_arena_span *spanp)
+{
+	struct arena_span *span = span_begins(arena, start);
+
+	MPASS(spanp != NULL);
+
+	if (span == NULL)
+		return KERN_INVALID_ADDRESS;
+	*spanp = span->lent;
+	if (span_is_idle(span))
+		idle_remove(arena, span);
+	span_remove(arena, span);
+	return KERN_SUCCESS;
+}
+
+/* What is free in it is taken, by nobody.  false: no memory for all of it. */
+static bool
+span_fence(struct vm_arena *arena, const struct arena_span *span)
+{
+	vm_paddr_t at = span->lent.start;
+	struct vm_phys_run run;
+
+	MPASS(span->closed);
+
+	while (vm_phys_next_free(arena->phys, at, &run) &&
+	       run.start < span->lent.end) {
+		if (vm_phys_take(arena->phys, run.start, run.end) !=
+		    KERN_SUCCESS)
+			return false;
+		at = run.end;
+	}
+	return true;
+}
+
+int
+vm_arena_close(struct vm_arena *arena, vm_paddr_t start)
+{
+	struct arena_span *span = span_begins(arena, start);
+
+	if (span == NULL)
+		return KERN_INVALID_ADDRESS;
+	if (span_is_idle(span)) {
+		idle_remove(arena, span);
+		span_return(arena, span);
+		return KERN_SUCCESS;
+	}
+	MPASS(!span->lends || span->used > 0);
+	span->closed = true;
+	(void)span_fence(arena, span); /* else when somebody looks there */
 	return KERN_SUCCESS;
 }
 
@@ -274,32 +379,89 @@ vm_arena_trim(struct vm_arena *arena, vm_size_t keep)
 {
 	vm_size_t before = arena->stats.span_bytes;
 
-	while (arena->stats.idle_bytes > keep)
-		span_leave(arena, arena->oldest);
+	while (arena->stats.idle_bytes > keep) {
+		struct arena_span *span = arena->oldest;
+
+		idle_remove(arena, span);
+		span_return(arena, span);
+	}
 	MPASS(arena->stats.span_bytes <= before);
 	return before - arena->stats.span_bytes;
 }
 
 /* ---- Taking from the arena's own spans ---- */
 
+static void
+span_take(struct vm_arena *arena, struct arena_span *span, vm_size_t size)
+{
+	MPASS(size > 0 && size <= span_size(span) - span->used);
+
+	if (span_is_idle(span))
+		idle_remove(arena, span);
+	span->used += size;
+	arena->stats.used_bytes += size;
+}
+
+/* The same request for whole units.  false: there can be none. */
+static bool
+whole_units(const struct contig_req *req, vm_size_t unit,
+    struct contig_req *whole)
+{
+	MPASS(powerof2(unit));
+
+	*whole = *req;
+	whole->size = roundup2(req->size, unit);
+	whole->alignment = MAX(req->alignment, unit);
+	return whole->size >= req->size &&
+	       (req->boundary == 0 || req->boundary >= whole->size);
+}
+
+/* The units about a run that is somewhere in them. */
+static struct vm_arena_cut
+units_about(vm_paddr_t pa, vm_size_t size, vm_size_t unit)
+{
+	struct vm_arena_cut cut = {.pa = pa,
+	    .start = rounddown2(pa, unit),
+	    .end = roundup2(pa + size, unit)};
+
+	MPASS(cut.start <= pa && pa < cut.end);
+	return cut;
+}
+
+int
+vm_arena_find_cut(struct vm_phys *phys, const struct contig_req *req,
+    vm_size_t unit, struct vm_arena_cut *cutp)
+{
+	struct contig_req whole;
+	vm_paddr_t pa;
+	int rv = KERN_NO_SPACE;
+
+	MPASS(cutp != NULL);
+
+	if (whole_units(req, unit, &whole))
+		rv = vm_phys_find_contig(phys, &whole, &pa);
+	if (rv == KERN_NO_SPACE)
+		rv = vm_phys_find_contig(phys, req, &pa);
+	if (rv == KERN_SUCCESS)
+		*cutp = units_about(pa, req->size, unit);
+	return rv;
+}
+
 /* Whole units that begin with the run: the usual case. */
 static int
 take_whole(struct vm_arena *arena, struct arena_ask *ask)
 {
-	struct contig_req whole = *ask->req;
+	struct contig_req whole;
+	vm_paddr_t pa;
 	int rv;
 
-	whole.size = roundup2(whole.size, ask->unit);
-	whole.alignment = MAX(whole.alignment, ask->unit);
-	if (whole.size < ask->req->size ||
-	    (whole.boundary != 0 && whole.boundary < whole.size))
+	if (!whole_units(ask->req, ask->unit, &whole))
 		return KERN_NO_SPACE;
-	rv = vm_phys_alloc_contig(arena->phys, &whole, &ask->pa);
+	rv = vm_phys_alloc_contig(arena->phys, &whole, &pa);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	ask->start = ask->pa;
-	ask->end = ask->pa + whole.size;
-	MPASS((ask->pa & (ask->unit - 1)) == 0);
+	MPASS((pa & (ask->unit - 1)) == 0);
+	ask->cut = (struct vm_arena_cut){pa, pa, pa + whole.size};
 	return KERN_SUCCESS;
 }
 
@@ -307,19 +469,20 @@ take_whole(struct vm_arena *arena, struct arena_ask *ask)
 static int
 take_about(struct vm_arena *arena, struct arena_ask *ask)
 {
-	int rv = vm_phys_find_contig(arena->phys, ask->req, &ask->pa);
+	vm_paddr_t pa;
+	int rv = vm_phys_find_contig(arena->phys, ask->req, &pa);
+
+	MPASS(ask->req->size > 0);
 
 	if (rv != KERN_SUCCESS)
 		return rv;
-	ask->start = rounddown2(ask->pa, ask->unit);
-	ask->end = roundup2(ask->pa + ask->req->size, ask->unit);
-	MPASS(ask->start <= ask->pa && ask->pa < ask->end);
-	return vm_phys_take(arena->phys, ask->start, ask->end);
+	ask->cut = units_about(pa, ask->req->size, ask->unit);
+	return vm_phys_take(arena->phys, ask->cut.start, ask->cut.end);
 }
 
-/* From the spans that are here. */
+/* From whatever is free. */
 static int
-arena_take(struct vm_arena *arena, struct arena_ask *ask)
+take_free(struct vm_arena *arena, struct arena_ask *ask)
 {
 	int rv = take_whole(arena, ask);
 
@@ -327,10 +490,32 @@ arena_take(struct vm_arena *arena, struct arena_ask *ask)
 
 	if (rv == KERN_NO_SPACE && ask->unit > arena->options.page_size)
 		rv = take_about(arena, ask);
-	if (rv == KERN_SUCCESS)
-		span_take(arena, span_find(arena, ask->start),
-		    ask->end - ask->start);
 	return rv;
+}
+
+/* From the spans that are here, and open. */
+static int
+arena_take(struct vm_arena *arena, struct arena_ask *ask)
+{
+	struct vm_arena_cut *cut = &ask->cut;
+	struct arena_span *span;
+	int rv;
+
+	for (;;) {
+		rv = take_free(arena, ask);
+		if (rv != KERN_SUCCESS)
+			return rv;
+		span = span_find(arena, cut->start);
+		if (!span->closed)
+			break;
+		/* There was no memory to close all of it. */
+		rv = vm_phys_free_contig(arena->phys, cut->start, cut->end);
+		KASSERT(rv == KERN_SUCCESS, "it was just taken");
+		if (!span_fence(arena, span))
+			return KERN_RESOURCE_SHORTAGE;
+	}
+	span_take(arena, span, cut->end - cut->start);
+	return KERN_SUCCESS;
 }
 
 /* ---- Importing ---- */
@@ -360,8 +545,10 @@ import_and_take(struct vm_arena *arena, const struct contig_req *wish,
 		return rv;
 	}
 	rv = arena_take(arena, ask);
-	if (rv != KERN_SUCCESS)
-		span_leave(arena, span);
+	if (rv != KERN_SUCCESS) {
+		idle_remove(arena, span);
+		span_return(arena, span);
+	}
 	return rv;
 }
 
@@ -421,12 +608,32 @@ vm_arena_alloc(struct vm_arena *arena, const struct contig_req *req,
 
 	if (rv != KERN_SUCCESS)
 		return rv;
-	MPASS(ask.pa >= req->low && ask.pa < req->high);
-	*pap = ask.pa;
+	MPASS(ask.cut.pa >= req->low && ask.cut.pa < req->high);
+	*pap = ask.cut.pa;
 	return rv;
 }
 
 /* ---- Giving back ---- */
+
+/* One of a closed span stays taken, for nobody. */
+static int
+span_give(struct vm_arena *arena, struct arena_span *span, vm_paddr_t start,
+    vm_paddr_t end)
+{
+	int rv = KERN_SUCCESS;
+
+	if (!span->closed)
+		rv = vm_phys_free_contig(arena->phys, start, end);
+	else if (end - start > span->used)
+		rv = KERN_FAILURE;
+	if (rv != KERN_SUCCESS)
+		return rv;
+	MPASS(end - start <= span->used);
+	span->used -= end - start;
+	arena->stats.used_bytes -= end - start;
+	arena->stats.nfrees++;
+	return rv;
+}
 
 static int
 arena_give(struct vm_arena *arena, vm_paddr_t start, vm_paddr_t end)
@@ -436,11 +643,14 @@ arena_give(struct vm_arena *arena, vm_paddr_t start, vm_paddr_t end)
 
 	if (span == NULL || end > span->lent.end)
 		return KERN_INVALID_ADDRESS;
-	rv = vm_phys_free_contig(arena->phys, start, end);
-	if (rv != KERN_SUCCESS)
+	rv = span_give(arena, span, start, end);
+	if (rv != KERN_SUCCESS || !span_is_idle(span))
 		return rv;
-	span_give(arena, span, end - start);
-	arena->stats.nfrees++;
+	if (span->closed) {
+		span_return(arena, span);
+		return KERN_SUCCESS;
+	}
+	idle_push(arena, span);
 	/* Not each at once, or a span would come and go all the time. */
 	if (arena->stats.idle_bytes > arena->options.idle_max)
 		(void)vm_arena_trim(arena, arena->options.idle_min);
@@ -476,9 +686,9 @@ vm_arena_import(void *arg, const struct contig_req *req, vm_size_t quantum,
 	rv = arena_alloc(arena, &ask);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	*spanp = (struct vm_arena_span){.start = ask.start,
-	    .end = ask.end,
-	    .domain = span_find(arena, ask.start)->lent.domain};
+	*spanp = (struct vm_arena_span){.start = ask.cut.start,
+	    .end = ask.cut.end,
+	    .domain = span_find(arena, ask.cut.start)->lent.domain};
 	return rv;
 }
 
@@ -542,8 +752,12 @@ check_span(struct vm_arena *arena, const struct vm_phys_run *seg)
 		return "[arena.span] segment and span differ";
 	if (!is_whole_quanta(arena, &span->lent))
 		return "[arena.quantum] span is not whole quanta";
-	if (seg_free_bytes(arena, seg) + span->used != span_size(span))
+	if (span->closed
+		? seg_free_bytes(arena, seg) + span->used > span_size(span)
+		: seg_free_bytes(arena, seg) + span->used != span_size(span))
 		return "[arena.used] bytes of a span";
+	if (span->closed && span_is_idle(span))
+		return "[arena.closed] nobody has anything of it";
 	if (span->used % arena->options.grain != 0)
 		return "[arena.grain] part of a grain is taken";
 	return NULL;
@@ -557,7 +771,7 @@ check_idle(const struct vm_arena *arena, uint64_t nidle)
 	uint64_t n = 0;
 
 	for (span = arena->newest; span != NULL; span = span->older) {
-		if (span->newer != newer || !span->imported || span->used != 0)
+		if (span->newer != newer || !span_is_idle(span))
 			return "[arena.idle] a span in the list";
 		bytes += span_size(span);
 		newer = span;
@@ -584,7 +798,7 @@ vm_arena_check(struct vm_arena *arena)
 
 		broken = check_span(arena, &seg);
 		nspans++;
-		nidle += span->imported && span->used == 0;
+		nidle += span_is_idle(span);
 		bytes += span_size(span);
 		used += span->used;
 	}

@@ -32,6 +32,7 @@ struct vm_arena_span {
  */
 struct vm_arena_source {
 	/*
+	 * NULL: spans come by vm_arena_lend() and vm_arena_add() alone.
 	 * Find a run for `req`, and hand over the whole quanta it lies in.
 	 * Unless it `must` be, less will do too: do not reclaim for it.
 	 * KERN_NO_SPACE: there is none.  KERN_RESOURCE_SHORTAGE, or any other
@@ -63,10 +64,10 @@ struct vm_arena_options {
 struct vm_arena_stats {
 	vm_size_t span_bytes; /* imported, or added */
 	vm_size_t used_bytes; /* of those, handed out, in whole grains */
-	vm_size_t idle_bytes; /* in spans of which nothing is handed out */
+	vm_size_t idle_bytes; /* in spans on loan of which nothing is out */
 	vm_size_t largest_run;
 	uint64_t nspans;
-	uint64_t nimports, nreleases; /* spans, so far */
+	uint64_t nimports, nreleases; /* spans on loan that came, and left */
 	uint64_t nallocs, nfrees;     /* calls that succeeded */
 	uint64_t nfailures;           /* allocations refused */
 };
@@ -92,8 +93,35 @@ void vm_arena_destroy(struct vm_arena *arena);
 int vm_arena_add(struct vm_arena *arena, const struct vm_arena_span *span);
 
 /*
+ * Add a span that somebody else imported: it is on loan, and goes back through
+ * the source's release() when it lies idle, as if import() had brought it.
+ * Codes as vm_arena_add() has them; on a refusal it is still the caller's.
+ */
+int vm_arena_lend(struct vm_arena *arena, const struct vm_arena_span *span);
+
+/*
+ * Hand out nothing more of the span that begins at `start`.  What is out of it
+ * comes back as before, though of what comes back twice only as much is
+ * refused as is not out any more; with the last of it the span, if it is on
+ * loan, goes back to the source: at once, if nothing is out now.  Without
+ * memory for records a later vm_arena_alloc() may answer
+ * KERN_RESOURCE_SHORTAGE where it would have had to look past the span.
+ * KERN_INVALID_ADDRESS: no span begins there.
+ */
+int vm_arena_close(struct vm_arena *arena, vm_paddr_t start);
+
+/*
+ * Take out the span that begins at `start`, whatever is handed out of it: that
+ * is void, and does not come back.  The source is not told: the span is the
+ * caller's, in *spanp.  Never needs memory.
+ * KERN_INVALID_ADDRESS: no span begins there.
+ */
+int vm_arena_evict(struct vm_arena *arena, vm_paddr_t start,
+    struct vm_arena_span *spanp);
+
+/*
  * Remove the span that begins at `start`.
- * KERN_INVALID_ADDRESS: none does, or it was imported.  KERN_FAILURE:
+ * KERN_INVALID_ADDRESS: none does, or it is on loan.  KERN_FAILURE:
  * something of it is handed out; nothing changed.
  */
 int vm_arena_remove(struct vm_arena *arena, vm_paddr_t start);
@@ -115,7 +143,7 @@ int vm_arena_alloc(struct vm_arena *arena, const struct contig_req *req,
  */
 int vm_arena_free(struct vm_arena *arena, vm_paddr_t pa, vm_size_t size);
 
-/* Give idle imported spans back until at most `keep` bytes are idle; bytes. */
+/* Give idle spans on loan back until at most `keep` bytes are idle; bytes. */
 vm_size_t vm_arena_trim(struct vm_arena *arena, vm_size_t keep);
 
 /* The span that holds `pa`; false: none does. */
@@ -135,3 +163,18 @@ const char *vm_arena_check(struct vm_arena *arena);
 int vm_arena_import(void *arg, const struct contig_req *req, vm_size_t quantum,
     bool must, struct vm_arena_span *spanp);
 void vm_arena_release(void *arg, const struct vm_arena_span *span);
+
+/* Whole units, and the run in them that satisfies a request. */
+struct vm_arena_cut {
+	vm_paddr_t pa;         /* the run's first byte */
+	vm_paddr_t start, end; /* the units */
+};
+
+/*
+ * The rule by which every level cuts: units that begin with the run, wholly
+ * within the request's bounds, as they are the fewest; where there are none,
+ * those about any run.  For books of which whole units are free or taken.
+ * KERN_NO_SPACE: no run satisfies `req`.
+ */
+int vm_arena_find_cut(struct vm_phys *phys, const struct contig_req *req,
+    vm_size_t unit, struct vm_arena_cut *cutp);

@@ -7,6 +7,8 @@
  *	thread n             who asks from now on: 0 the pool ... 6 a client
  *	contig, contigfree   allocate there; give back where it is from
  *	seg, unseg           add memory to the pool; remove what begins there
+ *	  asked by a tenant  import a span by hand and lend it; close the one
+ *	                     there, or take it out with what is in it
  *	give start end       give idle spans back but for so many bytes
  *	phys                 check everything
  *
@@ -45,10 +47,13 @@ enum seen {
 	SEEN_REMOVED, /* a span of the pool */
 	SEEN_BUSY,    /* one that could not be removed */
 	SEEN_MANY,    /* five hold something */
+	SEEN_LENT,    /* a tenant was lent a span */
+	SEEN_CLOSED,  /* one of which something was out */
+	SEEN_EVICTED, /* ... was taken out */
 };
 static const char *const sometimes[] = {"shortage", "no-space", "import",
     "release", "trim", "boundary", "domain", "removed", "busy-span",
-    "five-hold", NULL};
+    "five-hold", "lent", "closed", "evicted", NULL};
 
 /* What a page is to each level. */
 struct page {
@@ -56,6 +61,7 @@ struct page {
 	uint8_t who[3];   /* whose that span is */
 	uint8_t domain;
 	uint8_t user; /* who has handed it out; NOBODY */
+	bool closed;  /* the tenant's span */
 };
 
 struct tap {
@@ -141,6 +147,8 @@ move_span(vm_paddr_t start, vm_paddr_t end, unsigned who, bool in, int domain)
 			    "page 0x%" PRIx64 " is somebody else's", pa);
 		page->span[lv] = span;
 		page->who[lv] = in ? (uint8_t)who : NOBODY;
+		if (lv == 1)
+			page->closed = false;
 		if (lv == 0)
 			page->domain = (uint8_t)domain;
 	}
@@ -159,6 +167,7 @@ can_take(vm_paddr_t start, vm_paddr_t end, unsigned lv, unsigned who)
 		page = page_at(pa);
 		if (page == NULL || page->who[lv] != who ||
 		    page->span[lv] != first->span[lv] || page->user != NOBODY ||
+		    (lv == 1 && page->closed) ||
 		    (lv < 2 && page->who[lv + 1] != NOBODY))
 			return false;
 	}
@@ -333,6 +342,105 @@ compare_spans(unsigned who)
 
 typedef int handler(const uint64_t *v, struct hf_result *res);
 
+/* A span from the pool, for the tenant who asks. */
+static int
+do_lend(const uint64_t *v)
+{
+	vm_size_t q = QUANTUM * run.size;
+	struct contig_req req = {.size = q * (1 + v[HF_F_B] / run.size % 4),
+	    .low = rounddown2(v[HF_F_A], q),
+	    .high = UINT64_MAX,
+	    .alignment = q,
+	    .domain = -1};
+	struct vm_arena_span span;
+	int rv;
+
+	if (contig_req_check(&req, run.size, NULL) != KERN_SUCCESS)
+		return KERN_INVALID_ARGUMENT;
+	rv = vm_arena_import(run.arena[POOL], &req, q, false, &span);
+	if (rv != KERN_SUCCESS)
+		return rv;
+	rv = vm_arena_lend(run.arena[run.now], &span);
+	if (rv != KERN_SUCCESS) {
+		vm_arena_release(run.arena[POOL], &span);
+		return rv;
+	}
+	(void)move_span(span.start, span.end, run.now, true, 0);
+	run.rep->seen |= FUZZ_BIT(SEEN_LENT);
+	return rv;
+}
+
+/* Pages [*firstp, *lastp] of the span of the tenant that has `at`. */
+static bool
+tenant_span(vm_paddr_t at, size_t *firstp, size_t *lastp)
+{
+	const struct page *page = page_at(at);
+	size_t first, last;
+
+	if (page == NULL || page->who[1] != run.now)
+		return false;
+	first = last = (size_t)(page - run.page);
+	while (first > 0 && run.page[first - 1].span[1] == page->span[1])
+		first--;
+	while (last + 1 < run.npages &&
+	       run.page[last + 1].span[1] == page->span[1])
+		last++;
+	*firstp = first;
+	*lastp = last;
+	return true;
+}
+
+static int
+do_close(size_t first, size_t last)
+{
+	bool idle = true;
+	int rv;
+
+	for (size_t i = first; i <= last; i++) {
+		run.page[i].closed = true;
+		idle = idle && run.page[i].user == NOBODY &&
+		       run.page[i].who[2] == NOBODY;
+	}
+	rv = vm_arena_close(run.arena[run.now], run.low + first * run.size);
+	if (rv != KERN_SUCCESS || (run.page[first].who[1] == NOBODY) != idle)
+		(void)fuzz_found(run.rep, "code", "unseg",
+		    "%s to close a span that is %s", hf_status_name(rv),
+		    idle ? "idle" : "used");
+	if (!idle)
+		run.rep->seen |= FUZZ_BIT(SEEN_CLOSED);
+	return rv;
+}
+
+/* What its owner has of it is void; what others imported must be back. */
+static int
+do_evict(size_t first, size_t last)
+{
+	vm_paddr_t start = run.low + first * run.size;
+	struct vm_arena_span span;
+	int rv;
+
+	for (size_t i = first; i <= last; i++)
+		if (run.page[i].who[2] != NOBODY)
+			return KERN_FAILURE;
+	for (size_t i = 0; i < HF_BUFS; i++)
+		if (run.buf[i].size != 0 && run.buf[i].who == run.now &&
+		    run.buf[i].pa >= start &&
+		    run.buf[i].pa <= run.low + last * run.size &&
+		    page_at(run.buf[i].pa)->user == run.now) {
+			set_user(&run.buf[i], NOBODY);
+			run.buf[i].size = 0;
+			run.rep->seen |= FUZZ_BIT(SEEN_EVICTED);
+		}
+	rv = vm_arena_evict(run.arena[run.now], start, &span);
+	if (rv != KERN_SUCCESS || span.start != start ||
+	    span.end != run.low + (last + 1) * run.size)
+		(void)fuzz_found(run.rep, "code", "unseg",
+		    "%s to take a span out", hf_status_name(rv));
+	else
+		tap_release(&run.tap[run.now], &span);
+	return rv;
+}
+
 static int
 do_seg(const uint64_t *v, struct hf_result *res)
 {
@@ -345,6 +453,8 @@ do_seg(const uint64_t *v, struct hf_result *res)
 	int rv;
 
 	(void)res;
+	if (level(run.now) == 1)
+		return do_lend(v);
 	if (span.start < run.low || span.start >= span.end ||
 	    (span.end - run.low) / run.size > run.npages)
 		return HF_S_UNSUPPORTED;
@@ -368,9 +478,16 @@ do_unseg(const uint64_t *v, struct hf_result *res)
 	vm_paddr_t start = roundup2(v[HF_F_A], QUANTUM * run.size), end;
 	const struct page *first = page_at(start);
 	bool begins, idle;
+	size_t from, to;
 	int rv, want;
 
 	(void)res;
+	if (level(run.now) == 1) {
+		if (!tenant_span(v[HF_F_A], &from, &to))
+			return KERN_INVALID_ADDRESS;
+		return run.rep->nops % 3 == 0 ? do_evict(from, to)
+					      : do_close(from, to);
+	}
 	begins = first != NULL && first->who[0] != NOBODY &&
 		 (start == run.low || first[-1].span[0] != first->span[0]);
 	for (end = start; begins && page_at(end) != NULL &&
@@ -432,17 +549,22 @@ static int
 do_contigfree(const uint64_t *v, struct hf_result *res)
 {
 	struct buffer *buf = &run.buf[v[HF_F_BUF]];
+	bool closed;
 	int rv;
 
 	(void)res;
+	if (buf->size == 0)
+		return KERN_INVALID_ADDRESS; /* void */
+	closed = level(buf->who) == 1 && page_at(buf->pa)->closed;
 	if (vm_arena_free(run.arena[buf->who], buf->pa, UINT64_C(1) << 40) !=
 	    KERN_INVALID_ADDRESS)
 		(void)fuzz_found(run.rep, "code", "contigfree",
 		    "more than the span was given back");
 	set_user(buf, NOBODY);
 	rv = vm_arena_free(run.arena[buf->who], buf->pa, buf->size);
-	if (vm_arena_free(run.arena[buf->who], buf->pa, buf->size) ==
-	    KERN_SUCCESS)
+	/* Of a closed span only the sum is known. */
+	if (!closed && vm_arena_free(run.arena[buf->who], buf->pa, buf->size) ==
+			   KERN_SUCCESS)
 		(void)fuzz_found(run.rep, "code", "contigfree",
 		    "given back twice");
 	if (rv != KERN_SUCCESS)
@@ -671,8 +793,9 @@ const struct fuzz_target fuzz_target = {.name = "fuzz_phys",
     .ops = FUZZ_OPS_PHYS,
     .run = run_phys,
     .sometimes = sometimes,
-    .required = FUZZ_BIT(SEEN_SHORTAGE) | FUZZ_BIT(SEEN_NO_SPACE) |
-		FUZZ_BIT(SEEN_IMPORT) | FUZZ_BIT(SEEN_RELEASE) |
-		FUZZ_BIT(SEEN_TRIM) | FUZZ_BIT(SEEN_BOUNDARY) |
-		FUZZ_BIT(SEEN_DOMAIN) | FUZZ_BIT(SEEN_REMOVED) |
-		FUZZ_BIT(SEEN_BUSY) | FUZZ_BIT(SEEN_MANY)};
+    .required =
+	FUZZ_BIT(SEEN_SHORTAGE) | FUZZ_BIT(SEEN_NO_SPACE) |
+	FUZZ_BIT(SEEN_IMPORT) | FUZZ_BIT(SEEN_RELEASE) | FUZZ_BIT(SEEN_TRIM) |
+	FUZZ_BIT(SEEN_BOUNDARY) | FUZZ_BIT(SEEN_DOMAIN) |
+	FUZZ_BIT(SEEN_REMOVED) | FUZZ_BIT(SEEN_BUSY) | FUZZ_BIT(SEEN_MANY) |
+	FUZZ_BIT(SEEN_LENT) | FUZZ_BIT(SEEN_CLOSED) | FUZZ_BIT(SEEN_EVICTED)};

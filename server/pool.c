@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/kassert.h"
+#include "core/vm_arena.h"
 #include "server/cleanup.h"
 #include "server/log.h"
 #include "server/memory.h"
@@ -266,49 +267,25 @@ pool_drain_events(struct pool *pool)
 		pool_note(pool, false);
 }
 
-/*
- * Whole frames from the beginning of one are the fewest; where the request
- * does not allow them, any run will do.
- */
-static int
-pool_find(struct vm_phys *phys, vm_size_t frame_size,
-    const struct contig_req *req, vm_paddr_t *pap)
-{
-	struct contig_req aligned = *req;
-	int rv;
-
-	aligned.size = roundup2(req->size, frame_size);
-	if (aligned.size >= req->size &&
-	    (req->boundary == 0 || req->boundary >= aligned.size)) {
-		aligned.alignment = MAX(req->alignment, frame_size);
-		rv = vm_phys_find_contig(phys, &aligned, pap);
-		if (rv == KERN_SUCCESS)
-			return rv;
-	}
-	return vm_phys_find_contig(phys, req, pap);
-}
-
 static int
 pool_take_from(struct vm_phys *phys, vm_size_t frame_size,
     const struct contig_req *req, vm_paddr_t *startp, vm_paddr_t *endp,
     int *domainp)
 {
+	struct vm_arena_cut cut;
 	struct vm_phys_run seg;
-	vm_paddr_t pa, start, end;
 	int rv;
 
-	rv = pool_find(phys, frame_size, req, &pa);
+	rv = vm_arena_find_cut(phys, req, frame_size, &cut);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	start = rounddown2(pa, frame_size);
-	end = roundup2(pa + req->size, frame_size);
-	rv = vm_phys_take(phys, start, end);
+	rv = vm_phys_take(phys, cut.start, cut.end);
 	KASSERT(rv != KERN_NO_SPACE, "frames are free or taken as a whole");
 	if (rv != KERN_SUCCESS)
 		return rv;
-	*domainp = vm_phys_next_seg(phys, start, &seg) ? seg.domain : 0;
-	*startp = start;
-	*endp = end;
+	*domainp = vm_phys_next_seg(phys, cut.start, &seg) ? seg.domain : 0;
+	*startp = cut.start;
+	*endp = cut.end;
 	return KERN_SUCCESS;
 }
 
@@ -337,13 +314,15 @@ pool_demote(struct pool *pool, vm_paddr_t pa)
 static int
 pool_demote_for(struct pool *pool, const struct contig_req *req)
 {
-	vm_paddr_t pa, at;
-	int rv = pool_find(pool->big, pool->frame_size, req, &pa);
+	struct vm_arena_cut cut;
+	vm_paddr_t at;
+	int rv = vm_arena_find_cut(pool->big, req, pool->frame_size, &cut);
 
 	if (rv != KERN_SUCCESS)
 		return rv;
-	for (at = rounddown2(pa, pool->big_size);
-	     at < pa + req->size && rv == KERN_SUCCESS; at += pool->big_size)
+	for (at = rounddown2(cut.pa, pool->big_size);
+	     at < cut.pa + req->size && rv == KERN_SUCCESS;
+	     at += pool->big_size)
 		rv = pool_demote(pool, at);
 	return rv;
 }

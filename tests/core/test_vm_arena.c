@@ -29,6 +29,7 @@
 struct owner {
 	int tenant, client;    /* -1: nobody */
 	unsigned tspan, cspan; /* number of the span it came in */
+	bool closed;           /* that of the client */
 };
 
 struct live {
@@ -91,6 +92,7 @@ tap_import(void *arg, const struct contig_req *req, vm_size_t quantum,
 			ASSERT_EQ(o->client, -1);
 			o->client = tap->client;
 			o->cspan = w->nspans;
+			o->closed = false;
 		}
 	}
 	return rv;
@@ -181,7 +183,7 @@ world_make(struct world *w)
 
 	*w = (struct world){.seed = test_seed()};
 	for (unsigned i = 0; i < NPAGES; i++)
-		w->owners[i] = (struct owner){-1, -1, 0, 0};
+		w->owners[i] = (struct owner){-1, -1, 0, 0, false};
 	w->arch = sim_create(NULL);
 	w->pool = vm_arena_create(w->arch, &options, NULL);
 	/* Two spans, so that there is a border that no run crosses. */
@@ -243,7 +245,7 @@ run_possible(const struct world *w, int client, vm_paddr_t pa, vm_size_t size)
 
 	for (size_t i = first; i <= last; i++)
 		mine &= w->owners[i].client == client && !w->used[i] &&
-			w->owners[i].cspan == o->cspan;
+			!w->owners[i].closed && w->owners[i].cspan == o->cspan;
 	for (size_t i = qfirst; i <= qlast; i++) {
 		tenants &= w->owners[i].client < 0 &&
 			   w->owners[i].tenant == client % NTENANTS &&
@@ -356,6 +358,94 @@ drop(struct world *w, size_t i)
 	    KERN_SUCCESS);
 }
 
+/* ---- What others do to spans ---- */
+
+/* Import one by hand, as somebody who is not done when the call returns. */
+static void
+random_lend(struct world *w)
+{
+	unsigned c = (unsigned)below(w, NCLIENTS);
+	struct tap *tap = &w->taps[NTENANTS + c];
+	struct contig_req req = {(1 + below(w, 3)) * QUANTUM, 0, UINT64_MAX,
+	    QUANTUM, 0, -1};
+	struct vm_arena_span span;
+
+	if (tap_import(tap, &req, QUANTUM, false, &span) != KERN_SUCCESS)
+		return;
+	span.handle = tap;
+	ASSERT_EQ(vm_arena_lend(w->clients[c], &span), KERN_SUCCESS);
+}
+
+/* The client's span in which a random buffer lies.  false: there is none. */
+static bool
+random_span(struct world *w, int *clientp, struct vm_arena_span *spanp)
+{
+	const struct live *live;
+
+	if (w->nlive == 0)
+		return false;
+	live = &w->live[below(w, w->nlive)];
+	*clientp = live->client;
+	ASSERT_TRUE(
+	    vm_arena_span_at(w->clients[live->client], live->pa, spanp));
+	return true;
+}
+
+static void
+random_close(struct world *w)
+{
+	struct vm_arena_span span;
+	int c;
+
+	if (!random_span(w, &c, &span))
+		return;
+	for (vm_paddr_t pa = span.start; pa < span.end; pa += PAGE)
+		w->owners[page_of(pa)].closed = true;
+	ASSERT_EQ(vm_arena_close(w->clients[c], span.start), KERN_SUCCESS);
+}
+
+/* What is in it is void; the span goes back by whoever took it out. */
+static void
+random_evict(struct world *w)
+{
+	struct vm_arena_span span, out;
+	int c;
+
+	if (!random_span(w, &c, &span))
+		return;
+	for (size_t i = w->nlive; i-- > 0;) {
+		struct live live = w->live[i];
+
+		if (live.pa < span.start || live.pa >= span.end)
+			continue;
+		mark_used(w, &live, false);
+		w->live[i] = w->live[--w->nlive];
+	}
+	ASSERT_EQ(vm_arena_evict(w->clients[c], span.start, &out),
+	    KERN_SUCCESS);
+	ASSERT_EQ(out.start, span.start);
+	ASSERT_EQ(out.end, span.end);
+	ASSERT_TRUE(out.handle == span.handle);
+	ASSERT_FALSE(vm_arena_span_at(w->clients[c], span.start, &out));
+	tap_release(&w->taps[NTENANTS + c], &span);
+}
+
+static void
+random_other(struct world *w)
+{
+	switch (below(w, 8)) {
+	case 0:
+	case 1:
+		random_close(w);
+		break;
+	case 2:
+		random_evict(w);
+		break;
+	default:
+		random_lend(w);
+	}
+}
+
 TEST(vm_arena__agrees_with_the_model_at_three_levels)
 {
 	static struct world w;
@@ -366,7 +456,9 @@ TEST(vm_arena__agrees_with_the_model_at_three_levels)
 	for (uint64_t i = 0; i < nops; i++) {
 		uint64_t bias = i / 500 % 2 == 0 ? 7 : 3;
 
-		if (below(&w, 10) < bias)
+		if (below(&w, 32) == 0)
+			random_other(&w);
+		else if (below(&w, 10) < bias)
 			random_alloc(&w);
 		else if (w.nlive > 0)
 			drop(&w, below(&w, w.nlive));
@@ -530,6 +622,399 @@ TEST(vm_arena_remove__takes_only_added_spans_of_which_nothing_is_out)
 	ASSERT_FALSE(vm_arena_span_at(w.pool, BASE - PAGE, &span));
 	check_all(&w);
 	world_free(&w);
+}
+
+/* ---- Spans that somebody else imports ---- */
+
+/* Where what goes back is counted. */
+struct depot {
+	unsigned nback;
+	struct vm_arena_span last;
+};
+
+static void
+depot_release(void *arg, const struct vm_arena_span *span)
+{
+	struct depot *depot = arg;
+
+	depot->nback++;
+	depot->last = *span;
+}
+
+static const struct vm_arena_span lent[3] = {
+    {BASE, BASE + QUANTUM, 0, (void *)1},
+    {BASE + QUANTUM, BASE + 2 * QUANTUM, 0, (void *)2},
+    {BASE + 8 * QUANTUM, BASE + 10 * QUANTUM, 0, (void *)3},
+};
+
+/* An arena that asks nobody, keeps two quanta idle, then one. */
+static struct vm_arena *
+borrower(struct arch *arch, struct depot *depot)
+{
+	struct vm_arena_options options = {.page_size = PAGE,
+	    .quantum = QUANTUM,
+	    .idle_max = 2 * QUANTUM,
+	    .idle_min = QUANTUM};
+	struct vm_arena_source source = {.release = depot_release,
+	    .arg = depot};
+	struct vm_arena *arena = vm_arena_create(arch, &options, &source);
+
+	*depot = (struct depot){0};
+	ASSERT_NOT_NULL(arena);
+	return arena;
+}
+
+static void
+borrower_free(struct arch *arch, struct vm_arena *arena)
+{
+	ASSERT_NULL(vm_arena_check(arena));
+	vm_arena_destroy(arena);
+	ASSERT_EQ(sim_live(arch), (size_t)0);
+	sim_destroy(arch);
+}
+
+TEST(vm_arena_lend__makes_a_span_go_back_when_it_lies_idle)
+{
+	struct arch *arch = sim_create(NULL);
+	struct depot depot;
+	struct vm_arena *arena = borrower(arch, &depot);
+	struct contig_req req = {PAGE, 0, UINT64_MAX, 1, 0, -1};
+	struct vm_arena_span span;
+	vm_paddr_t pa = 0, more;
+
+	ASSERT_EQ(vm_arena_alloc(arena, &req, &pa), KERN_NO_SPACE);
+	span = (struct vm_arena_span){BASE, BASE + PAGE, 0, NULL};
+	ASSERT_EQ(vm_arena_lend(arena, &span), KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(vm_arena_lend(arena, &lent[0]), KERN_SUCCESS);
+	ASSERT_EQ(vm_arena_lend(arena, &lent[0]), KERN_INVALID_ARGUMENT);
+	ASSERT_EQ(stats_of(arena).idle_bytes, QUANTUM);
+	ASSERT_EQ(vm_arena_remove(arena, BASE), KERN_INVALID_ADDRESS);
+	pa = take(arena, PAGE);
+	ASSERT_TRUE(vm_arena_span_at(arena, pa, &span));
+	ASSERT_TRUE(span.handle == lent[0].handle);
+	/* Another, and a third that is one too many. */
+	ASSERT_EQ(vm_arena_lend(arena, &lent[1]), KERN_SUCCESS);
+	ASSERT_EQ(vm_arena_lend(arena, &lent[2]), KERN_SUCCESS);
+	more = take(arena, 2 * QUANTUM);
+	ASSERT_EQ(vm_arena_free(arena, pa, PAGE), KERN_SUCCESS);
+	ASSERT_EQ(depot.nback, 0u);
+	ASSERT_EQ(vm_arena_free(arena, more, 2 * QUANTUM), KERN_SUCCESS);
+	ASSERT_EQ(depot.nback, 3u);
+	ASSERT_TRUE(depot.last.handle == lent[2].handle);
+	ASSERT_EQ(stats_of(arena).nimports, UINT64_C(3));
+	ASSERT_EQ(stats_of(arena).nreleases, UINT64_C(3));
+	ASSERT_EQ(stats_of(arena).nspans, UINT64_C(0));
+	borrower_free(arch, arena);
+}
+
+TEST(vm_arena_lend__leaves_no_trace_when_memory_runs_out)
+{
+	struct arch *arch = sim_create(NULL);
+	struct depot depot;
+	struct vm_arena *arena = borrower(arch, &depot);
+	int rv = KERN_FAILURE;
+
+	for (unsigned nth = 1; rv != KERN_SUCCESS; nth++) {
+		sim_fail_nth(arch, nth);
+		rv = vm_arena_lend(arena, &lent[0]);
+		sim_fail_never(arch);
+		if (rv != KERN_SUCCESS)
+			ASSERT_EQ(rv, KERN_RESOURCE_SHORTAGE);
+		ASSERT_EQ(stats_of(arena).nspans,
+		    (uint64_t)(rv == KERN_SUCCESS));
+		ASSERT_EQ(depot.nback, 0u);
+		ASSERT_LT(nth, 20u);
+	}
+	borrower_free(arch, arena);
+	ASSERT_EQ(depot.nback, 1u);
+}
+
+TEST(vm_arena_close__hands_out_nothing_more_of_a_span)
+{
+	struct arch *arch = sim_create(NULL);
+	struct depot depot;
+	struct vm_arena *arena = borrower(arch, &depot);
+	struct contig_req req = {PAGE, 0, UINT64_MAX, 1, 0, -1};
+	vm_paddr_t a, b, pa = 0;
+
+	ASSERT_EQ(vm_arena_lend(arena, &lent[0]), KERN_SUCCESS);
+	a = take(arena, PAGE);
+	b = take(arena, 3 * PAGE);
+	ASSERT_EQ(vm_arena_close(arena, BASE + PAGE), KERN_INVALID_ADDRESS);
+	ASSERT_EQ(vm_arena_close(arena, BASE + QUANTUM), KERN_INVALID_ADDRESS);
+	ASSERT_EQ(vm_arena_close(arena, BASE), KERN_SUCCESS);
+	ASSERT_EQ(vm_arena_close(arena, BASE), KERN_SUCCESS);
+	ASSERT_EQ(vm_arena_alloc(arena, &req, &pa), KERN_NO_SPACE);
+	ASSERT_EQ(vm_arena_free(arena, a, PAGE), KERN_SUCCESS);
+	ASSERT_EQ(vm_arena_alloc(arena, &req, &pa), KERN_NO_SPACE);
+	ASSERT_EQ(stats_of(arena).used_bytes, 3 * PAGE);
+	ASSERT_EQ(vm_arena_free(arena, BASE, 4 * PAGE), KERN_FAILURE);
+	/* With the last of it, it goes, however little is idle. */
+	ASSERT_EQ(vm_arena_free(arena, b, 3 * PAGE), KERN_SUCCESS);
+	ASSERT_EQ(depot.nback, 1u);
+	ASSERT_EQ(stats_of(arena).nspans, UINT64_C(0));
+	borrower_free(arch, arena);
+}
+
+TEST(vm_arena_close__gives_an_idle_span_back_at_once)
+{
+	struct arch *arch = sim_create(NULL);
+	struct depot depot;
+	struct vm_arena *arena = borrower(arch, &depot);
+
+	ASSERT_EQ(vm_arena_lend(arena, &lent[1]), KERN_SUCCESS);
+	ASSERT_EQ(vm_arena_close(arena, lent[1].start), KERN_SUCCESS);
+	ASSERT_EQ(depot.nback, 1u);
+	ASSERT_TRUE(depot.last.handle == lent[1].handle);
+	ASSERT_EQ(stats_of(arena).span_bytes, UINT64_C(0));
+	borrower_free(arch, arena);
+}
+
+/* One that stays until it is removed can be removed once all is back. */
+TEST(vm_arena_close__leaves_an_added_span_to_be_removed)
+{
+	struct arch *arch = sim_create(NULL);
+	struct depot depot;
+	struct vm_arena *arena = borrower(arch, &depot);
+	vm_paddr_t pa;
+
+	ASSERT_EQ(vm_arena_add(arena, &lent[2]), KERN_SUCCESS);
+	pa = take(arena, PAGE);
+	ASSERT_EQ(vm_arena_close(arena, lent[2].start), KERN_SUCCESS);
+	ASSERT_EQ(vm_arena_remove(arena, lent[2].start), KERN_FAILURE);
+	ASSERT_EQ(vm_arena_free(arena, pa, PAGE), KERN_SUCCESS);
+	ASSERT_NULL(vm_arena_check(arena));
+	ASSERT_EQ(vm_arena_remove(arena, lent[2].start), KERN_SUCCESS);
+	ASSERT_EQ(depot.nback, 0u);
+	borrower_free(arch, arena);
+}
+
+/* Whatever memory there is, nothing is handed out of a closed span. */
+TEST(vm_arena_close__keeps_its_word_without_memory)
+{
+	static const struct vm_arena_span wide = {BASE, BASE + 64 * QUANTUM, 0,
+	    NULL};
+	static vm_paddr_t pa[1000];
+	struct contig_req req = {PAGE, 0, UINT64_MAX, 1, 0, -1};
+	unsigned nshort = 0;
+
+	for (unsigned nth = 1; nth < 12; nth++) {
+		struct arch *arch = sim_create(NULL);
+		struct depot depot;
+		struct vm_arena *arena = borrower(arch, &depot);
+		vm_paddr_t got = 0;
+		size_t n = 0;
+		int rv;
+
+		ASSERT_EQ(vm_arena_lend(arena, &wide), KERN_SUCCESS);
+		for (; n < nitems(pa); n++)
+			pa[n] = take(arena, PAGE);
+		for (size_t i = 0; i < n; i += 2)
+			ASSERT_EQ(vm_arena_free(arena, pa[i], PAGE),
+			    KERN_SUCCESS);
+		sim_fail_from(arch, nth);
+		ASSERT_EQ(vm_arena_close(arena, wide.start), KERN_SUCCESS);
+		rv = vm_arena_alloc(arena, &req, &got);
+		ASSERT_TRUE(
+		    rv == KERN_NO_SPACE || rv == KERN_RESOURCE_SHORTAGE);
+		nshort += rv == KERN_RESOURCE_SHORTAGE;
+		sim_fail_never(arch);
+		ASSERT_NULL(vm_arena_check(arena));
+		ASSERT_EQ(vm_arena_alloc(arena, &req, &got), KERN_NO_SPACE);
+		ASSERT_EQ(stats_of(arena).used_bytes, n / 2 * PAGE);
+		sim_fail_from(arch, 1);
+		for (size_t i = 1; i < n; i += 2)
+			ASSERT_EQ(vm_arena_free(arena, pa[i], PAGE),
+			    KERN_SUCCESS);
+		sim_fail_never(arch);
+		ASSERT_EQ(depot.nback, 1u);
+		borrower_free(arch, arena);
+	}
+	ASSERT_GT(nshort, 0u);
+}
+
+TEST(vm_arena_evict__takes_a_span_out_with_what_is_in_it)
+{
+	struct arch *arch = sim_create(NULL);
+	struct depot depot;
+	struct vm_arena *arena = borrower(arch, &depot);
+	struct vm_arena_span span;
+
+	ASSERT_EQ(vm_arena_evict(arena, BASE, &span), KERN_INVALID_ADDRESS);
+	for (unsigned round = 0; round < 3; round++) {
+		ASSERT_EQ(vm_arena_lend(arena, &lent[0]), KERN_SUCCESS);
+		ASSERT_EQ(vm_arena_lend(arena, &lent[1]), KERN_SUCCESS);
+		if (round > 0) /* else it is idle */
+			for (unsigned i = 0; i < 20; i++)
+				take(arena, PAGE);
+		if (round > 1)
+			ASSERT_EQ(vm_arena_close(arena, BASE), KERN_SUCCESS);
+		sim_fail_from(arch, 1);
+		ASSERT_EQ(vm_arena_evict(arena, BASE + PAGE, &span),
+		    KERN_INVALID_ADDRESS);
+		ASSERT_EQ(vm_arena_evict(arena, BASE, &span), KERN_SUCCESS);
+		ASSERT_TRUE(span.handle == lent[0].handle);
+		ASSERT_EQ(vm_arena_evict(arena, lent[1].start, &span),
+		    KERN_SUCCESS);
+		sim_fail_never(arch);
+		ASSERT_EQ(depot.nback, 0u);
+		ASSERT_EQ(stats_of(arena).used_bytes, UINT64_C(0));
+		ASSERT_EQ(stats_of(arena).idle_bytes, UINT64_C(0));
+	}
+	borrower_free(arch, arena);
+	ASSERT_EQ(depot.nback, 0u);
+}
+
+/* ---- Cutting ---- */
+
+#define CUT_UNITS 24
+
+/* Whole units that begin with a run for `req`, all free, within its bounds. */
+static bool
+whole_cut_possible(const bool *taken, const struct contig_req *req)
+{
+	struct contig_req whole = *req;
+
+	whole.size = roundup2(req->size, QUANTUM);
+	whole.alignment = MAX(req->alignment, QUANTUM);
+	for (size_t first = 0; first < CUT_UNITS; first++) {
+		size_t last = first + whole.size / QUANTUM;
+		bool free = last <= CUT_UNITS;
+
+		for (size_t i = first; free && i < last; i++)
+			free = !taken[i];
+		if (free &&
+		    run_meets(&whole, BASE + first * QUANTUM, whole.size))
+			return true;
+	}
+	return false;
+}
+
+static bool
+any_cut_possible(const bool *taken, const struct contig_req *req)
+{
+	vm_size_t size = roundup2(req->size, PAGE);
+
+	for (vm_paddr_t pa = BASE; pa + size <= BASE + CUT_UNITS * QUANTUM;
+	     pa += PAGE) {
+		bool free = run_meets(req, pa, size);
+
+		for (vm_paddr_t at = pa; free && at < pa + size; at += PAGE)
+			free = !taken[(at - BASE) / QUANTUM];
+		if (free)
+			return true;
+	}
+	return false;
+}
+
+static struct contig_req
+cut_request(uint64_t *seed)
+{
+	struct contig_req req = {.size = 1 + test_random(seed) % (QUANTUM / 2),
+	    .high = BASE + CUT_UNITS * QUANTUM,
+	    .alignment = PAGE,
+	    .domain = -1};
+
+	if (test_random(seed) % 3 == 0)
+		req.size = 1 + test_random(seed) % (4 * QUANTUM);
+	if (test_random(seed) % 3 != 0) {
+		req.low = BASE + test_random(seed) % (16 * 20) * PAGE;
+		req.high = req.low + roundup2(req.size, PAGE) +
+			   test_random(seed) % 48 * PAGE;
+	}
+	if (test_random(seed) % 4 == 0)
+		req.boundary = roundup2(req.size, PAGE);
+	while (!powerof2(req.boundary))
+		req.boundary &= req.boundary - 1;
+	if (req.boundary < req.size)
+		req.boundary *= 2;
+	return req;
+}
+
+/*
+ * However small the request, units that begin with it and do not reach beyond
+ * its bounds come before those that lie about it.
+ */
+TEST(vm_arena_find_cut__takes_whole_units_within_the_bounds_where_there_are)
+{
+	struct arch *arch = sim_create(NULL);
+	uint64_t seed = test_seed(), nops = test_ops(4000);
+	unsigned nwhole = 0, nabout = 0, nnone = 0;
+
+	for (uint64_t i = 0; i < nops; i++) {
+		struct vm_phys *phys = vm_phys_create(arch, PAGE);
+		struct contig_req req = cut_request(&seed);
+		struct vm_arena_cut cut = {0};
+		bool taken[CUT_UNITS] = {false}, whole;
+		int rv;
+
+		ASSERT_EQ(vm_phys_add_seg(phys, BASE,
+			      BASE + CUT_UNITS * QUANTUM, 0, NULL),
+		    KERN_SUCCESS);
+		for (size_t u = 0; u < CUT_UNITS; u++) {
+			taken[u] = test_random(&seed) % 3 == 0;
+			if (taken[u])
+				ASSERT_EQ(vm_phys_take(phys, BASE + u * QUANTUM,
+					      BASE + (u + 1) * QUANTUM),
+				    KERN_SUCCESS);
+		}
+		whole = whole_cut_possible(taken, &req);
+		rv = vm_arena_find_cut(phys, &req, QUANTUM, &cut);
+		if (rv != KERN_SUCCESS) {
+			ASSERT_EQ(rv, KERN_NO_SPACE);
+			ASSERT_FALSE(any_cut_possible(taken, &req));
+			nnone++;
+		} else {
+			vm_size_t size = roundup2(req.size, PAGE);
+
+			ASSERT_TRUE(run_meets(&req, cut.pa, size));
+			ASSERT_EQ(cut.start, rounddown2(cut.pa, QUANTUM));
+			ASSERT_EQ(cut.end, roundup2(cut.pa + size, QUANTUM));
+			ASSERT_EQ(vm_phys_take(phys, cut.start, cut.end),
+			    KERN_SUCCESS);
+			nwhole += whole;
+			nabout += !whole;
+		}
+		if (whole) {
+			ASSERT_EQ(cut.pa, cut.start);
+			ASSERT_LE(req.low, cut.start);
+			ASSERT_LE(cut.end, req.high);
+		}
+		vm_phys_destroy(phys);
+	}
+	if (nops >= 4000) {
+		ASSERT_GT(nwhole, 500u);
+		ASSERT_GT(nabout, 100u);
+		ASSERT_GT(nnone, 100u);
+	}
+	ASSERT_EQ(sim_live(arch), (size_t)0);
+	sim_destroy(arch);
+}
+
+/* Less than a unit in a window of one and a bit: the one, not the bit. */
+TEST(vm_arena_find_cut__rounds_less_than_a_unit_up_to_one)
+{
+	struct arch *arch = sim_create(NULL);
+	struct vm_phys *phys = vm_phys_create(arch, PAGE);
+	struct contig_req req = {2 * PAGE, BASE + QUANTUM - 2 * PAGE,
+	    BASE + 2 * QUANTUM + 2 * PAGE, PAGE, 0, -1};
+	struct vm_arena_cut cut;
+
+	ASSERT_EQ(vm_phys_add_seg(phys, BASE, BASE + 4 * QUANTUM, 0, NULL),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_arena_find_cut(phys, &req, QUANTUM, &cut), KERN_SUCCESS);
+	ASSERT_EQ(cut.pa, BASE + QUANTUM);
+	ASSERT_EQ(cut.start, BASE + QUANTUM);
+	ASSERT_EQ(cut.end, BASE + 2 * QUANTUM);
+	/* Without the one, either bit will do. */
+	ASSERT_EQ(vm_phys_take(phys, cut.start, cut.end), KERN_SUCCESS);
+	ASSERT_EQ(vm_arena_find_cut(phys, &req, QUANTUM, &cut), KERN_SUCCESS);
+	ASSERT_EQ(cut.end - cut.start, QUANTUM);
+	ASSERT_TRUE(cut.pa == BASE + QUANTUM - 2 * PAGE ||
+		    cut.pa == BASE + 2 * QUANTUM);
+	vm_phys_destroy(phys);
+	ASSERT_EQ(sim_live(arch), (size_t)0);
+	sim_destroy(arch);
 }
 
 /* A window inside one quantum: the span is the quantum about it. */

@@ -293,6 +293,31 @@ TEST(pool__serves_large_requests_from_big_frames)
 	rig_fini(&rig);
 }
 
+/* A window of one frame and the edges of two: the one, not an edge. */
+TEST(pool__takes_the_frame_that_is_wholly_within_a_small_requests_bounds)
+{
+	Holdfast__V1__ContigAlloc alloc = HOLDFAST__V1__CONTIG_ALLOC__INIT;
+	Holdfast__V1__ContigAllocResult *buffer;
+	uint64_t frame = RIG_BASE + 4 * RIG_FRAME;
+	struct rig_options options = {0};
+	struct client client;
+	struct rig rig;
+
+	rig_with(&rig, &client, &options, 0, 0);
+	alloc.size = 8192;
+	alloc.low = frame - 8192;
+	alloc.high = frame + RIG_FRAME + 8192;
+	ASSERT_EQ(client_alloc_req(&client, &alloc, &buffer), (int)OK);
+	ASSERT_EQ(rounddown2(buffer->pa, RIG_FRAME), frame);
+	/* Where no frame is, the one with an edge in them will do. */
+	alloc.high = frame;
+	ASSERT_EQ(client_alloc_req(&client, &alloc, &buffer), (int)OK);
+	ASSERT_EQ(buffer->pa, alloc.low);
+	ASSERT_EQ(client_pool(&client)->frames_in_use, 2u);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
 TEST(pool__takes_big_frames_apart_when_there_is_nothing_else)
 {
 	struct rig_options options = {.nframes = 2, .nbig = 2};
