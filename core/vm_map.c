@@ -408,7 +408,7 @@ vm_map_entry_pred(vm_map_t map, vm_map_entry_t entry)
 
 	(void)vm_map_seek(map, entry->start, &cur);
 	MPASS(vm_cursor_entry(&cur) == entry);
-	return vm_tree_prev(&map->tree, &cur) ? vm_cursor_entry(&cur) : NULL;
+	return vm_map_prev(map, &cur);
 }
 
 void

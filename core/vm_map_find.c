@@ -492,8 +492,8 @@ superpage_congruence(vm_map_t map, vm_object_t object, vm_ooffset_t offset,
 		vm_size_t super = machine->super[i];
 		vm_size_t head = (super - (phase & (super - 1))) & (super - 1);
 
-		/* BUG-13: the subtraction must not wrap. */
-		if (length >= super && length >= head && length - head >= super)
+		/* BUG-13: the subtraction must not wrap; head < super. */
+		if (length >= super && length - head >= super)
 			return (struct congruence){super, phase & (super - 1)};
 	}
 	return (struct congruence){1, 0};
@@ -556,10 +556,9 @@ any_from(vm_map_t map, const struct find *find, vm_offset_t start)
 	struct vm_cursor cur;
 	vm_offset_t addr;
 
-	MPASS(find->length > 0);
+	MPASS(find->length > 0 && find->max_addr == 0);
 
-	return fit(map, start, find->length, 1, 0, &cur, &addr) &&
-	       within_max_addr(find, addr);
+	return fit(map, start, find->length, 1, 0, &cur, &addr);
 }
 
 /* S9: does this go where the other anonymous mappings are? */
@@ -569,11 +568,13 @@ clusters(vm_map_t map, const struct find *find)
 	const struct vm_map_new *ins = find->ins;
 	int allowed = map->limits.cluster_anon;
 
+	MPASS(find->strategy != VMFS_NO_SPACE);
+
 	if (allowed == 0 ||
 	    (allowed == 1 && ins->start != 0 && (ins->cow & MAP_NO_HINT) == 0))
 		return false;
 	return (map->flags & MAP_IS_SUB_MAP) == 0 && find->max_addr == 0 &&
-	       find->strategy != VMFS_NO_SPACE && ins->object == NULL &&
+	       ins->object == NULL &&
 	       (ins->cow & (MAP_INHERIT_SHARE | MAP_STACK_AREA)) == 0 &&
 	       ins->prot != VM_PROT_NONE;
 }

@@ -127,6 +127,16 @@ vm_map_next(vm_map_t map, struct vm_cursor *cur)
 	return vm_tree_next(&map->tree, cur) ? vm_cursor_entry(cur) : NULL;
 }
 
+/* Step to the entry in front; NULL: there is none.  Not from the header. */
+static inline struct vm_map_entry *
+vm_map_prev(vm_map_t map, struct vm_cursor *cur)
+{
+	bool moved = vm_tree_prev(&map->tree, cur);
+
+	MPASS(moved); /* at least to the header */
+	return vm_cursor_entry(cur);
+}
+
 /* As seek, but what begins behind `addr` will do; NULL: nothing is behind. */
 static inline struct vm_map_entry *
 vm_map_seek_next(vm_map_t map, vm_offset_t addr, struct vm_cursor *cur)

@@ -95,17 +95,17 @@ protect_charges_object(const struct vm_map_entry *entry)
 	       (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0;
 }
 
-/* An object that was cut down to nothing still gets somebody who pays. */
+/*
+ * There is nothing to charge: an object that was cut down to nothing still
+ * gets somebody who pays.
+ */
 static bool
 protect_charges_empty(const struct protect *p, const struct vm_map_entry *entry)
 {
-	vm_object_t object = entry->object.vm_object;
-
 	return p->set_prot && protect_charges_object(entry) &&
 	       (p->prot & ~entry->protection & VM_PROT_WRITE) != 0 &&
 	       !entry_is_charged(entry) &&
-	       vm_object_type(object) == OBJT_SWAP &&
-	       vm_object_size(object) == 0;
+	       vm_object_type(entry->object.vm_object) == OBJT_SWAP;
 }
 
 /* Undo protect_reserve() for the entries in front of `stop`. */
@@ -203,9 +203,9 @@ vm_map_entry_copy_wired(vm_map_t map, struct vm_map_entry *entry,
 		vm_object_drop(entry->object.vm_object, &map->dead_objects);
 		entry->object.vm_object = vm_object_spare_take(sparep, size);
 		entry->offset = 0;
-		if (entry->cred)
-			vm_object_set_charge(entry->object.vm_object,
-			    map->account, size);
+		MPASS(entry->cred); /* it can be written to */
+		vm_object_set_charge(entry->object.vm_object, map->account,
+		    size);
 		entry->cred = false;
 	}
 	entry->eflags &= ~(uint32_t)(MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY);
@@ -268,8 +268,7 @@ protect_start(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	    (entry->eflags & MAP_ENTRY_GROWS_DOWN) == 0)
 		return start;
 	while ((entry->eflags & MAP_ENTRY_STACK_GAP) == 0 &&
-	       vm_tree_prev(&map->tree, &cur) &&
-	       (prev = vm_cursor_entry(&cur)) != NULL)
+	       (prev = vm_map_prev(map, &cur)) != NULL)
 		entry = prev;
 	return entry->start;
 }
@@ -674,8 +673,9 @@ sync_check(vm_map_t map, vm_offset_t start, vm_offset_t end, bool invalidate)
 	struct vm_cursor cur;
 
 	vm_map_assert_locked(map);
+	MPASS(start >= map->tree.min);
 
-	entry = start < map->tree.min ? NULL : vm_map_seek(map, start, &cur);
+	entry = vm_map_seek(map, start, &cur);
 	if (entry == NULL)
 		return KERN_INVALID_ADDRESS;
 	if (start == end) {

@@ -68,11 +68,10 @@ vm_map_range_find(vm_map_t map, vm_offset_t start, vm_offset_t end,
 static int
 grain_check(vm_map_t map, const struct vm_map_entry *entry, vm_offset_t addr)
 {
-	bool cuts = entry->start < addr && addr < entry->end;
-
+	MPASS(entry->start < addr && addr < entry->end);
 	MPASS(powerof2(vm_map_entry_grain(map, entry)));
 
-	if (cuts && (addr & (vm_map_entry_grain(map, entry) - 1)) != 0)
+	if ((addr & (vm_map_entry_grain(map, entry) - 1)) != 0)
 		return KERN_INVALID_ARGUMENT;
 	return KERN_SUCCESS;
 }
@@ -355,7 +354,9 @@ vm_map_try_merge(vm_map_t map, struct vm_cursor *cur)
 	struct vm_map_entry *entry = vm_cursor_entry(cur), *prev;
 	struct vm_cursor front;
 
-	if (entry == NULL || (entry->eflags & MAP_ENTRY_NOMERGE) != 0)
+	MPASS(entry != NULL);
+
+	if ((entry->eflags & MAP_ENTRY_NOMERGE) != 0)
 		return false;
 	if (cur->slot > 0) {
 		if (vm_leaf_end(cur->leaf, cur->slot - 1) != entry->start)
@@ -363,10 +364,9 @@ vm_map_try_merge(vm_map_t map, struct vm_cursor *cur)
 		prev = vm_leaf_entry(cur->leaf, cur->slot - 1);
 	} else {
 		front = *cur;
-		if (!vm_tree_prev(&map->tree, &front) ||
-		    vm_cursor_gap_start(&front) != entry->start)
+		prev = vm_map_prev(map, &front);
+		if (vm_cursor_gap_start(&front) != entry->start)
 			return false;
-		prev = vm_cursor_entry(&front);
 	}
 	if (prev == NULL || !vm_map_mergeable(prev, entry))
 		return false;

@@ -567,9 +567,8 @@ void
 vm_object_mapped(vm_object_t object)
 {
 	objects_lock();
-	MPASS(object->refs > 0);
-	if ((object->flags & OBJ_ANON) != 0 &&
-	    (object->refs > 1 || object->nshadows > 0))
+	MPASS(object->refs > object->nshadows); /* the caller has one, too */
+	if ((object->flags & OBJ_ANON) != 0 && object->refs > 1)
 		object->flags &= ~(uint32_t)OBJ_ONEMAPPING;
 	objects_unlock();
 }
