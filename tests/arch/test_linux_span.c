@@ -8,8 +8,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "arch/linux/linux_int.h"
@@ -107,6 +109,81 @@ TEST(span_assemble__gives_a_pinned_ascending_zeroed_file_to_nobody)
 	ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	linux_pool_check(&arch);
 	ASSERT_EQ(linux_pool_run(&arch, 4), pa);
+	arch_linux_close(&arch);
+}
+
+/* ---- Several hands ------------------------------------------------ */
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t second;
+	bool counting;
+	pthread_t who; /* the first */
+	unsigned n;    /* threads seen, 2 at most */
+} hands = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .second = PTHREAD_COND_INITIALIZER,
+};
+
+/*
+ * Whoever has taken the first frame waits for another one to come, 20 s at
+ * most: nobody does who works alone.
+ */
+static int
+counted_madvise(void *va, size_t len, int advice)
+{
+	int r = linux_sys_real.madvise(va, len, advice);
+	struct timespec end;
+
+	pthread_mutex_lock(&hands.lock);
+	if (hands.counting && advice == MADV_POPULATE_WRITE && hands.n < 2) {
+		if (hands.n == 0 || !pthread_equal(hands.who, pthread_self()))
+			hands.n++;
+		if (hands.n == 2)
+			pthread_cond_broadcast(&hands.second);
+		else
+			hands.who = pthread_self();
+		(void)clock_gettime(CLOCK_REALTIME, &end);
+		end.tv_sec += 20;
+		while (hands.n < 2 && pthread_cond_timedwait(&hands.second,
+					  &hands.lock, &end) == 0)
+			continue;
+		hands.counting = hands.n == 2; /* waited for once */
+	}
+	pthread_mutex_unlock(&hands.lock);
+	return r;
+}
+
+static unsigned
+hands_for(const struct arch *arch, vm_paddr_t pa, size_t nframes)
+{
+	struct arch_span *span;
+
+	hands.counting = true;
+	hands.n = 0;
+	span = linux_pool_span(arch, pa, nframes);
+	hands.counting = false;
+	ASSERT_EQ(recycle_until_done(arch, span), 0);
+	return hands.n;
+}
+
+TEST_TIMEOUT(span_assemble__of_a_large_span_is_done_by_several_threads, 60)
+{
+	struct linux_sys counted = linux_sys_real;
+	struct arch_linux_config config = {
+	    .nframes = 16,
+	    .node = -1,
+	    .may_raise = true,
+	    .prefer_runs = true,
+	    .helpers = 1,
+	    .sys = &counted,
+	};
+	struct arch arch;
+
+	counted.madvise = counted_madvise;
+	arch = linux_pool_open_with(&config);
+	ASSERT_EQ(hands_for(&arch, linux_pool_run(&arch, 16), 16), 2u);
+	linux_pool_check(&arch);
 	arch_linux_close(&arch);
 }
 
