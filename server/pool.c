@@ -126,6 +126,10 @@ pool_init(struct pool *pool, const struct arch *arch, struct workers *workers,
 		return r;
 	pool_stats(pool, &stats);
 	pool->options.max = MAX(pool->options.max, stats.total);
+	log_info("pool_runs", "runs=%llu largest=%llu total=%llu",
+	    (unsigned long long)stats.nruns,
+	    (unsigned long long)stats.largest_run,
+	    (unsigned long long)stats.total);
 	return 0;
 }
 

@@ -108,6 +108,28 @@ TEST(daemon__is_ready_serves_and_ends_on_sigterm)
 	box_fini(&box);
 }
 
+TEST(daemon__tells_at_the_start_what_runs_its_frames_make)
+{
+	struct daemon daemon;
+	struct box box;
+	char text[4096];
+	FILE *log;
+	size_t n;
+
+	box_init(&box);
+	daemon_start(&daemon, &box,
+	    (const char *[]){"--log-level", "info", "--pool", "34M", NULL}, 0);
+	ASSERT_EQ(daemon_stop(&daemon, SIGTERM), 0);
+	log = fopen(box.log, "re");
+	ASSERT_NOT_NULL(log);
+	n = fread(text, 1, sizeof(text) - 1, log);
+	text[n] = '\0';
+	(void)fclose(log);
+	ASSERT_NOT_NULL(strstr(text,
+	    "event=pool_runs runs=1 largest=35651584 total=35651584"));
+	box_fini(&box);
+}
+
 TEST(daemon__as_root_becomes_nobody_without_any_capability)
 {
 	static const char none[] = "0000000000000000";
