@@ -78,6 +78,9 @@ tenant_to_json(const struct holdfast_tenant_status *t)
 	cli_set_u64(o, "maps", t->maps);
 	cli_set_u64(o, "entries", t->entries);
 	cli_set_u64(o, "tampered", t->tampered);
+	cli_set_u64(o, "limbo_bytes", t->limbo_bytes);
+	set_quota(o, "base_bytes", t->base_bytes);
+	set_quota(o, "map_entries", t->map_entries);
 	return o;
 }
 
@@ -184,12 +187,17 @@ print_tenant(const struct holdfast_tenant_status *t,
 	print_quota("fds", t->fds, false);
 	print_quota("requests", t->requests, false);
 	print_quota("sessions", t->sessions, false);
+	print_quota("base", t->base_bytes, true);
+	print_quota("entries", t->map_entries, false);
 	printf("  %llu buffers, %llu maps with %llu entries\n",
 	    (unsigned long long)t->buffers, (unsigned long long)t->maps,
 	    (unsigned long long)t->entries);
 	if (t->tampered != 0)
 		printf("  %llu frames came back changed\n",
 		    (unsigned long long)t->tampered);
+	if (t->limbo_bytes != 0)
+		printf("  %s withheld by a pin of its own\n",
+		    cli_size_text(t->limbo_bytes));
 	for (size_t i = 0; i < ntypes; i++)
 		printf("  type %-10s %s in use, %llu allocations, %llu "
 		       "refused\n",

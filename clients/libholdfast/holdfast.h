@@ -270,6 +270,8 @@ struct holdfast_tenant_status {
 	char tenant[64];
 	struct holdfast_quota bytes, fds, requests, sessions;
 	uint64_t buffers, maps, entries, tampered;
+	uint64_t limbo_bytes; /* of bytes.used, withheld by a pin of its own */
+	struct holdfast_quota base_bytes, map_entries;
 };
 struct holdfast_run {
 	uint64_t start, end;

@@ -113,6 +113,9 @@ holdfast_tenant_status(struct holdfast *h,
 	    .maps = res->maps,
 	    .entries = res->entries,
 	    .tampered = res->tampered,
+	    .limbo_bytes = res->limbo_bytes,
+	    .base_bytes = quota(res->base_bytes),
+	    .map_entries = quota(res->map_entries),
 	};
 	hf_copy_text(statusp->tenant, sizeof(statusp->tenant), res->tenant);
 	return HF_OK;

@@ -88,6 +88,11 @@ def status_and_pool(d):
     check('status: JSON', rv == 0 and status['machine'] == 'x86_64'
           and status['pool']['frames_total'] == 128
           and status['pool']['simulated'], status)
+    tenant = status['tenant']
+    check('status: the tenant', tenant['limbo_bytes'] == 0
+          and tenant['base_bytes']['used'] == 0
+          and tenant['base_bytes']['limit'] > 0
+          and tenant['map_entries']['used'] == 0, tenant)
     text = d.run('status').stdout
     check('status: text', 'pool      256 MiB: 128 frames of 2 MiB' in text
           and 'degraded' in text, text)
