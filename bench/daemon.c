@@ -13,17 +13,27 @@
 #include "bench/daemon.h"
 
 /*
- * The daemon that runs.  However the bench ends, it ends too: its own death
- * signal does not outlive the change to another user.
+ * The daemon that runs, if .pid is not 0.  However the bench ends, it ends too:
+ * its own death signal does not outlive the change to another user.
  */
-static volatile sig_atomic_t running;
+static struct bench_daemon running;
 static pid_t owner; /* who started it; its children leave it alone */
 
 static void
+clean_up(const struct bench_daemon *d)
+{
+	(void)unlink(d->path);
+	(void)rmdir(d->dir);
+}
+
+/* Also from a handler of signals. */
+static void
 stop_running(void)
 {
-	if (running > 0 && getpid() == owner)
-		(void)kill(running, SIGTERM);
+	if (running.pid > 0 && getpid() == owner) {
+		(void)kill(running.pid, SIGTERM);
+		clean_up(&running);
+	}
 }
 
 static void
@@ -98,7 +108,7 @@ bench_daemon_start_with(struct bench_daemon *d, const char *program,
 			"--ready-fd", fd, "--log-level", "error"},
 		    12, options);
 	}
-	running = d->pid;
+	running = *d;
 	(void)close(ready[1]);
 	if (read(ready[0], &byte, 1) != 1)
 		errx(1, "%s did not get ready", program);
@@ -110,7 +120,6 @@ bench_daemon_stop(struct bench_daemon *d)
 {
 	(void)kill(d->pid, SIGTERM);
 	(void)waitpid(d->pid, NULL, 0);
-	running = 0;
-	(void)unlink(d->path);
-	(void)rmdir(d->dir);
+	running.pid = 0;
+	clean_up(d);
 }
