@@ -74,6 +74,8 @@ struct holdfast_map;
 #define HF_ADVICE_WILLNEED     3u
 #define HF_ADVICE_DONTNEED     4u
 #define HF_ADVICE_FREE         5u
+#define HF_ADVICE_NOSYNC       6u
+#define HF_ADVICE_AUTOSYNC     7u
 #define HF_ADVICE_NOCORE       8u
 #define HF_ADVICE_CORE         9u
 
@@ -242,7 +244,9 @@ int holdfast_map_find_aligned(struct holdfast_map *map, uint64_t addr,
  * _ZERO, and share it otherwise (fork(2) cannot copy shared memory:
  * holdfast_map_fork() does); madvise(2) where it has the advice; wiring
  * populates and, base pages, mlock(2)s (-ENOMEM, -EPERM: RLIMIT_MEMLOCK; the
- * range is unwired again). Codes: those of the manual page; HF_QUOTA.
+ * range is unwired again).  Other processes that map the range, now or later,
+ * do the same; there RLIMIT_MEMLOCK only means that they lock less.
+ * Codes: those of the manual page; HF_QUOTA.
  */
 int holdfast_map_protect(struct holdfast_map *map, uint64_t start, uint64_t end,
     uint32_t prot, uint32_t max_prot, uint32_t flags);

@@ -125,33 +125,10 @@ holdfast_map_chgrp(struct holdfast_map *map, uint32_t group)
 /* ---- Advice and wiring ----------------------------------------------------
  */
 
-/* Linux's word for it; -1: it has none, or none that keeps the contents. */
-static int
-advice_to_linux(uint32_t advice)
-{
-	switch (advice) {
-	case HF_ADVICE_NORMAL:
-		return MADV_NORMAL;
-	case HF_ADVICE_RANDOM:
-		return MADV_RANDOM;
-	case HF_ADVICE_SEQUENTIAL:
-		return MADV_SEQUENTIAL;
-	case HF_ADVICE_WILLNEED:
-		return MADV_WILLNEED;
-	case HF_ADVICE_NOCORE:
-		return MADV_DONTDUMP;
-	case HF_ADVICE_CORE:
-		return MADV_DODUMP;
-	default:
-		return -1;
-	}
-}
-
 /* Do something to each mapped piece of a range; the first failure ends it. */
 static int
 each_piece(struct holdfast_map *map, uint64_t start, uint64_t end,
-    int (*act)(void *at, size_t length, const struct hf_piece *piece, int arg),
-    int arg)
+    int (*act)(void *at, size_t length, const struct hf_piece *piece))
 {
 	int r = 0;
 
@@ -163,17 +140,17 @@ each_piece(struct holdfast_map *map, uint64_t start, uint64_t end,
 
 		if (low < high)
 			r = act((void *)(uintptr_t)low, (size_t)(high - low),
-			    piece, arg);
+			    piece);
 	}
 	hf_map_unlock(map);
 	return r;
 }
 
 static int
-advise(void *at, size_t length, const struct hf_piece *piece, int advice)
+will_need(void *at, size_t length, const struct hf_piece *piece)
 {
 	(void)piece;
-	(void)madvise(at, length, advice); /* only advice */
+	(void)madvise(at, length, MADV_WILLNEED); /* only advice */
 	return 0;
 }
 
@@ -181,35 +158,25 @@ int
 holdfast_map_madvise(struct holdfast_map *map, uint64_t start, uint64_t end,
     uint32_t advice)
 {
-	int linux_advice = advice_to_linux(advice), r;
+	int r;
 	HF_RANGE_REQUEST(map, start, end, MapMadvise, MAP_MADVISE, map_madvise);
 
 	op.advice = advice;
-	r = hf_call_bare(map->h, &request);
-	if (r == HF_OK && linux_advice >= 0)
-		(void)each_piece(map, start, end, advise, linux_advice);
+	/* DONTNEED and FREE become nothing: Linux's would lose the contents. */
+	r = change(map, &request, start, end);
+	if (r == HF_OK && advice == HF_ADVICE_WILLNEED)
+		(void)each_piece(map, start, end, will_need);
 	return r;
 }
 
 static int
-wire(void *at, size_t length, const struct hf_piece *piece, int arg)
+wire(void *at, size_t length, const struct hf_piece *piece)
 {
-	(void)arg;
 	if (madvise(at, length,
 		(piece->prot & PROT_WRITE) != 0 ? MADV_POPULATE_WRITE
-						: MADV_POPULATE_READ) < 0 ||
-	    mlock(at, length) < 0)
+						: MADV_POPULATE_READ) < 0)
 		return -errno;
-	return 0;
-}
-
-static int
-unwire(void *at, size_t length, const struct hf_piece *piece, int arg)
-{
-	(void)piece;
-	(void)arg;
-	(void)munlock(at, length); /* no less than nothing */
-	return 0;
+	return piece->huge || mlock(at, length) == 0 ? 0 : -errno;
 }
 
 /* VM_MAP_WIRE_*: of the user unless it is said otherwise. */
@@ -230,29 +197,6 @@ tell_unwire(struct holdfast_map *map, uint64_t start, uint64_t end,
 	return hf_call_bare(map->h, &request);
 }
 
-/* Unlock here what no wiring is left of. */
-static int
-follow_unwire(struct holdfast_map *map, uint64_t start, uint64_t end)
-{
-	while (map->mirrored && start < end) {
-		struct hf_entries page;
-		int r = hf_map_entries_page(map, start, end, false, &page);
-
-		if (r != HF_OK)
-			return r;
-		for (size_t i = 0; i < page.n; i++) {
-			const Holdfast__V1__Entry *e = page.entries[i];
-			uint64_t low = e->start > start ? e->start : start;
-			uint64_t high = e->end < end ? e->end : end;
-
-			if (e->wired_count == 0)
-				(void)each_piece(map, low, high, unwire, 0);
-		}
-		start = page.next != 0 ? page.next : end;
-	}
-	return HF_OK;
-}
-
 int
 holdfast_map_wire(struct holdfast_map *map, uint64_t start, uint64_t end,
     uint32_t flags)
@@ -267,14 +211,16 @@ holdfast_map_wire(struct holdfast_map *map, uint64_t start, uint64_t end,
 	/* What is wired must not move when it is written. */
 	r = hf_map_copy_now(map, start, end);
 	if (r == HF_OK)
-		r = each_piece(map, start, end, wire, 0);
+		r = hf_map_sync(map, start, end);
+	if (r == HF_OK) /* sync only tries to lock */
+		r = each_piece(map, start, end, wire);
 	if (r != HF_OK) {
 		char why[sizeof(map->h->error)];
 
 		memcpy(why, map->h->error, sizeof(why));
 		(void)tell_unwire(map, start, end,
 		    flags & (HF_WIRE_HOLESOK | HF_WIRE_SYSTEM));
-		(void)follow_unwire(map, start, end);
+		(void)hf_map_sync(map, start, end);
 		memcpy(map->h->error, why, sizeof(why));
 		if (r < 0)
 			hf_say(map->h,
@@ -290,7 +236,7 @@ holdfast_map_unwire(struct holdfast_map *map, uint64_t start, uint64_t end,
 {
 	int r = tell_unwire(map, start, end, flags);
 
-	return r == HF_OK ? follow_unwire(map, start, end) : r;
+	return r == HF_OK ? hf_map_sync(map, start, end) : r;
 }
 
 /* ---- Stacks ----------------------------------------------------------------

@@ -19,7 +19,11 @@
 
 #include "clients/libholdfast/map_int.h"
 
-#define ENTRY_COW 0x4u /* MAP_ENTRY_COW of vm_map(9) */
+/* MAP_ENTRY_* of vm_map(9) */
+#define ENTRY_COW        0x4u
+#define ENTRY_SEQUENTIAL 0x40u
+#define ENTRY_RANDOM     0x80u
+#define ENTRY_NOCOREDUMP 0x400u
 
 struct holdfast_map *
 hf_map_shown(struct holdfast_map *map)
@@ -125,7 +129,8 @@ piece_fault(struct hf_piece *piece)
 		return "is not a memfd";
 	if (st.st_size > 0 && piece->file_offset < (uint64_t)st.st_size)
 		left = ((uint64_t)st.st_size - piece->file_offset) & -page;
-	if (fs.f_type == HUGETLBFS_MAGIC)
+	piece->huge = fs.f_type == HUGETLBFS_MAGIC;
+	if (piece->huge)
 		page = (uint64_t)fs.f_bsize;
 	else if (fs.f_type != TMPFS_MAGIC || (seals & F_SEAL_SHRINK) == 0)
 		return "is not sealed memory";
@@ -171,6 +176,17 @@ set_rights(const struct holdfast_map *map, struct hf_piece *piece,
 		piece->copy_on_write = true;
 }
 
+static void
+set_advice(struct hf_piece *piece, const Holdfast__V1__Entry *entry)
+{
+	piece->advice = (entry->eflags & ENTRY_RANDOM) != 0 ? MADV_RANDOM
+			: (entry->eflags & ENTRY_SEQUENTIAL) != 0
+			    ? MADV_SEQUENTIAL
+			    : MADV_NORMAL;
+	piece->not_in_core = (entry->eflags & ENTRY_NOCOREDUMP) != 0;
+	piece->wired = entry->wired_count > 0;
+}
+
 static int
 entries_to_pieces(struct holdfast_map *map, const struct hf_entries *page,
     uint64_t start, uint64_t end, struct hf_piece *pieces, size_t *np)
@@ -190,6 +206,7 @@ entries_to_pieces(struct holdfast_map *map, const struct hf_entries *page,
 			continue; /* nothing there that could be touched */
 		piece.fd = page->fds.fd[entry->fd_index - 1];
 		set_rights(map, &piece, entry);
+		set_advice(&piece, entry);
 		fault = piece_fault(&piece);
 		if (fault != NULL)
 			return hf_mistrust(map->h,

@@ -72,7 +72,8 @@ same(const struct hf_piece *a, const struct hf_piece *b, uint64_t at)
 		return a == b;
 	return same_bytes(a, b, at) && a->prot == b->prot &&
 	       a->not_in_child == b->not_in_child &&
-	       a->zero_in_child == b->zero_in_child;
+	       a->zero_in_child == b->zero_in_child && a->advice == b->advice &&
+	       a->not_in_core == b->not_in_core && a->wired == b->wired;
 }
 
 static int
@@ -85,6 +86,27 @@ map_nothing(uint64_t start, uint64_t end)
 	return got == MAP_FAILED ? -errno : 0;
 }
 
+/*
+ * What only advises the kernel, or may be refused for want of RLIMIT_MEMLOCK:
+ * the map is as it should be without.
+ */
+static void
+advise(void *at, size_t length, const struct hf_piece *old,
+    const struct hf_piece *new)
+{
+	if (old->advice != new->advice)
+		(void)madvise(at, length, new->advice);
+	if (old->not_in_core != new->not_in_core)
+		(void)madvise(at, length,
+		    new->not_in_core ? MADV_DONTDUMP : MADV_DODUMP);
+	if (old->wired == new->wired || new->huge)
+		return;
+	if (new->wired)
+		(void)mlock(at, length);
+	else
+		(void)munlock(at, length);
+}
+
 /* Change [start, end) from what `old` says to what `new` says. */
 static int
 carry_out(uint64_t start, uint64_t end, const struct hf_piece *old,
@@ -92,12 +114,12 @@ carry_out(uint64_t start, uint64_t end, const struct hf_piece *old,
 {
 	void *at = (void *)(uintptr_t)start;
 	size_t length = (size_t)(end - start);
-	bool in_child = true;
+	struct hf_piece was = {.advice = MADV_NORMAL};
 
 	if (new == NULL)
 		return map_nothing(start, end);
 	if (same_bytes(old, new, start)) {
-		in_child = !old->not_in_child;
+		was = *old;
 		if (mprotect(at, length, new->prot) < 0)
 			return -errno;
 	} else if (mmap(at, length, new->prot,
@@ -108,9 +130,11 @@ carry_out(uint64_t start, uint64_t end, const struct hf_piece *old,
 		   MAP_FAILED) {
 		return -errno;
 	}
-	if (in_child == new->not_in_child &&
-	    madvise(at, length, in_child ? MADV_DONTFORK : MADV_DOFORK) < 0)
+	if (was.not_in_child != new->not_in_child &&
+	    madvise(at, length,
+		new->not_in_child ? MADV_DONTFORK : MADV_DOFORK) < 0)
 		return -errno;
+	advise(at, length, &was, new);
 	return 0;
 }
 

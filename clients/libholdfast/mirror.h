@@ -23,6 +23,10 @@ struct hf_piece {
 	bool copy_on_write;   /* a write is this process's own */
 	bool not_in_child;    /* MADV_DONTFORK */
 	bool zero_in_child;   /* with it: a child has zeroes there */
+	int advice;           /* MADV_NORMAL, _RANDOM, _SEQUENTIAL */
+	bool not_in_core;     /* MADV_DONTDUMP */
+	bool wired;           /* mlock(2), as far as that is allowed here */
+	bool huge;            /* of huge pages: nothing to lock */
 	int fd;               /* open while the piece is new, then -1 */
 };
 

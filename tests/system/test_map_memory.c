@@ -369,6 +369,102 @@ TEST(smaps__children_get_what_inheritance_says)
 	world_stop(&w);
 }
 
+/* ---- Others in the same map -------------------------------------------------
+ */
+
+/* Another connection, which mirrors nothing: the map, but not this memory. */
+static struct holdfast_map *
+other_connect(struct world *w, struct holdfast **hp)
+{
+	struct holdfast_map_options options = {.name = "world",
+	    .no_mirror = true};
+	struct holdfast_map *map;
+
+	*hp = live_connect(&w->live);
+	ASSERT_EQ(holdfast_map_attach(*hp, &options, &map), HF_OK);
+	return map;
+}
+
+/* The same memory, given back and had again. */
+static void
+world_reattach(struct world *w)
+{
+	struct holdfast_map_options options = {.name = "world"};
+
+	ASSERT_EQ(holdfast_map_detach(w->map), HF_OK);
+	ASSERT_EQ(holdfast_map_attach(w->h, &options, &w->map), HF_OK);
+}
+
+TEST(smaps__what_others_advise_and_wire_is_carried_out_here)
+{
+	bool locks = mlock_works();
+	struct holdfast_map *other;
+	struct holdfast *h;
+	uint64_t start, end;
+	struct vma vma;
+	struct world w;
+
+	world_start(&w);
+	other = other_connect(&w, &h);
+	start = w.addr + 2 * PAGE;
+	end = w.addr + 4 * PAGE;
+	ASSERT_EQ(holdfast_map_watch(w.map), HF_OK);
+	ASSERT_EQ(holdfast_map_madvise(other, start, end, HF_ADVICE_RANDOM),
+	    HF_OK);
+	ASSERT_EQ(holdfast_map_madvise(other, start, end, HF_ADVICE_NOCORE),
+	    HF_OK);
+	ASSERT_EQ(holdfast_map_wire(other, start, end, HF_WIRE_NOHOLES), HF_OK);
+	ASSERT_EQ(holdfast_map_stat(w.map, &(struct holdfast_map_stat){0}),
+	    HF_OK); /* the event has come before this reply */
+	for (int twice = 0; twice < 2; twice++) {
+		if (twice == 0)
+			ASSERT_EQ(holdfast_dispatch(w.h), HF_OK);
+		else
+			world_reattach(&w);
+		expect_flag(start, end, "rr");
+		expect_flag(start, end, "dd");
+		if (locks)
+			expect_flag(start, end, "lo");
+	}
+	ASSERT_EQ(holdfast_map_unwire(other, start, end, HF_WIRE_NOHOLES),
+	    HF_OK);
+	ASSERT_EQ(holdfast_map_madvise(other, start, end, HF_ADVICE_CORE),
+	    HF_OK);
+	ASSERT_EQ(holdfast_map_refresh(w.map), HF_OK);
+	vma = vma_at(start);
+	ASSERT_TRUE(has(&vma, "rr"));
+	ASSERT_FALSE(has(&vma, "dd"));
+	ASSERT_FALSE(has(&vma, "lo"));
+	holdfast_close(h);
+	world_stop(&w);
+}
+
+/* A secret that is not to be in a core dump is in none after a copy either. */
+TEST(smaps__advice_outlasts_a_copy_and_begins_with_the_entry)
+{
+	struct holdfast_map_options options = {.name = "child"};
+	struct holdfast_map_args args = {.length = 4 * PAGE,
+	    .prot = HF_PROT_RW,
+	    .max_prot = HF_PROT_RW,
+	    .cow = HF_ENTER_NOCORE,
+	    .find_space = HF_VMFS_ANY_SPACE};
+	struct holdfast_map *child;
+	struct world w;
+	uint64_t at;
+
+	world_start(&w);
+	ASSERT_EQ(holdfast_map_find(w.map, &args, &at), HF_OK);
+	expect_flag(at, at + 4 * PAGE, "dd");
+	*(volatile unsigned char *)at = 1;
+	ASSERT_EQ(holdfast_map_fork(w.map, &options, &child), HF_OK);
+	expect_perms(at, "r--s");
+	ASSERT_EQ(holdfast_map_fault(w.map, at, HF_PROT_WRITE), HF_OK);
+	expect_perms(at, "rw-s");
+	expect_flag(at, at + 4 * PAGE, "dd");
+	ASSERT_EQ(holdfast_map_detach(child), HF_OK);
+	world_stop(&w);
+}
+
 /* What is copied on write is read-only in memory until it is written. */
 TEST(smaps__a_copy_is_mapped_for_writing_once_it_was_made)
 {
