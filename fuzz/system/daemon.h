@@ -52,7 +52,9 @@ struct daemon_client {
 /* What a request that succeeded must have done, read back at once. */
 struct readback {
 	bool wanted, asked;
-	uint32_t op; /* of the request */
+	const struct daemon_client *by; /* whose question that is */
+	uint64_t id;                    /* and its number */
+	uint32_t op;                    /* of the request */
 	uint64_t map, start, end;
 	uint32_t prot, max_prot, inheritance;
 	bool check_prot, check_max, check_offset;

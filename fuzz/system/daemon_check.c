@@ -487,7 +487,7 @@ take_result(struct daemon *d, struct daemon_client *c, const struct pending *p,
 		break;
 	case HOLDFAST__V1__REPLY__RESULT_MAP_ENTRIES:
 		check_entries(d, reply->map_entries);
-		if (d->readback.asked)
+		if (d->readback.by == c && d->readback.id == reply->id)
 			check_readback(d, reply->map_entries);
 		for (size_t i = 0; i < nfds; i++)
 			check_inode(d, c, fds[i]);

@@ -286,6 +286,8 @@ daemon_ask_entries(struct daemon *d, struct daemon_client *c)
 	p->known = true;
 	(void)wire_append_request(&c->out, &request); /* it is empty */
 	d->readback.asked = true;
+	d->readback.by = c;
+	d->readback.id = request.id;
 	daemon_flush(d, c, 0);
 }
 

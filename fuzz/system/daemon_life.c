@@ -29,6 +29,14 @@ small_quota(struct quota_limits *limits, uint8_t b)
 	}
 }
 
+/* The generator, which does not know the protocol, has the number right. */
+static void
+check_number(unsigned n, unsigned id)
+{
+	if (sys_choice(&holdfast__v1__request__descriptor, n)->id != id)
+		__builtin_trap();
+}
+
 bool
 daemon_begin(struct daemon *d, const uint8_t *header)
 {
@@ -37,9 +45,8 @@ daemon_begin(struct daemon *d, const uint8_t *header)
 	struct sim_options sim = {.segments = &segment, .nsegments = 1};
 	struct server_options options;
 
-	if (sys_choice(&holdfast__v1__request__descriptor, SYS_CONTIG_FREE)
-		->id != HOLDFAST__V1__REQUEST__OP_CONTIG_FREE)
-		__builtin_trap(); /* the generator has to learn the number */
+	check_number(SYS_CONTIG_FREE, HOLDFAST__V1__REQUEST__OP_CONTIG_FREE);
+	check_number(SYS_MAP_INSERT, HOLDFAST__V1__REQUEST__OP_MAP_INSERT);
 	segment.end += SYS_FRAME * (4 + (header[0] & 0x0f));
 	sim.memfd = d->memfd = (header[3] & 1) != 0;
 	d->short_queues = (header[6] & 1) != 0;
