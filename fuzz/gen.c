@@ -10,6 +10,8 @@
 #define HEADER HF_HEADER_SIZE
 /* What tells most, where it is. */
 #define MAINLY ((UINT64_C(1) << HF_TOUCH) | (UINT64_C(1) << HF_THREAD))
+#define ENTERS ((UINT64_C(1) << HF_INSERT) | (UINT64_C(1) << HF_FIXED))
+#define SUPER  ((UINT64_C(1) << HF_OBJECT) | (UINT64_C(1) << HF_INSERT))
 
 uint64_t
 gen_random(uint64_t *state)
@@ -110,9 +112,12 @@ gen_operand(uint64_t *state, const struct hf_fielddef *def)
 		return (r >> 8) % 4 != 0 ? 0 : r & mask;
 	case HF_T_OBJ:
 		return (r >> 8) % 2 == 0 ? def->flip : r & 7;
+	case HF_T_COW: /* a copy on write is what most depends on */
+		return (r >> 8) % 4 != 0    ? def->flip
+		       : (r >> 10) % 3 == 0 ? 1
+					    : r & mask;
 	case HF_T_OFF:
 	case HF_T_LIM:
-	case HF_T_COW:
 	case HF_T_DOMAIN:
 	case HF_T_CFLAGS:
 		return (r >> 8) % 4 != 0 ? def->flip : r & mask;
@@ -237,6 +242,36 @@ gen_crowd(uint64_t *state, uint64_t ops, uint8_t *data, size_t off, size_t max)
 }
 
 /*
+ * A few objects of superpages, entered where they fit: by chance one in some
+ * hundred inserts is so.
+ */
+static size_t
+gen_super(uint64_t *state, uint8_t *data, size_t off, size_t max)
+{
+	unsigned n = 1 + below(state, 3);
+
+	for (unsigned i = 0; i < n && off + 2 * RECORD <= max; i++) {
+		uint64_t obj = gen_operands(state, HF_OBJECT);
+		uint64_t ins = gen_operands(state, HF_INSERT);
+		unsigned npages = below(state, 4);
+
+		obj = hf_set_bits(hf_field(HF_OBJECT, HF_F_OBJ), obj, i + 1);
+		obj = hf_set_bits(hf_field(HF_OBJECT, HF_F_KIND), obj, 1);
+		obj = hf_set_bits(hf_field(HF_OBJECT, HF_F_LEN), obj,
+		    161 + npages * 3);
+		ins = hf_set_bits(hf_field(HF_INSERT, HF_F_OBJ), ins, i + 1);
+		ins = hf_set_bits(hf_field(HF_INSERT, HF_F_A), ins,
+		    7 << 13 | (uint64_t)i << 5);
+		ins = hf_set_bits(hf_field(HF_INSERT, HF_F_LEN), ins,
+		    161 + npages * 3);
+		hf_store(data + off, obj);
+		hf_store(data + off + RECORD, ins);
+		off += 2 * RECORD;
+	}
+	return off;
+}
+
+/*
  * More entries than two levels of a tree of entries hold at least, in strides
  * of one page to four.
  */
@@ -258,21 +293,23 @@ gen_forest(uint64_t *state, uint8_t *data, size_t off, size_t max)
 }
 
 /*
- * Where an earlier operation went: things that matter happen to one place.
+ * Where an earlier operation went, or began: things that matter happen to one
+ * place, or to a part of it.
  * Address and length have their bits in the same place in all operations.
  */
 static uint64_t
 gen_again(uint64_t *state, uint64_t rec, const uint8_t *data, size_t off)
 {
 	static const uint8_t places[] = {HF_F_A, HF_F_LEN};
-	size_t n = (off - HEADER) / RECORD, back;
+	size_t n = (off - HEADER) / RECORD, back, nplaces;
 	uint64_t old;
 
 	if (n == 0)
 		return rec;
 	back = 1 + below(state, (unsigned)(n < 12 ? n : 12));
 	old = hf_load(data + off - back * RECORD);
-	for (unsigned i = 0; i < sizeof(places); i++) {
+	nplaces = below(state, 3) == 0 ? 1 : sizeof(places);
+	for (unsigned i = 0; i < nplaces; i++) {
 		const struct hf_fielddef *to =
 		    hf_field((rec & 0xff) % HF_NOPS, places[i]);
 		const struct hf_fielddef *from =
@@ -284,38 +321,77 @@ gen_again(uint64_t *state, uint64_t rec, const uint8_t *data, size_t off)
 	return rec;
 }
 
+/* The operations of a program, each as often as it weighs. */
+#define DECK 64
+struct deck {
+	unsigned op[DECK], n;
+};
+
+static void
+deck_add(struct deck *deck, unsigned op, unsigned weight)
+{
+	for (; weight > 0 && deck->n < DECK; weight--)
+		deck->op[deck->n++] = op;
+}
+
+/* Swarm: leave operations out, give the rest uneven weights. */
+static void
+gen_swarm(uint64_t *state, uint64_t ops, struct deck *deck)
+{
+	uint64_t subset = 0;
+
+	for (uint64_t m = ops; m != 0; m &= m - 1)
+		if (below(state, 3) != 0)
+			subset |= m & -m;
+	if (below(state, 8) != 0)
+		subset |= ops & MAINLY;
+	subset = subset != 0 ? subset : ops;
+	for (uint64_t m = subset; m != 0; m &= m - 1)
+		deck_add(deck, (unsigned)__builtin_ctzll(m),
+		    1 + below(state, 4) + ((m & -m & MAINLY) != 0 ? 6 : 0));
+}
+
+/* Few operations, and what enters something for them. */
+static void
+gen_few(uint64_t *state, uint64_t ops, struct deck *deck)
+{
+	uint64_t enters = ops & ENTERS;
+
+	for (unsigned i = 2 + below(state, 3); i > 0; i--)
+		deck_add(deck, pick_op(ops, below(state, 64)), 3);
+	if (enters != 0)
+		deck_add(deck, pick_op(enters, below(state, 64)), 3);
+	deck_add(deck, pick_op(ops, below(state, 64)), 1);
+}
+
 size_t
 gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 {
-	uint64_t state = seed, subset = 0;
+	uint64_t state = seed;
 	size_t nrecords, off = HEADER;
-	unsigned deck[64], ndeck = 0, again;
+	struct deck deck = {.n = 0};
+	unsigned again;
 
-	/* Swarm: leave operations out, give the rest uneven weights. */
-	for (uint64_t m = ops; m != 0; m &= m - 1)
-		if (below(&state, 3) != 0)
-			subset |= m & -m;
-	if (below(&state, 8) != 0)
-		subset |= ops & MAINLY;
-	subset = subset != 0 ? subset : ops;
-	for (uint64_t m = subset; m != 0 && ndeck < 56; m &= m - 1)
-		for (unsigned w = 1 + below(&state, 4) +
-				  ((m & -m & MAINLY) != 0 ? 6 : 0);
-		     w > 0 && ndeck < 64; w--)
-			deck[ndeck++] = (unsigned)__builtin_ctzll(m);
 	if (max < HEADER)
 		return 0;
 	gen_header(&state, ops, data);
+	again = below(&state, 5);
+	if (below(&state, 6) == 0)
+		gen_few(&state, ops, &deck);
+	else
+		gen_swarm(&state, ops, &deck);
 	if (below(&state, 8) == 0)
 		off = gen_crowd(&state, ops, data, off, max);
+	else if ((ops & SUPER) == SUPER && below(&state, 12) == 0)
+		off = gen_super(&state, data, off, max);
 	if (ops == FUZZ_OPS_TREE && below(&state, 64) == 0)
 		off = gen_forest(&state, data, off, max);
 	nrecords = 4 + below(&state, below(&state, 4) == 0 ? 240 : 60);
-	again = below(&state, 4);
 	for (; nrecords > 0 && off + RECORD <= max; nrecords--) {
-		uint64_t rec = gen_operands(&state, deck[below(&state, ndeck)]);
+		uint64_t rec =
+		    gen_operands(&state, deck.op[below(&state, deck.n)]);
 
-		if (below(&state, 4) < again)
+		if (below(&state, 5) < again)
 			rec = gen_again(&state, rec, data, off);
 		hf_store(data + off, rec);
 		off += RECORD;

@@ -95,24 +95,72 @@ gen_header(uint64_t *state, uint8_t *data)
 }
 
 /*
- * Few kinds of request make up most of a program: what is given back has to be
- * what was given, and one kind among sixty follows on another too rarely.
- * Those that belong together mostly stand side by side in the protocol.
+ * Few kinds of request, and few actions, make up most of a program: what is
+ * given back has to be what was given, and one kind among sixty follows on
+ * another too rarely.  Those that belong together mostly stand side by side in
+ * the protocol; what belongs to one session mostly comes from one.
  */
 #define LIKED 4
 
+struct taste {
+	bool whats, acts, one, hows, exts;
+	uint8_t what[LIKED], act[LIKED];
+	uint8_t who, how; /* the two parts of a record's second byte */
+};
+
 static void
-gen_liked(uint64_t *state, uint8_t *liked)
+gen_taste(uint64_t *state, uint64_t ops, struct taste *t)
 {
+	t->whats = below(state, 4) != 0;
+	t->acts = below(state, 2) == 0;
+	t->one = below(state, 3) == 0;
+	t->hows = below(state, 2) == 0;
+	t->exts = below(state, 2) == 0;
+	t->who = (uint8_t)below(state, 3);
+	t->how = (uint8_t)below(state, 32);
 	for (unsigned i = 0; i < LIKED; i++) {
-		liked[i] = (uint8_t)below(state, 64);
+		t->what[i] = (uint8_t)below(state, 64);
 		if (i > 0 && below(state, 2) == 0)
-			liked[i] = (uint8_t)((liked[i - 1] + 1) % 64);
+			t->what[i] = (uint8_t)((t->what[i - 1] + 1) % 64);
+		t->act[i] = nth_action(ops, below(state, 64));
 	}
-	if (below(state, 4) == 0) { /* buffers: what most of it is about */
-		liked[0] = SYS_CONTIG_ALLOC;
-		liked[1] = SYS_CONTIG_FREE;
-	}
+}
+
+/* Buffers, what most of it is about: of one who asks and gives back, with
+ * contents, and nothing fails. */
+static void
+gen_buffers(struct taste *t, uint8_t *header)
+{
+	t->whats = t->one = t->exts = true;
+	t->what[0] = t->what[1] = SYS_CONTIG_ALLOC;
+	t->what[2] = SYS_CONTIG_FREE;
+	header[2] = header[4] = header[6] = 0;
+	header[3] |= 1;
+}
+
+/* Maps: one that somebody enters things into, and changes. */
+static void
+gen_maps(uint64_t *state, struct taste *t, uint8_t *header)
+{
+	t->whats = t->one = true;
+	t->what[0] = (uint8_t)(SYS_MAP_INSERT + below(state, 2));
+	for (unsigned i = 1; i < LIKED; i++)
+		t->what[i] =
+		    (uint8_t)(SYS_MAP_INSERT + below(state, SYS_MAP_REQUESTS));
+	header[2] = header[4] = header[7] = 0;
+}
+
+static void
+apply_taste(uint64_t *state, const struct taste *t, uint8_t *p)
+{
+	if (t->acts && below(state, 2) == 0)
+		p[0] = t->act[below(state, LIKED)];
+	if (t->whats && below(state, 4) != 0)
+		p[2] = t->what[below(state, LIKED)];
+	if (t->one && below(state, 8) != 0)
+		p[1] = (uint8_t)((p[1] & ~3u) | t->who);
+	if (t->hows && below(state, 4) == 0)
+		p[1] = (uint8_t)((p[1] & 7u) | (unsigned)t->how << 3);
 }
 
 size_t
@@ -120,26 +168,35 @@ gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 {
 	uint64_t state = seed, subset = 1;
 	size_t off = SYS_HEADER, n;
-	uint8_t liked[LIKED];
-	bool likes;
+	struct taste taste;
+	bool few;
 
 	if (max < SYS_HEADER)
 		return 0;
 	gen_header(&state, data);
-	gen_liked(&state, liked);
-	likes = below(&state, 4) != 0;
+	gen_taste(&state, ops, &taste);
+	switch (below(&state, 6)) {
+	case 0:
+		gen_buffers(&taste, data);
+		break;
+	case 1:
+		gen_maps(&state, &taste, data);
+		break;
+	default:
+		break;
+	}
 	for (uint64_t m = ops; m != 0; m &= m - 1)
 		if (below(&state, 2) != 0)
 			subset |= m & -m;
 	n = 4 + below(&state, below(&state, 4) == 0 ? 160 : 40);
 	for (; n > 0 && off + 2 * SYS_RECORD <= max; n--) {
-		if (below(&state, 3) == 0) {
+		few = below(&state, taste.exts ? 6 : 3) == 0;
+		if (few != taste.exts) {
 			hf_store(data + off, gen_ext(&state));
 			off += SYS_RECORD;
 		}
 		hf_store(data + off, gen_record(&state, subset & ops));
-		if (likes && below(&state, 4) != 0)
-			data[off + 2] = liked[below(&state, LIKED)];
+		apply_taste(&state, &taste, data + off);
 		off += SYS_RECORD;
 	}
 	return off;

@@ -39,6 +39,7 @@ enum how {
 	HANG_UP,
 	SILENT,
 	MOVED,
+	ODD_ENTRY,
 	NHOWS
 };
 
@@ -395,11 +396,6 @@ change_field(struct liar *liar, struct answer_out *a)
 		a->reply.result_case == RESULT(MAP_LOOKUP)) &&
 	    a->entry[0].base.descriptor != NULL && liar->operand[2] < 0xc0) {
 		m = &a->entry[0].base;
-		if ((liar->operand[0] & 0x40) != 0) { /* out of the map */
-			a->entry[0].end = LIAR_MIN + LIAR_SIZE +
-					  SYS_PAGE * (1 + liar->operand[1]);
-			return;
-		}
 	}
 	d = m->descriptor;
 	f = &d->fields[liar->operand[0] % d->n_fields];
@@ -427,15 +423,70 @@ move_buffer(struct liar *liar, struct answer_out *a)
 {
 	Holdfast__V1__ContigAllocResult *r = (void *)&a->body;
 	uint64_t within = SYS_PAGE * (uint64_t)(int8_t)liar->operand[0];
-	uint64_t whole = SYS_FRAME * (uint64_t)(int8_t)liar->operand[1];
+	uint64_t whole =
+	    SYS_FRAME * (((liar->operand[1] & 7) ^ 4) - UINT64_C(4));
 
-	if (a->reply.result_case != RESULT(CONTIG_ALLOC))
-		return;
 	if ((liar->operand[2] & 1) != 0)
 		within += r->span_size - r->size - r->offset;
 	r->offset += within;
 	r->span_pa += whole;
 	r->pa += within + whole;
+}
+
+/* An entry that cannot be in the map, or not where it stands. */
+static void
+bend_entry(struct liar *liar, struct answer_out *a)
+{
+	Holdfast__V1__MapEntriesResult *r = (void *)&a->body;
+	uint64_t by = SYS_PAGE * (1u + (liar->operand[1] & 0x1f));
+	Holdfast__V1__Entry *e = &a->entry[0];
+
+	if (a->reply.result_case == RESULT(MAP_ENTRIES) && r->n_entries == 0) {
+		holdfast__v1__entry__init(e);
+		e->start = LIAR_MIN;
+		e->end = LIAR_MIN + by;
+		r->entries = a->entries;
+		a->entries[r->n_entries++] = e;
+	}
+	if (a->reply.result_case == RESULT(MAP_ENTRIES))
+		e = r->entries[liar->operand[2] % r->n_entries];
+	switch (liar->operand[0] % 6) {
+	case 0:
+		e->end = LIAR_MIN + LIAR_SIZE + by;
+		break;
+	case 1:
+		e->start = LIAR_MIN - by;
+		break;
+	case 2:
+		e->end = e->start - by;
+		break;
+	case 3:
+		e->end += by;
+		break;
+	case 4:
+		e->start += liar->operand[1];
+		break;
+	default:
+		e->start -= by;
+		break;
+	}
+}
+
+/* Some lies are about one kind of reply: they wait for it. */
+static bool
+can_lie(const struct liar *liar, const struct answer_out *a)
+{
+	switch ((enum how)liar->how) {
+	case HONEST:
+		return false;
+	case MOVED:
+		return a->reply.result_case == RESULT(CONTIG_ALLOC);
+	case ODD_ENTRY:
+		return a->reply.result_case == RESULT(MAP_ENTRIES) ||
+		       a->reply.result_case == RESULT(MAP_LOOKUP);
+	default:
+		return true;
+	}
 }
 
 static void
@@ -515,6 +566,9 @@ lie_with_reply(struct liar *liar, struct answer_out *a)
 	case MOVED:
 		move_buffer(liar, a);
 		break;
+	case ODD_ENTRY:
+		bend_entry(liar, a);
+		break;
 	case FIELD_TOO:
 	case FIELD:
 		change_field(liar, a);
@@ -577,10 +631,11 @@ static void
 answer_one(struct liar *liar, const Holdfast__V1__Request *q)
 {
 	static struct answer_out a;
-	bool lie = liar->how != HONEST && liar->nreplies++ == liar->nth;
+	bool lie;
 
 	memset(&a, 0, sizeof(a));
 	answer(liar, q, &a);
+	lie = can_lie(liar, &a) && liar->nreplies++ == liar->nth;
 	if (lie) {
 		liar->lied = true;
 		if (liar->how == EVENT)
@@ -636,7 +691,9 @@ liar_listen(struct liar *liar)
 void
 liar_told(struct liar *liar, const struct sys_record *rec)
 {
-	liar->how = rec->who >> 3 < NHOWS ? rec->who >> 3 : MOVED;
+	liar->how = rec->who >> 3 < NHOWS ? rec->who >> 3
+		    : rec->who >> 3 < 28  ? MOVED
+					  : ODD_ENTRY;
 	liar->nth = rec->who & 3;
 	liar->nreplies = 0;
 	memcpy(liar->operand, rec->operand, sizeof(liar->operand));

@@ -30,6 +30,8 @@
 #define SYS_OPERANDS     12
 #define SYS_CONTIG_ALLOC 5 /* as sys_choice() counts requests */
 #define SYS_CONTIG_FREE  6
+#define SYS_MAP_INSERT   18
+#define SYS_MAP_REQUESTS 34   /* from there on, of maps */
 #define SYS_EXT          0xff /* action of a record that only holds operands */
 #define SYS_PAGE         UINT64_C(4096)
 #define SYS_FRAME        (UINT64_C(2) << 20)
