@@ -322,3 +322,31 @@ TEST_TIMEOUT(span_assemble__takes_a_big_frame_apart_for_a_part_of_it, 120)
 	ASSERT_EQ(nr_hugepages(), before);
 	ASSERT_EQ(nr_gigantic(), before_big);
 }
+
+TEST_TIMEOUT(pool_demote__makes_neighbours_of_a_big_frame_as_nobody, 120)
+{
+	size_t before = nr_hugepages();
+	size_t before_big = nr_gigantic();
+	struct arch arch = open_both(8, 1);
+	vm_paddr_t pa = first_big(&arch);
+	struct arch_span_info span_info;
+	struct arch_pool_info info;
+	struct arch_span *span;
+
+	become_nobody();
+	ASSERT_EQ(arch.ops->pool_demote(arch.ctx, pa), 0);
+	arch.ops->pool_info(arch.ctx, &info);
+	ASSERT_EQ(info.nbig, 0u);
+	ASSERT_EQ(info.nstandby, 8 + GIANT / FRAME);
+	span = linux_pool_span(&arch, pa, GIANT / FRAME);
+	arch.ops->span_info(arch.ctx, span, &span_info);
+	ASSERT_EQ(span_info.pa, pa);
+	ASSERT_EQ(span_info.nframes, GIANT / FRAME);
+	ASSERT_TRUE(span_info.verified);
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
+	linux_pool_check(&arch);
+	ASSERT_EQ(arch.ops->pool_demote(arch.ctx, pa), -ENOENT);
+	arch_linux_close(&arch);
+	ASSERT_EQ(nr_hugepages(), before);
+	ASSERT_EQ(nr_gigantic(), before_big);
+}
