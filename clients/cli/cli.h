@@ -95,8 +95,9 @@ void cli_set_bool(json_object *to, const char *key, bool value);
 
 /*
  * Wait for SIGINT, SIGTERM or SIGHUP (CLI_OK), or for the daemon to hang up
- * (CLI_NO_CONNECTION, after saying so).
+ * (CLI_NO_CONNECTION, after saying so).  Prints what memory of a buffer or a
+ * map goes bad meanwhile.
  */
-int cli_hold(const struct cli *cli, const struct holdfast *h);
+int cli_hold(const struct cli *cli, struct holdfast *h);
 /* Call before anything is printed, so that no signal is missed. */
 void cli_prepare_hold(void);

@@ -345,6 +345,7 @@ const struct cli_verb cli_alloc = {
 	"DESCRIPTION\n"
 	"    Asks for SIZE bytes with the constraints of contigmalloc(9),\n"
 	"    prints where the buffer lies, and holds it until interrupted.\n"
+	"    Tells meanwhile of memory in it that goes bad.\n"
 	"\n"
 	"    --low ADDR      first acceptable physical byte\n"
 	"    --high ADDR     one past the last acceptable; 0: no limit\n"

@@ -294,23 +294,73 @@ cli_prepare_hold(void)
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+/* `of` is "offset" in a buffer, or "addr" in a map. */
+static void
+print_lost(const struct cli *cli, const char *of, uint64_t at, uint64_t size)
+{
+	json_object *outer, *lost;
+
+	if (!cli->json) {
+		printf("%llu bytes from %s %#llx on went bad and are lost\n",
+		    (unsigned long long)size, of, (unsigned long long)at);
+		(void)fflush(stdout);
+		return;
+	}
+	outer = json_object_new_object();
+	lost = json_object_new_object();
+	cli_set_u64(lost, of, at);
+	cli_set_u64(lost, "size", size);
+	(void)json_object_object_add(outer, "lost", lost);
+	cli_print_json(outer);
+}
+
+static void
+on_lost(struct holdfast *h, struct holdfast_buf *buf, uint64_t offset,
+    uint64_t size, void *arg)
+{
+	(void)h;
+	(void)buf;
+	print_lost(arg, "offset", offset, size);
+}
+
+static void
+on_map_lost(struct holdfast *h, struct holdfast_map *map, uint64_t addr,
+    uint64_t size, void *arg)
+{
+	(void)h;
+	(void)map;
+	print_lost(arg, "addr", addr, size);
+}
+
 int
-cli_hold(const struct cli *cli, const struct holdfast *h)
+cli_hold(const struct cli *cli, struct holdfast *h)
 {
 	struct pollfd fds[2];
 	sigset_t set;
-	int rv = CLI_OK;
+	int r;
 
 	ending_signals(&set);
 	fds[0] = (struct pollfd){.fd = signalfd(-1, &set, SFD_CLOEXEC),
 	    .events = POLLIN};
-	fds[1] = (struct pollfd){.fd = holdfast_fd(h), .events = POLLRDHUP};
+	fds[1] =
+	    (struct pollfd){.fd = holdfast_fd(h), .events = POLLIN | POLLRDHUP};
 	if (fds[0].fd < 0)
 		return complain(cli, -errno, "wait", "");
-	while (poll(fds, 2, -1) < 0 && errno == EINTR)
-		continue;
-	if (fds[0].revents == 0 && fds[1].revents != 0)
-		rv = complain(cli, -EPIPE, "go on", "the daemon is gone");
+	r = holdfast_on_lost(h, on_lost, (void *)(uintptr_t)cli);
+	if (r == HF_OK)
+		r = holdfast_on_map_lost(h, on_map_lost,
+		    (void *)(uintptr_t)cli);
+	while (r == HF_OK && fds[0].revents == 0) {
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			r = -errno;
+		else if ((fds[1].revents & ~POLLIN) != 0)
+			r = -EPIPE;
+		else if (fds[1].revents != 0)
+			r = holdfast_dispatch(h);
+	}
 	(void)close(fds[0].fd);
-	return rv;
+	if (fds[0].revents != 0)
+		return CLI_OK;
+	return complain(cli, r, "go on",
+	    r == -EPIPE ? "the daemon is gone" : "");
 }
