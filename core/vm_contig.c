@@ -93,22 +93,24 @@ contigmalloc_domain(vm_size_t size, struct malloc_type *type, int domain,
 	return contig_finish(type, size, rv, pa);
 }
 
-/* The n-th domain of a set's order: one of them first, the rest in turn. */
-static int
+/* One of them first, the rest in turn. */
+int
 domainset_nth(const struct domainset *ds, int n)
 {
 	bool preferred = (ds->ds_policy == DOMAINSET_POLICY_FIRSTTOUCH ||
 			     ds->ds_policy == DOMAINSET_POLICY_PREFER) &&
 			 ds->ds_prefer >= 0 && ds->ds_prefer < VM_PHYS_DOMAINS;
 	int first = preferred ? ds->ds_prefer : ds->ds_cursor;
+	int domain;
 
 	MPASS(first >= 0 && first < VM_PHYS_DOMAINS);
+	MPASS(n >= 0 && n < VM_PHYS_DOMAINS);
 
-	return (first + n) % VM_PHYS_DOMAINS;
+	domain = (first + n) % VM_PHYS_DOMAINS;
+	return (ds->ds_mask >> domain & 1) != 0 ? domain : -1;
 }
 
-/* Where the next round begins, after `size` bytes from `domain`. */
-static void
+void
 domainset_advance(struct domainset *ds, int domain, vm_size_t size)
 {
 	if (domain != ds->ds_cursor)
@@ -136,7 +138,7 @@ contigmalloc_domainset(vm_size_t size, struct malloc_type *type,
 
 	for (int n = 0; n < VM_PHYS_DOMAINS && rv != KERN_SUCCESS; n++) {
 		req.domain = domainset_nth(ds, n);
-		if ((ds->ds_mask >> req.domain & 1) != 0)
+		if (req.domain >= 0)
 			rv = vm_phys_alloc_contig(type->ks_phys, &req, &pa);
 	}
 	if (rv == KERN_SUCCESS)

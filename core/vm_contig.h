@@ -58,6 +58,11 @@ struct domainset {
 	vm_size_t ds_taken; /* bytes from there in this round */
 };
 
+/* The n-th domain of its order, n < VM_PHYS_DOMAINS; -1: not in the mask. */
+int domainset_nth(const struct domainset *ds, int n);
+/* `size` bytes came from `domain`: where the next round begins. */
+void domainset_advance(struct domainset *ds, int domain, vm_size_t size);
+
 /* From the first domain, in the set's order, that has such a run. */
 void *contigmalloc_domainset(vm_size_t size, struct malloc_type *type,
     struct domainset *ds, int flags, vm_paddr_t low, vm_paddr_t high,

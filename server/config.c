@@ -272,6 +272,14 @@ set_node(struct config *config, const char *value)
 }
 
 static int
+set_sim_nodes(struct config *config, const char *value)
+{
+	int r = parse_number(value, VM_PHYS_DOMAINS, &config->sim_nodes);
+
+	return r == 0 && config->sim_nodes == 0 ? -EINVAL : r;
+}
+
+static int
 set_set_nr_hugepages(struct config *config, const char *value)
 {
 	return parse_bool(value, &config->set_nr_hugepages);
@@ -447,6 +455,7 @@ static const struct option_rule option_rules[] = {
     {"backend", "NAME",
 	"linux: huge pages; sim: invented addresses over ordinary memory",
 	set_backend},
+    {"sim-nodes", "N", "NUMA nodes of a simulated pool (1)", set_sim_nodes},
     {"pin", "HOW", "prefer, require or never pin for the long term (prefer)",
 	set_pin},
     {"without-addresses", NULL, "run even if the kernel hides addresses",
@@ -596,6 +605,7 @@ config_default(struct config *config)
 	    .pool = UINT64_C(256) << 20,
 	    .frame_size = UINT64_C(2) << 20,
 	    .node = -1,
+	    .sim_nodes = 1,
 	    .ready_fd = -1,
 	    .log_level = LOG_LEVEL_INFO,
 	};
@@ -637,6 +647,11 @@ config_check(const struct config *config)
 	if (config->pool == 0 || config->pool % config->frame_size != 0) {
 		(void)fprintf(stderr, "holdfastd: pool must be a multiple of "
 				      "frame-size, not 0\n");
+		return false;
+	}
+	if (config->sim_nodes > config->pool / config->frame_size) {
+		(void)fprintf(stderr, "holdfastd: sim-nodes must be at most "
+				      "the number of frames\n");
 		return false;
 	}
 	if (config->pool_big > 0 && config->frame_size >= UINT64_C(1) << 30) {

@@ -30,7 +30,8 @@ struct config {
 	bool share_host;      /* another daemon may use the same pages */
 	enum config_backend backend;
 	enum config_pin pin;
-	int node; /* NUMA node; -1: any */
+	int node;           /* NUMA node; -1: any */
+	uint64_t sim_nodes; /* that a simulated pool is spread over */
 	bool set_nr_hugepages;
 	bool without_addresses;
 	char user[64]; /* "": nobody, when started as root */

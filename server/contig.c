@@ -222,9 +222,9 @@ buffer_is_patient(const struct buffer *buffer)
 	return (buffer->flags & M_WAITOK) != 0;
 }
 
-/* Find a run in the arena, or in a new span of it. */
+/* Find a run in the arena, or in a new span of it; in one domain, or any. */
 static int
-contig_take(struct buffer *buffer, struct answer *answer)
+contig_take_in(struct buffer *buffer, struct answer *answer)
 {
 	struct tenant *tenant = buffer->tenant;
 	struct span *span;
@@ -266,6 +266,48 @@ contig_take(struct buffer *buffer, struct answer *answer)
 	return rv;
 }
 
+/* In the first domain of its set that has a run. */
+static int
+contig_take(struct buffer *buffer, struct answer *answer)
+{
+	struct domainset *turn = &buffer->tenant->turn;
+	struct domainset *ds = &buffer->domains;
+	int rv = KERN_NO_SPACE, first = -1;
+
+	if (ds->ds_mask == 0)
+		return contig_take_in(buffer, answer);
+	ds->ds_cursor = turn->ds_cursor;
+	ds->ds_taken = turn->ds_taken;
+	for (int n = 0; n < VM_PHYS_DOMAINS && rv == KERN_NO_SPACE; n++) {
+		int domain = domainset_nth(ds, n);
+
+		if (domain < 0)
+			continue;
+		first = first < 0 ? domain : first;
+		buffer->req.domain = domain;
+		rv = contig_take_in(buffer, answer);
+	}
+	if (rv == KERN_SUCCESS) {
+		answer_init(answer); /* others of the set had none */
+		domainset_advance(ds, buffer->req.domain, buffer->size);
+		turn->ds_cursor = ds->ds_cursor;
+		turn->ds_taken = ds->ds_taken;
+	} else {
+		buffer->req.domain = first; /* reclaim begins there */
+	}
+	return rv;
+}
+
+static bool
+buffer_may_use(const struct buffer *buffer, int domain)
+{
+	MPASS(domain >= 0 && domain < VM_PHYS_DOMAINS);
+
+	return buffer->domains.ds_mask != 0
+		   ? (buffer->domains.ds_mask >> domain & 1) != 0
+		   : buffer->req.domain < 0 || buffer->req.domain == domain;
+}
+
 /* Would an empty pool, or an unused quota, do? */
 static bool
 buffer_may_ever(const struct buffer *buffer)
@@ -284,7 +326,7 @@ buffer_may_ever(const struct buffer *buffer)
 	for (vm_paddr_t at = req->low;
 	     pool_next_seg(pool, at, &seg, &big) && seg.start < req->high;
 	     at = seg.end) {
-		if ((req->domain < 0 || req->domain == seg.domain) &&
+		if (buffer_may_use(buffer, seg.domain) &&
 		    stock_fits(req, seg.start, seg.end, &pa))
 			return true;
 	}
@@ -444,6 +486,7 @@ contig_new(struct pool *pool, struct tenant *tenant,
 	buffer->type = type;
 	buffer->req = params->req;
 	buffer->req.size = roundup2(params->req.size, page);
+	buffer->domains = params->domains;
 	buffer->size = buffer->req.size;
 	buffer->flags = params->flags;
 	buffer->device = params->device;
@@ -452,6 +495,7 @@ contig_new(struct pool *pool, struct tenant *tenant,
 	buffer->waiter.retry = buffer_retry;
 	buffer->waiter.tenant = tenant;
 	buffer->waiter.req = &buffer->req;
+	buffer->waiter.domains = params->domains.ds_mask;
 	buffer->reclaim.asker = params->asker;
 	*bufferp = buffer;
 	return KERN_SUCCESS;

@@ -18,9 +18,11 @@
 /* A request, its constraints as contigmalloc(9) has them. */
 struct contig_params {
 	struct contig_req req; /* checked by contig_alloc() */
-	uint32_t flags;        /* M_* */
-	const char *type;      /* name of the malloc type; borrowed */
-	bool device;           /* quarantine it after its owner's death */
+	/* Without a mask req.domain says it; else that is not looked at. */
+	struct domainset domains;
+	uint32_t flags;   /* M_* */
+	const char *type; /* name of the malloc type; borrowed */
+	bool device;      /* quarantine it after its owner's death */
 	/* With M_WAITOK: refuse it after so long; 0: never. */
 	uint64_t deadline_ms;
 	const struct session *asker; /* not asked for memory; may be NULL */
@@ -39,8 +41,9 @@ struct buffer {
 	struct pool *pool;
 	struct tenant *tenant;
 	struct tenant_type *type;
-	struct span *span; /* one of its users; NULL while starved */
-	struct contig_req req;
+	struct span *span;     /* one of its users; NULL while starved */
+	struct contig_req req; /* its domain: the one tried, or taken */
+	struct domainset domains;
 	bool device;
 	struct quarantined held; /* while it is quarantined */
 	uint32_t flags;

@@ -100,6 +100,63 @@ contig_alloc_cancel(struct call *call)
 	call_drop(call);
 }
 
+#define DOMAINS_ALL ((UINT32_C(1) << VM_PHYS_DOMAINS) - 1)
+static_assert(HOLDFAST__V1__DOMAINSET_POLICY__DOMAINSET_POLICY_ROUNDROBIN ==
+		      DOMAINSET_POLICY_ROUNDROBIN &&
+		  HOLDFAST__V1__DOMAINSET_POLICY__DOMAINSET_POLICY_FIRSTTOUCH ==
+		      DOMAINSET_POLICY_FIRSTTOUCH &&
+		  HOLDFAST__V1__DOMAINSET_POLICY__DOMAINSET_POLICY_PREFER ==
+		      DOMAINSET_POLICY_PREFER &&
+		  HOLDFAST__V1__DOMAINSET_POLICY__DOMAINSET_POLICY_INTERLEAVE ==
+		      DOMAINSET_POLICY_INTERLEAVE,
+    "the wire has the core's policies");
+
+static bool
+policy_prefers(unsigned policy)
+{
+	return policy == DOMAINSET_POLICY_FIRSTTOUCH ||
+	       policy == DOMAINSET_POLICY_PREFER;
+}
+
+/* Without a mask if there is neither a policy nor a choice of domains. */
+static bool
+contig_alloc_domains(struct call *call, const Holdfast__V1__ContigAlloc *alloc,
+    struct domainset *dsp)
+{
+	unsigned policy = (unsigned)alloc->policy;
+	int rv = KERN_SUCCESS;
+
+	if (alloc->domain < 0 || alloc->domain > VM_PHYS_DOMAINS)
+		rv = answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
+		    "domain must be 0 (any) or a NUMA node plus 1, at most "
+		    "%d; it is %d",
+		    VM_PHYS_DOMAINS, alloc->domain);
+	else if ((alloc->domains & ~DOMAINS_ALL) != 0)
+		rv = answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
+		    "domains must be made of bits below %d; it is 0x%x",
+		    VM_PHYS_DOMAINS, alloc->domains);
+	else if (policy > DOMAINSET_POLICY_INTERLEAVE)
+		rv = answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
+		    "policy must be at most %d (interleave); it is %u",
+		    DOMAINSET_POLICY_INTERLEAVE, policy);
+	else if (policy_prefers(policy) && alloc->domain == 0)
+		rv = answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
+		    "domain must be a NUMA node plus 1 with policy %u; it is 0",
+		    policy);
+	else if (!policy_prefers(policy) && alloc->domain != 0 &&
+		 (policy != 0 || alloc->domains != 0))
+		rv = answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
+		    "domain must be 0 with policy %u and domains 0x%x; it is "
+		    "%d",
+		    policy, alloc->domains, alloc->domain);
+	*dsp = (struct domainset){.ds_policy = (int)policy,
+	    .ds_prefer = alloc->domain - 1};
+	if (policy != 0 || alloc->domains != 0)
+		dsp->ds_mask =
+		    alloc->domains != 0 ? alloc->domains : DOMAINS_ALL;
+	return rv == KERN_SUCCESS;
+}
+
 static bool
 contig_alloc_params(struct call *call, struct contig_params *params)
 {
@@ -107,6 +164,7 @@ contig_alloc_params(struct call *call, struct contig_params *params)
 	const struct arch_machine *machine =
 	    call->session->server->arch->machine;
 	size_t len = strlen(alloc->type);
+	struct domainset domains;
 
 	if (len > HOLDFAST_TYPE_MAX) {
 		(void)answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
@@ -114,13 +172,8 @@ contig_alloc_params(struct call *call, struct contig_params *params)
 		    HOLDFAST_TYPE_MAX, len);
 		return false;
 	}
-	if (alloc->domain < 0 || alloc->domain > VM_PHYS_DOMAINS) {
-		(void)answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
-		    "domain must be 0 (any) or a NUMA node plus 1, at most "
-		    "%d; it is %d",
-		    VM_PHYS_DOMAINS, alloc->domain);
+	if (!contig_alloc_domains(call, alloc, &domains))
 		return false;
-	}
 	*params = (struct contig_params){
 	    .req =
 		{
@@ -134,6 +187,7 @@ contig_alloc_params(struct call *call, struct contig_params *params)
 		    .boundary = alloc->boundary,
 		    .domain = alloc->domain - 1,
 		},
+	    .domains = domains,
 	    .flags = alloc->flags,
 	    .type = len == 0 ? "contig" : alloc->type,
 	    .device = alloc->device,

@@ -47,18 +47,33 @@ struct daemon {
 
 /* ---- Back ends --------------------------------------------------- */
 
+/* One segment for each node, of as many frames as the others. */
+static void
+sim_spread(const struct config *config, struct sim_segment *segments)
+{
+	size_t n = config->sim_nodes;
+	vm_size_t each = rounddown2(config->pool / n, config->frame_size);
+
+	for (size_t i = 0; i < n; i++) {
+		vm_paddr_t start = SIM_BASE + i * each;
+
+		segments[i] = (struct sim_segment){start, start + each, (int)i};
+	}
+	segments[n - 1].end = SIM_BASE + config->pool;
+}
+
 static int
 daemon_open_sim(struct daemon *daemon)
 {
 	const struct config *config = &daemon->config;
 	vm_paddr_t end = SIM_BASE + config->pool;
 	vm_paddr_t big = roundup2(end, SIM_BIG);
-	struct sim_segment segment = {SIM_BASE, end, 0};
+	struct sim_segment segments[VM_PHYS_DOMAINS];
 	struct sim_segment bigs = {big, big + config->pool_big * SIM_BIG, 0};
 	struct sim_options options = {
 	    .frame_size = config->frame_size,
-	    .segments = &segment,
-	    .nsegments = 1,
+	    .segments = segments,
+	    .nsegments = config->sim_nodes,
 	    .big_size = config->pool_big > 0 ? SIM_BIG : 0,
 	    .big_segments = &bigs,
 	    .nbig_segments = config->pool_big > 0,
@@ -67,6 +82,7 @@ daemon_open_sim(struct daemon *daemon)
 	    .pin = ARCH_PIN_NONE,
 	};
 
+	sim_spread(config, segments);
 	daemon->arch = sim_create(&options);
 	return daemon->arch == NULL ? error_origin(-ENOMEM) : 0;
 }

@@ -502,6 +502,11 @@ pool_refuse(struct pool *pool, const struct contig_req *req, bool tell,
 		    "run; it is 0x%llx",
 		    (unsigned long long)stats.largest_run,
 		    (unsigned long long)req->size);
+	if (req->domain >= 0)
+		return answer_refuse(answer, KERN_NO_SPACE,
+		    "domain %d has no free run of 0x%llx bytes that satisfies "
+		    "low, high, alignment and boundary together",
+		    req->domain, (unsigned long long)req->size);
 	return answer_refuse(answer, KERN_NO_SPACE,
 	    "no free run of 0x%llx bytes satisfies low, high, alignment and "
 	    "boundary together",

@@ -144,17 +144,38 @@ reclaim_grow_done(struct job *job)
 	pool_wake(reclaim->pool);
 }
 
+/* Where to grow for it: a node, -1 for any.  false: nowhere. */
 static bool
-reclaim_grow(struct reclaim *reclaim, const struct contig_req *req)
+reclaim_node(const struct pool *pool, const struct waiter *waiter, int *nodep)
 {
+	struct arch_pool_info info;
+
+	*nodep = waiter->req->domain;
+	if (waiter->domains == 0)
+		return true;
+	pool->arch->ops->pool_info(pool->arch->ctx, &info);
+	for (int n = 0; n < VM_PHYS_DOMAINS; n++) {
+		*nodep = (waiter->req->domain + n) % VM_PHYS_DOMAINS;
+		if ((waiter->domains & info.nodes) >> *nodep & 1)
+			return true;
+	}
+	return false;
+}
+
+static bool
+reclaim_grow(struct reclaim *reclaim, const struct waiter *waiter)
+{
+	const struct contig_req *req = waiter->req;
 	struct pool *pool = reclaim->pool;
+	int node;
 
 	if (!reclaim->options.grow || pool->arch->ops->pool_grow == NULL ||
-	    roundup2(req->size, pool->frame_size) > pool_room(pool))
+	    roundup2(req->size, pool->frame_size) > pool_room(pool) ||
+	    !reclaim_node(pool, waiter, &node))
 		return false;
 	reclaim->growing = true;
 	reclaim->grow = (struct arch_grow){
-	    .node = req->domain,
+	    .node = node,
 	    .nframes = (size_t)(roundup2(req->size, pool->frame_size) /
 				pool->frame_size),
 	};
@@ -163,6 +184,23 @@ reclaim_grow(struct reclaim *reclaim, const struct contig_req *req)
 	pool_note(pool, true);
 	workers_submit(pool->workers, &reclaim->job);
 	return true;
+}
+
+/* Dissolve what is ready where it makes room, in the first domain that has. */
+static bool
+reclaim_dissolve(struct pool *pool, const struct waiter *waiter)
+{
+	struct contig_req req = *waiter->req;
+	bool any = false;
+
+	if (waiter->domains == 0)
+		return stock_dissolve_for(pool, &req) > 0;
+	for (int n = 0; n < VM_PHYS_DOMAINS && !any; n++) {
+		req.domain = (waiter->req->domain + n) % VM_PHYS_DOMAINS;
+		any = (waiter->domains >> req.domain & 1) != 0 &&
+		      stock_dissolve_for(pool, &req) > 0;
+	}
+	return any;
 }
 
 /* ---- Steps ------------------------------------------------------- */
@@ -208,8 +246,7 @@ reclaim_begin(struct pool *pool, struct reclaim_try *attempt,
 		return true;
 	if (attempt->step == RECLAIM_STOCK) {
 		attempt->step = RECLAIM_CLIENTS;
-		attempt->dissolves =
-		    !quota && stock_dissolve_for(pool, waiter->req) > 0;
+		attempt->dissolves = !quota && reclaim_dissolve(pool, waiter);
 		if (attempt->dissolves)
 			return true;
 	}
@@ -226,7 +263,7 @@ reclaim_begin(struct pool *pool, struct reclaim_try *attempt,
 		if (reclaim->growing)
 			return true; /* for another; then perhaps for us */
 		attempt->step = RECLAIM_NOTHING;
-		attempt->grows = reclaim_grow(reclaim, waiter->req);
+		attempt->grows = reclaim_grow(reclaim, waiter);
 		if (attempt->grows)
 			return true;
 	}

@@ -39,6 +39,7 @@ struct tenant {
 	bool addresses_allowed;
 	struct quota quota;
 	struct vm_phys *arena; /* NULL where there is no pool */
+	struct domainset turn; /* where the next round of domains begins */
 	TAILQ_HEAD(, tenant_type) types;
 	size_t ntypes;
 	TAILQ_HEAD(, map) maps; /* those with a name */

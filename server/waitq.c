@@ -75,8 +75,10 @@ waiter_wants(const struct waiter *waiter, vm_paddr_t start, vm_paddr_t end,
 {
 	const struct contig_req *req = waiter->req;
 
-	return start < req->high && req->low < end &&
-	       (req->domain < 0 || req->domain == domain);
+	if (start >= req->high || req->low >= end)
+		return false;
+	return waiter->domains != 0 ? (waiter->domains >> domain & 1) != 0
+				    : req->domain < 0 || req->domain == domain;
 }
 
 bool

@@ -32,6 +32,7 @@ struct waiter {
 	TAILQ_ENTRY(waiter) entry;
 	struct tenant *tenant;
 	const struct contig_req *req; /* borrowed; what it waits for */
+	uint32_t domains;             /* of these any will do; 0: as req says */
 	/*
 	 * Try again.  true: it waits on.  false: it has left the queue, and
 	 * may be gone.

@@ -28,6 +28,49 @@ parse_node(const char *text)
 	return (int)node;
 }
 
+/* "0,2": a bit for each. */
+static uint32_t
+parse_nodes(const char *text)
+{
+	uint32_t nodes = 0;
+	const char *at = text;
+
+	for (;;) {
+		char *end;
+		unsigned long node = strtoul(at, &end, 10);
+
+		if (*at < '0' || *at > '9' || node > 31 ||
+		    (*end != ',' && *end != '\0'))
+			cli_usage(&cli_alloc,
+			    "--nodes takes numbers up to 31 and commas, not %s",
+			    text);
+		nodes |= UINT32_C(1) << node;
+		if (*end == '\0')
+			return nodes;
+		at = end + 1;
+	}
+}
+
+static enum holdfast_domainset_policy
+parse_policy(const char *text)
+{
+	static const struct {
+		const char *name;
+		enum holdfast_domainset_policy policy;
+	} policies[] = {{"round-robin", HF_DOMAINSET_ROUNDROBIN},
+	    {"first-touch", HF_DOMAINSET_FIRSTTOUCH},
+	    {"prefer", HF_DOMAINSET_PREFER},
+	    {"interleave", HF_DOMAINSET_INTERLEAVE}};
+
+	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
+		if (strcmp(policies[i].name, text) == 0)
+			return policies[i].policy;
+	cli_usage(&cli_alloc,
+	    "--policy takes round-robin, first-touch, prefer or interleave, "
+	    "not %s",
+	    text);
+}
+
 static uint64_t
 parse_seconds(const char *text)
 {
@@ -41,22 +84,22 @@ parse_seconds(const char *text)
 	return (uint64_t)(seconds * 1000);
 }
 
+static const struct option options[] = {{"low", required_argument, NULL, 'L'},
+    {"high", required_argument, NULL, 'H'},
+    {"align", required_argument, NULL, 'A'},
+    {"boundary", required_argument, NULL, 'B'},
+    {"zero", no_argument, NULL, 'Z'}, {"nowait", no_argument, NULL, 'N'},
+    {"wait", optional_argument, NULL, 'W'},
+    {"type", required_argument, NULL, 'T'},
+    {"node", required_argument, NULL, 'D'},
+    {"nodes", required_argument, NULL, 'S'},
+    {"policy", required_argument, NULL, 'P'},
+    {"device", no_argument, NULL, 'V'}, {"once", no_argument, NULL, 'O'},
+    {"exec", no_argument, NULL, 'X'}, CLI_COMMON_OPTIONS};
+
 static void
 parse(struct cli *cli, int argc, char **argv, struct arguments *args)
 {
-	static const struct option options[] = {{"low", required_argument, NULL,
-						    'L'},
-	    {"high", required_argument, NULL, 'H'},
-	    {"align", required_argument, NULL, 'A'},
-	    {"boundary", required_argument, NULL, 'B'},
-	    {"zero", no_argument, NULL, 'Z'},
-	    {"nowait", no_argument, NULL, 'N'},
-	    {"wait", optional_argument, NULL, 'W'},
-	    {"type", required_argument, NULL, 'T'},
-	    {"node", required_argument, NULL, 'D'},
-	    {"device", no_argument, NULL, 'V'},
-	    {"once", no_argument, NULL, 'O'}, {"exec", no_argument, NULL, 'X'},
-	    CLI_COMMON_OPTIONS};
 	const struct cli_verb *verb = &cli_alloc;
 	struct holdfast_contig_req *req = &args->req;
 	bool have_size = false;
@@ -95,6 +138,12 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args)
 		case 'D':
 			req->domain = parse_node(optarg);
 			req->domain_set = true;
+			break;
+		case 'S':
+			req->domains = parse_nodes(optarg);
+			break;
+		case 'P':
+			req->policy = parse_policy(optarg);
 			break;
 		case 'V':
 			req->device = true;
@@ -338,7 +387,8 @@ const struct cli_verb cli_alloc = {
 	"SYNOPSIS\n"
 	"    holdfast alloc SIZE [--low ADDR] [--high ADDR] [--align N]\n"
 	"        [--boundary N] [--zero] [--nowait | --wait[=SECONDS]]\n"
-	"        [--type NAME] [--node N] [--device]\n"
+	"        [--type NAME] [--node N] [--nodes N,...] [--policy POLICY]\n"
+	"        [--device]\n"
 	"        [--once | --exec COMMAND [ARGUMENT...]]\n"
 	"        [--socket PATH] [--json]\n"
 	"\n"
@@ -358,6 +408,11 @@ const struct cli_verb cli_alloc = {
 	"                    most; Ctrl-C cancels the request\n"
 	"    --type NAME     malloc type for the statistics\n"
 	"    --node N        NUMA node; otherwise any\n"
+	"    --nodes N,...   only these NUMA nodes\n"
+	"    --policy POLICY  the order of nodes, as in domainset(9):\n"
+	"                    round-robin; first-touch (where this runs, then\n"
+	"                    the others); prefer (--node, then the others);\n"
+	"                    interleave (round robin, 16 MiB at a time)\n"
 	"    --device        a device writes there: if the process is killed,\n"
 	"                    quarantine it (holdfast release)\n"
 	"    --once          print and give back at once\n"

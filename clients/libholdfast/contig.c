@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,6 +94,15 @@ tell_free(struct holdfast *h, uint64_t id, bool quiet)
 	return quiet ? hf_post(h, &request) : hf_call_bare(h, &request);
 }
 
+static bool
+domain_is_one_asked_for(const struct holdfast_contig_req *req, int domain)
+{
+	if (req->domain_set && req->policy == HF_DOMAINSET_BEST)
+		return domain == req->domain;
+	return req->domains == 0 ||
+	       (domain >= 0 && domain < 32 && (req->domains >> domain & 1));
+}
+
 /* What is wrong with an answer, seen from the request; NULL: nothing. */
 static const char *
 answer_fault(const struct holdfast *h, const struct holdfast_contig_req *req,
@@ -108,7 +118,7 @@ answer_fault(const struct holdfast *h, const struct holdfast_contig_req *req,
 	if (res->pin < HOLDFAST__V1__PIN__PIN_NONE ||
 	    res->pin > HOLDFAST__V1__PIN__PIN_LONGTERM)
 		return "no pin";
-	if (req->domain_set && res->domain != req->domain)
+	if (!domain_is_one_asked_for(req, res->domain))
 		return "another domain";
 	if (!h->info.addresses_allowed)
 		return NULL;
@@ -216,6 +226,19 @@ buf_new(struct holdfast *h, const struct holdfast_contig_req *req,
 	return 0;
 }
 
+/* NUMA node + 1, or 0; the daemon does not know where its client runs. */
+static int
+wire_domain(const struct holdfast_contig_req *req)
+{
+	unsigned node = 0;
+
+	if (req->domain_set)
+		return req->domain + 1;
+	if (req->policy == HF_DOMAINSET_FIRSTTOUCH && getcpu(NULL, &node) == 0)
+		return (int)node + 1;
+	return 0;
+}
+
 static int
 call_alloc(struct holdfast *h, const struct holdfast_contig_req *req,
     const Holdfast__V1__Reply **replyp, struct hf_fds *fds)
@@ -230,7 +253,9 @@ call_alloc(struct holdfast *h, const struct holdfast_contig_req *req,
 	op.alignment = req->alignment;
 	op.boundary = req->boundary;
 	op.flags = req->flags;
-	op.domain = req->domain_set ? req->domain + 1 : 0;
+	op.domain = wire_domain(req);
+	op.domains = req->domains;
+	op.policy = (Holdfast__V1__DomainsetPolicy)req->policy;
 	if (req->type != NULL)
 		op.type = (char *)(uintptr_t)req->type; /* only read */
 	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;

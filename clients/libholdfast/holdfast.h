@@ -141,15 +141,31 @@ int holdfast_ping(struct holdfast *h);
 
 /* ---- Physically contiguous buffers (contigmalloc(9)) ------------------- */
 
+/* Which of several NUMA nodes: domainset(9). */
+enum holdfast_domainset_policy {
+	HF_DOMAINSET_BEST = 0,       /* where it fits best; with `domains`
+				      * given: round robin */
+	HF_DOMAINSET_ROUNDROBIN = 1, /* from the one after the last used by
+				      * this tenant */
+	HF_DOMAINSET_FIRSTTOUCH = 2, /* `domain`, or where the calling thread
+				      * runs, first, then in turn */
+	HF_DOMAINSET_PREFER = 3,     /* `domain` first, then in turn */
+	HF_DOMAINSET_INTERLEAVE = 4, /* round robin, 16 MiB at a time */
+};
+
 struct holdfast_contig_req {
-	uint64_t size;        /* bytes, > 0; rounded up to pages */
-	uint64_t low;         /* first acceptable physical byte */
-	uint64_t high;        /* one past the last acceptable; 0: no limit */
-	uint64_t alignment;   /* power of two; 0: a page */
-	uint64_t boundary;    /* power of two not to cross, >= size; 0: none */
-	uint32_t flags;       /* HF_M_* */
-	int domain;           /* NUMA node, where domain_set */
-	bool domain_set;      /* only `domain` will do; otherwise any */
+	uint64_t size;      /* bytes, > 0; rounded up to pages */
+	uint64_t low;       /* first acceptable physical byte */
+	uint64_t high;      /* one past the last acceptable; 0: no limit */
+	uint64_t alignment; /* power of two; 0: a page */
+	uint64_t boundary;  /* power of two not to cross, >= size; 0: none */
+	uint32_t flags;     /* HF_M_* */
+	int domain;         /* NUMA node, where domain_set */
+	bool domain_set;    /* only `domain` will do, or see policy;
+			     * otherwise any */
+	uint32_t domains;   /* bit n: NUMA node n may be used; 0: all.  With
+			     * domain_set but without a policy: 0 */
+	enum holdfast_domainset_policy policy;
 	const char *type;     /* malloc type for statistics; NULL: "contig" */
 	bool no_map;          /* do not map it here: addr will be NULL; then fd
 			       * is not looked at either */

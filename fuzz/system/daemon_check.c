@@ -106,6 +106,20 @@ check_constraints(struct daemon *d, const Holdfast__V1__ContigAlloc *ask,
 		    (unsigned long long)pa, (unsigned long long)last);
 }
 
+/* A node that was asked for, whatever order they were tried in. */
+static void
+check_domain(struct daemon *d, const Holdfast__V1__ContigAlloc *ask,
+    const Holdfast__V1__ContigAllocResult *got)
+{
+	bool set = ask->policy != 0 || ask->domains != 0;
+
+	if ((!set && ask->domain != 0 && got->domain != ask->domain - 1) ||
+	    (ask->domains != 0 && !(ask->domains >> (got->domain & 31) & 1)))
+		(void)fuzz_found(d->rep, "constraint", "domain",
+		    "node %d is none of %#x, policy %d, node + 1 %d",
+		    got->domain, ask->domains, (int)ask->policy, ask->domain);
+}
+
 static void
 check_place(struct daemon *d, const Holdfast__V1__ContigAllocResult *got)
 {
@@ -133,6 +147,8 @@ take_buffer(struct daemon *d, struct daemon_client *c, const struct pending *p,
 		if (ask != NULL)
 			check_constraints(d, ask, got);
 	}
+	if (ask != NULL)
+		check_domain(d, ask, got);
 	if (c->nbuffers == DAEMON_BUFFERS) {
 		c->wild = true; /* more than it can remember */
 		return;

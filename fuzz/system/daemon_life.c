@@ -41,13 +41,20 @@ bool
 daemon_begin(struct daemon *d, const uint8_t *header)
 {
 	static uid_t told[] = {SYS_UID};
-	struct sim_segment segment = {.start = SYS_POOL, .end = SYS_POOL};
-	struct sim_options sim = {.segments = &segment, .nsegments = 1};
+	struct sim_segment segments[2] = {{SYS_POOL, SYS_POOL, 0}};
+	struct sim_options sim = {.segments = segments, .nsegments = 1};
 	struct server_options options;
 
 	check_number(SYS_CONTIG_FREE, HOLDFAST__V1__REQUEST__OP_CONTIG_FREE);
 	check_number(SYS_MAP_INSERT, HOLDFAST__V1__REQUEST__OP_MAP_INSERT);
-	segment.end += SYS_FRAME * (4 + (header[0] & 0x0f));
+	segments[0].end += SYS_FRAME * (4 + (header[0] & 0x0f));
+	if ((header[0] & 0x30) == 0x30) { /* the last two on another node */
+		segments[1] =
+		    (struct sim_segment){segments[0].end - 2 * SYS_FRAME,
+			segments[0].end, 1};
+		segments[0].end = segments[1].start;
+		sim.nsegments = 2;
+	}
 	sim.memfd = d->memfd = (header[3] & 1) != 0;
 	d->short_queues = (header[6] & 1) != 0;
 	d->own_maps = (header[7] & 1) == 0;

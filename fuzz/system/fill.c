@@ -60,6 +60,9 @@ enum way {
 	WAY_RARE,
 	WAY_MODE,
 	WAY_COW,
+	WAY_NODE,
+	WAY_NODES,
+	WAY_POLICY,
 	WAY_PLAIN
 };
 
@@ -100,6 +103,9 @@ static const struct {
     {"deadline_ms", WAY_RARE},
     {"mode", WAY_MODE},
     {"cow", WAY_COW},
+    {"domain", WAY_NODE},
+    {"domains", WAY_NODES},
+    {"policy", WAY_POLICY},
 };
 
 static enum way
@@ -167,6 +173,12 @@ number(const struct sys_fill *fill, const char *name, uint8_t b)
 		return b < 0x80 ? 0 : 0400u | b;
 	case WAY_COW: /* some low bits, or any one */
 		return b < 0x80 ? b : UINT64_C(1) << (b & 0x1f);
+	case WAY_NODE: /* + 1, of the two there are */
+		return b < 0x10 ? b : b < 0xa0 ? 0 : b & 3;
+	case WAY_NODES:
+		return b < 0xa0 ? 0 : b & 7;
+	case WAY_POLICY:
+		return b < 0x80 ? 0 : b % 6;
 	case WAY_FLAGS: /* M_ZERO is 0x100 */
 		return (b >= 0x10 && b < 0x80 ? 0u : b & 7) |
 		       (b >= 0x10 ? 0x100 : 0);

@@ -63,6 +63,10 @@ answer_contig(struct daemon *d, const Holdfast__V1__ContigAlloc *op,
 		return;
 	}
 	d->brk = offset + size;
+	if (op->policy != 0 && op->domain != 0)
+		res->domain = op->domain - 1;
+	else if (op->domains != 0)
+		res->domain = ffs((int)op->domains) - 1;
 	res->buffer = d->count[answer->op] + 1;
 	res->size = size;
 	res->offset = offset;

@@ -311,6 +311,28 @@ alloc_meets(const char *lie)
 		test_fail(__FILE__, __LINE__, "%s: descriptors leak", lie);
 }
 
+/* A node that the set has not is not believed either. */
+TEST(hostile__a_domain_outside_the_set_is_found_out)
+{
+	struct holdfast_contig_req req = {.size = 4096, .domains = 1 << 4};
+	struct holdfast_buf *buf;
+	struct holdfast *h;
+	struct fake fake;
+
+	fake_start(&fake, NULL, NULL);
+	h = fake_connect(&fake);
+	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), HF_OK);
+	ASSERT_EQ(buf->domain, 4);
+	holdfast_close(h);
+	fake_stop(&fake);
+	fake_start(&fake, tweak_alloc, "another domain"); /* 5 */
+	h = fake_connect(&fake);
+	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), -EPROTO);
+	expect_broken(h, -EPROTO);
+	holdfast_close(h);
+	fake_stop(&fake);
+}
+
 #define EACH(lies, meets)                                                      \
 	for (size_t i = 0; i < sizeof(lies) / sizeof((lies)[0]); i++)          \
 	meets((lies)[i])

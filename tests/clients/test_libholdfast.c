@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,6 +172,35 @@ TEST(contigfree__unmaps_and_closes_with_the_last_buffer)
 	ASSERT_EQ(test_nfds(), before);
 	ASSERT_FALSE(is_mapped(addr));
 	ASSERT_FALSE(is_mapped(addr - 4096));
+	holdfast_close(h);
+	fake_stop(&fake);
+}
+
+/* The fake daemon gives the preferred node, else the lowest of the set. */
+TEST(contigmalloc__asks_for_the_domains_of_its_set)
+{
+	struct holdfast_contig_req req = {.size = 4096};
+	struct holdfast_buf *buf;
+	struct holdfast *h;
+	struct fake fake;
+	unsigned node = 0;
+
+	fake_start(&fake, NULL, NULL);
+	h = fake_connect(&fake);
+	req.domains = 1 << 3 | 1 << 5;
+	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), HF_OK);
+	ASSERT_EQ(buf->domain, 3);
+	req.policy = HF_DOMAINSET_PREFER;
+	req.domain = 5;
+	req.domain_set = true;
+	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), HF_OK);
+	ASSERT_EQ(buf->domain, 5);
+	/* Where it runs: only the library knows. */
+	req = (struct holdfast_contig_req){.size = 4096,
+	    .policy = HF_DOMAINSET_FIRSTTOUCH};
+	ASSERT_EQ(getcpu(NULL, &node), 0);
+	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), HF_OK);
+	ASSERT_EQ(buf->domain, (int)node);
 	holdfast_close(h);
 	fake_stop(&fake);
 }

@@ -219,6 +219,9 @@ TEST(wire__a_request_has_the_bytes_that_the_library_would_give_it)
 		contig.size = some_number(&state);
 		contig.low = some_number(&state);
 		contig.domain = (int32_t)some_number(&state);
+		contig.domains = (uint32_t)some_number(&state);
+		contig.policy =
+		    (Holdfast__V1__DomainsetPolicy)(test_random(&state) % 6);
 		contig.device = i % 2 != 0;
 		contig.type = i % 3 == 0   ? name
 			      : i % 3 == 1 ? NULL

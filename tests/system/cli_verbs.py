@@ -594,12 +594,52 @@ def subjects():
     d.stop()
 
 
+def domains():
+    """Two NUMA nodes of 64 frames each."""
+    d = Daemon('--allow-addresses', 'all', '--sim-nodes', '2')
+
+    def node(*args):
+        rv, buf = d.json('alloc', '2M', '--once', *args)
+        return buf['node'] if rv == 0 else buf['error']['message']
+
+    check('alloc --nodes: only these', node('--nodes', '1') == 1
+          and node('--nodes', '0') == 0)
+    check('alloc --policy round-robin: takes turns',
+          [node('--policy', 'round-robin') for _ in range(4)] == [1, 0, 1, 0])
+    check('alloc --policy prefer: that node',
+          node('--policy', 'prefer', '--node', '1') == 1
+          and node('--policy', 'prefer', '--node', '0') == 0)
+    holder, buf = d.hold('alloc', '128M', '--node', '1')
+    check('alloc --node: all of it', buf['node'] == 1, buf)
+    check('alloc --policy prefer: falls back',
+          node('--policy', 'prefer', '--node', '1') == 0)
+    check('alloc --nodes: does not fall back',
+          'domain 1 has no free run' in str(node('--nodes', '1')))
+    interrupt(holder, signal.SIGINT)
+    rv, buf = d.json('alloc', '16M', '--once', '--policy', 'interleave')
+    check('alloc --policy interleave', rv == 0, buf)
+    check('alloc --policy first-touch: where this runs',
+          node('--policy', 'first-touch') == 0)
+    check('alloc --policy prefer: needs a node',
+          'domain must be' in str(node('--policy', 'prefer')))
+    check('alloc --nodes: a bound', 'bits below 8'
+          in str(node('--nodes', '0,9')))
+    for bad in (['--nodes', '32'], ['--nodes', '0,'], ['--nodes', 'x'],
+                ['--nodes', ''], ['--policy', 'random']):
+        check(f'alloc {" ".join(bad)}: usage',
+              d.run('alloc', '4K', *bad).returncode == 2)
+    check('alloc --help: says it', '--policy POLICY'
+          in d.run('alloc', '--help').stdout)
+    d.stop()
+
+
 daemon = Daemon('--allow-addresses', 'all', '--pool-max', '288M',
                 '--pool-min', '64M', '--operators', str(os.getuid()))
 for case in (status_and_pool, operators, truth, quarantine, alloc, waiting,
              maps, usage):
     case(daemon)
 daemon.stop()
+domains()
 dark()
 subjects()
 print(f'{passed} passed, {failed} failed, 0 skipped')
