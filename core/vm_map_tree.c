@@ -135,9 +135,12 @@ node_set_key(struct vm_node *node, unsigned slot, vm_offset_t key)
 static void
 key_update(struct vm_tree *tree, struct vm_cursor *cur, vm_offset_t key)
 {
-	for (unsigned level = 1; level <= tree->height; level++) {
-		unsigned slot = cur->at[level - 1];
+	unsigned slot;
 
+	/* The header is the first of all: not every slot on the way is 0. */
+	for (unsigned level = 1;; level++) {
+		MPASS(level <= tree->height);
+		slot = cur->at[level - 1];
 		node_set_key(cur->node[level - 1], slot, key);
 		if (slot > 0)
 			return;

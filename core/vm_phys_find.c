@@ -61,7 +61,8 @@ contig_fit_high(const struct phys_query *query, vm_paddr_t start,
 		/* Below the multiple that is in the way.  It is a multiple of
 		 * the alignment too, or nothing aligned could cross it. */
 		end = rounddown2(pa + query->size - 1, query->boundary);
-		if (end - start < query->size || end < start)
+		MPASS(end > start); /* the multiple is above pa */
+		if (end - start < query->size)
 			return false;
 		pa = rounddown2(end - query->size, query->alignment);
 		if (pa < start)
@@ -72,29 +73,25 @@ contig_fit_high(const struct phys_query *query, vm_paddr_t start,
 	return true;
 }
 
-bool
-contig_fit_low(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
-    vm_paddr_t *pap)
+/*
+ * The lowest place from `start` on, in a run that has one: `high` is the
+ * highest.  What would cross a multiple of the boundary begins there.
+ */
+static vm_paddr_t
+contig_fit_low(const struct phys_query *query, vm_paddr_t start,
+    vm_paddr_t high)
 {
 	vm_paddr_t pa;
 
 	MPASS(query->size > 0 && powerof2(query->alignment));
-	MPASS(query->boundary == 0 || query->size <= query->boundary);
-	MPASS(start < end);
+	MPASS(!crosses(query, high));
 
 	start = MAX(start, query->low);
-	end = MIN(end, query->high);
 	pa = roundup2(start, query->alignment);
-	if (pa < start || pa >= end || end - pa < query->size)
-		return false; /* the first test catches wrap-around */
-	if (crosses(query, pa)) {
+	if (crosses(query, pa))
 		pa = rounddown2(pa + query->size - 1, query->boundary);
-		if (end - pa < query->size)
-			return false;
-	}
-	MPASS(!crosses(query, pa));
-	*pap = pa;
-	return true;
+	MPASS(pa >= start && pa <= high && !crosses(query, pa));
+	return pa;
 }
 
 /* With constraints that may move it away from the end of the run. */
@@ -102,7 +99,7 @@ static bool
 contig_fit_slow(const struct phys_query *query, vm_paddr_t start,
     vm_paddr_t end, vm_paddr_t *pap)
 {
-	vm_paddr_t high, low;
+	vm_paddr_t high;
 
 	MPASS(start < end);
 
@@ -111,8 +108,8 @@ contig_fit_slow(const struct phys_query *query, vm_paddr_t start,
 	*pap = high;
 	if (high + query->size == end)
 		return true;
-	if (contig_fit_low(query, start, end, &low) && low == start)
-		*pap = low;
+	if (contig_fit_low(query, start, high) == start)
+		*pap = start;
 	return true;
 }
 

@@ -224,12 +224,10 @@ const char *rt_check(const struct rt_store *store, const struct rt *rt,
 
 /*
  * Where in the free run [start, end) the request goes, if it fits.  Exact.
- * _high, _low: the highest and the lowest place; contig_fit: the one that
- * leaves the fewest pieces, the higher of two.
+ * _high: the highest place; contig_fit: the one that leaves the fewest pieces,
+ * the higher of two.
  */
 bool contig_fit_high(const struct phys_query *query, vm_paddr_t start,
-    vm_paddr_t end, vm_paddr_t *pap);
-bool contig_fit_low(const struct phys_query *query, vm_paddr_t start,
     vm_paddr_t end, vm_paddr_t *pap);
 bool contig_fit(const struct phys_query *query, vm_paddr_t start,
     vm_paddr_t end, vm_paddr_t *pap);

@@ -262,6 +262,8 @@ change(vm_map_t map, uint64_t how, vm_offset_t addr)
 		break;
 	}
 	vm_map_lock(map);
+	if (!vm_map_locked(map))
+		(void)fuzz_found(run.rep, "out", "locked", "it is not");
 	if (vm_map_lookup_entry(map, addr, &entry)) {
 		if (how == 3)
 			back(map, entry);
@@ -392,6 +394,9 @@ ask_entry(vm_map_t map, vm_offset_t addr)
 	}
 	if (vm_map_check_boundary(map, addr, addr + page_size()) &&
 	    (addr < vm_map_min(map) || addr >= vm_map_max(map)))
+		good = false;
+	if (vm_map_check_boundary(map, addr, addr) !=
+	    (addr >= vm_map_min(map) && addr <= vm_map_max(map)))
 		good = false;
 	if (object != NULL)
 		good = ask_run(object, pindex) && good;

@@ -207,6 +207,21 @@ TEST(contigmalloc_domainset__prefers_one_and_falls_back_to_the_others)
 	bed_free(&bed);
 }
 
+TEST(contigmalloc_domainset__takes_turns_where_no_domain_has_that_number)
+{
+	struct bed bed;
+	struct domainset ds = {.ds_mask = 7,
+	    .ds_policy = DOMAINSET_POLICY_PREFER,
+	    .ds_prefer = VM_PHYS_DOMAINS};
+
+	bed_make_numa(&bed);
+	ASSERT_EQ(domain_of(&bed, &ds, PAGE), 0);
+	ASSERT_EQ(domain_of(&bed, &ds, PAGE), 1);
+	ds.ds_prefer = -1;
+	ASSERT_EQ(domain_of(&bed, &ds, PAGE), 2);
+	bed_free(&bed);
+}
+
 TEST(contigmalloc_domainset__interleaves_by_16_mib)
 {
 	struct bed bed;
