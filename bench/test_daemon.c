@@ -38,6 +38,8 @@ bench_start(struct bench *bench, void (*then)(struct bench_daemon *d))
 		struct bench_daemon d;
 
 		bench_daemon_start(&d, program, "sim", "16M");
+		if (access(d.dir, F_OK) != 0)
+			_exit(8);
 		ASSERT_EQ(write(fds[1], &d, sizeof(d)), (ssize_t)sizeof(d));
 		then(&d);
 		_exit(9);
@@ -46,7 +48,6 @@ bench_start(struct bench *bench, void (*then)(struct bench_daemon *d))
 	ASSERT_EQ(read(fds[0], &bench->daemon, sizeof(bench->daemon)),
 	    (ssize_t)sizeof(bench->daemon));
 	(void)close(fds[0]);
-	ASSERT_EQ(access(bench->daemon.dir, F_OK), 0);
 }
 
 static void

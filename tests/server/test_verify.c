@@ -171,7 +171,9 @@ TEST(verify__reads_the_stock_too_and_dissolves_what_is_not_right)
 	ASSERT_TRUE(sim_tamper(rig.arch, stock_next_ready(pool, 0)->start,
 	    RIG_BASE + 5000 * RIG_FRAME));
 	ASSERT_EQ(client_verify(&client, &result), (int)OK);
-	ASSERT_EQ(result->ready_frames, 300u);
+	/* What takes its place may be read, too. */
+	ASSERT_GE(result->ready_frames, 300u);
+	ASSERT_LE(result->ready_frames, 301u);
 	ASSERT_EQ(result->ready_mismatches, 1u);
 	ASSERT_EQ(result->mismatches + result->unread, 0u);
 	rig_settle(&rig);
