@@ -13,9 +13,6 @@
 #include "server/map.h"
 #include "server/memory.h"
 
-/* An operation adds at most this many entries (two clips of one entry). */
-#define MAP_ENTRIES_PER_OP 2
-
 /* ---- Life -------------------------------------------------------- */
 
 static void
@@ -408,7 +405,8 @@ map_check_super_find(struct map *map, const struct vm_insert_args *args,
 }
 
 static int
-map_refuse_insert(int rv, const struct map_enter *enter, struct answer *answer)
+map_refuse_insert(struct map *map, int rv, const struct map_enter *enter,
+    struct answer *answer)
 {
 	const struct vm_insert_args *args = &enter->args;
 
@@ -427,7 +425,7 @@ map_refuse_insert(int rv, const struct map_enter *enter, struct answer *answer)
 		    "[0x%llx, 0x%llx) must hold no wiring of the system",
 		    (unsigned long long)args->start,
 		    (unsigned long long)(args->start + args->length));
-	return answer_refuse_kern(answer, rv, "vm_map_insert");
+	return map_refuse_enter(map, rv, answer);
 }
 
 /* The checks of one of the calls that enter something. */
@@ -550,7 +548,7 @@ map_enter_commit(struct map *map, const struct map_enter *enter,
 	if (rv == KERN_SUCCESS)
 		return rv;
 	vm_object_deallocate(args->object);
-	return map_refuse_insert(rv, enter, answer);
+	return map_refuse_insert(map, rv, enter, answer);
 }
 
 int
@@ -574,13 +572,15 @@ map_enter(struct map *map, const struct map_enter *wanted, vm_offset_t *addrp,
 		return rv;
 	if (object != NULL && object->type == OBJT_SUPER &&
 	    addr % object->pool->frame_size != 0) {
-		/* VMFS_OPTIMAL_SPACE fell back to any address. */
+		/* Without VMFS_SUPER_SPACE any address is as good. */
 		rv = vm_map_remove(map->vm, addr, addr + args->length);
 		MPASS(rv == KERN_SUCCESS);
 		return answer_refuse(answer, KERN_NO_SPACE,
-		    "no free range of 0x%llx bytes is congruent to the object; "
-		    "VMFS_SUPER_SPACE looks for no other",
-		    (unsigned long long)args->length);
+		    "find_space (0x%x) found 0x%llx, which is not congruent to "
+		    "the object's superpages, a multiple of 0x%llx: only "
+		    "VMFS_SUPER_SPACE looks for one that is",
+		    (unsigned)args->find_space, (unsigned long long)addr,
+		    (unsigned long long)object->pool->frame_size);
 	}
 	if (enter->how == ENTER_FIXED)
 		map_punch(map, addr, addr + args->length);

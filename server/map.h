@@ -23,6 +23,9 @@
 #define MAP_DEFAULT_MIN UINT64_C(0x7e8000000000)
 #define MAP_DEFAULT_MAX UINT64_C(0x7ec000000000)
 
+/* An operation adds at most this many entries (two clips of one entry). */
+#define MAP_ENTRIES_PER_OP 2
+
 #define MAP_PUNCH_INLINE (UINT64_C(1) << 20) /* bytes punched on the loop */
 
 struct map {
@@ -158,6 +161,24 @@ int map_submap(struct map *map, vm_offset_t start, vm_offset_t end,
     struct map *submap, struct answer *answer);
 /* Let go of every submap; no entry shows one any more. */
 void map_drop_submaps(struct map *map);
+
+/* ---- map_why.c: why the core refused, as a sentence -------------- */
+
+/* Each puts code and sentence into `answer`, and returns the code. */
+int map_refuse_enter(struct map *map, int rv, struct answer *answer);
+int map_refuse_edit(struct map *map, int rv, vm_offset_t start, vm_offset_t end,
+    const char *what, struct answer *answer);
+/* `asked`: all rights that the call named. */
+int map_refuse_protect(struct map *map, int rv, vm_offset_t start,
+    vm_offset_t end, vm_prot_t asked, struct answer *answer);
+int map_refuse_wire(struct map *map, int rv, vm_offset_t start, vm_offset_t end,
+    int flags, struct answer *answer);
+int map_refuse_unwire(struct map *map, int rv, vm_offset_t start,
+    vm_offset_t end, int flags, struct answer *answer);
+int map_refuse_stack(struct map *map, int rv, vm_offset_t addrbos,
+    vm_size_t max_ssize, struct answer *answer);
+int map_refuse_growstack(struct map *map, int rv, vm_offset_t addr,
+    struct answer *answer);
 
 /* ---- map_lost.c -------------------------------------------------- */
 

@@ -31,38 +31,21 @@ map_check_edit(struct map *map, vm_offset_t start, vm_offset_t end, int strict,
 	return rv;
 }
 
-/* The end of every edit. */
+/* The end of every edit.  Returns what the core said of it. */
 static int
-map_edited(struct map *map, int rv, vm_offset_t start, vm_offset_t end,
-    const char *what, struct answer *answer)
+map_edited(struct map *map, int rv, vm_offset_t start, vm_offset_t end)
 {
 	map_settle(map);
-	if (rv == KERN_SUCCESS) {
-		if (start < end)
-			watch_changed(map, start, end);
-		return rv;
-	}
-	if (rv == KERN_INVALID_ADDRESS)
-		return answer_refuse(answer, rv,
-		    "[0x%llx, 0x%llx) must be all mapped, and is not",
-		    (unsigned long long)start, (unsigned long long)end);
-	if (rv == KERN_PROTECTION_FAILURE)
-		return answer_refuse(answer, rv,
-		    "%s must not ask for more than the maximum protection of "
-		    "what is in [0x%llx, 0x%llx)",
-		    what, (unsigned long long)start, (unsigned long long)end);
-	if (rv == KERN_NO_SPACE)
-		return answer_refuse(answer, rv,
-		    "something is in [0x%llx, 0x%llx) already, or it is over a "
-		    "limit",
-		    (unsigned long long)start, (unsigned long long)end);
-	return answer_refuse_kern(answer, rv, what);
+	if (rv == KERN_SUCCESS && start < end)
+		watch_changed(map, start, end);
+	return rv;
 }
 
 int
 map_protect(struct map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
     vm_prot_t max, int flags, struct answer *answer)
 {
+	vm_prot_t asked = VM_PROT_NONE;
 	struct vm_refusal why;
 	int rv;
 
@@ -70,8 +53,14 @@ map_protect(struct map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
 	rv = map_check_edit(map, start, end, rv, &why, answer);
 	if (rv != KERN_SUCCESS)
 		return rv;
+	if ((flags & VM_MAP_PROTECT_SET_PROT) != 0)
+		asked |= prot;
+	if ((flags & VM_MAP_PROTECT_SET_MAXPROT) != 0)
+		asked |= max;
 	rv = vm_map_protect(map->vm, start, end, prot, max, flags);
-	return map_edited(map, rv, start, end, "vm_map_protect", answer);
+	return map_edited(map, rv, start, end) == KERN_SUCCESS
+		   ? rv
+		   : map_refuse_protect(map, rv, start, end, asked, answer);
 }
 
 int
@@ -86,7 +75,10 @@ map_inherit(struct map *map, vm_offset_t start, vm_offset_t end,
 	if (rv != KERN_SUCCESS)
 		return rv;
 	rv = vm_map_inherit(map->vm, start, end, (vm_inherit_t)inheritance);
-	return map_edited(map, rv, start, end, "vm_map_inherit", answer);
+	return map_edited(map, rv, start, end) == KERN_SUCCESS
+		   ? rv
+		   : map_refuse_edit(map, rv, start, end, "vm_map_inherit",
+			 answer);
 }
 
 int
@@ -101,7 +93,10 @@ map_madvise(struct map *map, vm_offset_t start, vm_offset_t end, int advice,
 	if (rv != KERN_SUCCESS)
 		return rv;
 	rv = vm_map_madvise(map->vm, start, end, advice);
-	return map_edited(map, rv, start, end, "vm_map_madvise", answer);
+	return map_edited(map, rv, start, end) == KERN_SUCCESS
+		   ? rv
+		   : map_refuse_edit(map, rv, start, end, "vm_map_madvise",
+			 answer);
 }
 
 static int
@@ -128,7 +123,9 @@ map_wire(struct map *map, vm_offset_t start, vm_offset_t end, int flags,
 		return answer_refuse(answer, KERN_WOULD_BLOCK,
 		    "a deletion in the map must end first");
 	rv = vm_map_wire(map->vm, start, end, flags);
-	return map_edited(map, rv, start, end, "vm_map_wire", answer);
+	return map_edited(map, rv, start, end) == KERN_SUCCESS
+		   ? rv
+		   : map_refuse_wire(map, rv, start, end, flags, answer);
 }
 
 int
@@ -140,7 +137,9 @@ map_unwire(struct map *map, vm_offset_t start, vm_offset_t end, int flags,
 	if (rv != KERN_SUCCESS)
 		return rv;
 	rv = vm_map_unwire(map->vm, start, end, flags);
-	return map_edited(map, rv, start, end, "vm_map_unwire", answer);
+	return map_edited(map, rv, start, end) == KERN_SUCCESS
+		   ? rv
+		   : map_refuse_unwire(map, rv, start, end, flags, answer);
 }
 
 int
@@ -164,8 +163,9 @@ map_stack(struct map *map, vm_offset_t addrbos, vm_size_t max_ssize,
 		map_settle(map);
 		return answer->code;
 	}
-	return map_edited(map, rv, addrbos, addrbos + max_ssize, "vm_map_stack",
-	    answer);
+	return map_edited(map, rv, addrbos, addrbos + max_ssize) == KERN_SUCCESS
+		   ? rv
+		   : map_refuse_stack(map, rv, addrbos, max_ssize, answer);
 }
 
 int
@@ -198,11 +198,7 @@ map_growstack(struct map *map, vm_offset_t addr, struct answer *answer)
 			watch_changed(map, info.start, info.end);
 		return rv;
 	}
-	return answer_refuse(answer, rv,
-	    "no stack can grow to 0x%llx: it is in no gap of one, or a limit "
-	    "is "
-	    "in the way",
-	    (unsigned long long)addr);
+	return map_refuse_growstack(map, rv, addr, answer);
 }
 
 /* ---- Without an effect on memory --------------------------------- */
@@ -223,13 +219,9 @@ map_sync(struct map *map, vm_offset_t start, vm_offset_t end, bool syncio,
 		    "[0x%llx, 0x%llx) must hold nothing wired by the user, and "
 		    "cut no superpage, to be invalidated",
 		    (unsigned long long)start, (unsigned long long)end);
-	if (rv == KERN_INVALID_ADDRESS)
-		return answer_refuse(answer, rv,
-		    "[0x%llx, 0x%llx) must be all mapped, and is not",
-		    (unsigned long long)start, (unsigned long long)end);
-	return rv == KERN_SUCCESS
-		   ? rv
-		   : answer_refuse_kern(answer, rv, "vm_map_sync");
+	return rv == KERN_SUCCESS ? rv
+				  : map_refuse_edit(map, rv, start, end,
+					"vm_map_sync", answer);
 }
 
 int

@@ -299,7 +299,7 @@ TEST(map_protect__refuses_what_it_may_not)
 	refused(&f, &request, INVALID, "flags");
 	op.prot = VM_PROT_RW;
 	op.flags = VM_MAP_PROTECT_SET_PROT | VM_MAP_PROTECT_SET_MAXPROT;
-	refused(&f, &request, (int)REFUSED(OUT_OF_BOUNDS), "");
+	refused(&f, &request, (int)REFUSED(OUT_OF_BOUNDS), "within max");
 	op.prot = VM_PROT_READ;
 	(void)accepted(&f, &request);
 	op.prot = VM_PROT_RW;
@@ -344,6 +344,30 @@ TEST(map_inherit_and_madvise__refuse_what_is_none_of_theirs)
 	fixture_fini(&f);
 }
 
+static void
+read_only(struct fixture *f, uint64_t start, uint64_t end)
+{
+	REQUEST(MapProtect, MAP_PROTECT, map_protect);
+
+	op.map = f->map;
+	op.start = start;
+	op.end = end;
+	op.prot = VM_PROT_READ;
+	op.flags = VM_MAP_PROTECT_SET_PROT;
+	(void)accepted(f, &request);
+}
+
+static void
+set_memlock(struct fixture *f, uint64_t bytes)
+{
+	REQUEST(MapLimits, MAP_LIMITS, map_limits);
+
+	op.map = f->map;
+	op.set = 0x4;
+	op.memlock = bytes;
+	(void)accepted(f, &request);
+}
+
 TEST(map_wire__of_the_system_keeps_its_range_from_being_deleted)
 {
 	struct fixture f;
@@ -359,8 +383,15 @@ TEST(map_wire__of_the_system_keeps_its_range_from_being_deleted)
 	refused(&f, &request, INVALID, "flags");
 	op.flags = VM_MAP_WIRE_USER;
 	op.end = AT + 16 * PAGE;
-	refused(&f, &request, ADDRESS, "must be all mapped");
+	refused(&f, &request, ADDRESS, "nothing is at 0x20008000");
 	op.end = AT + 2 * PAGE;
+	read_only(&f, op.start, op.end);
+	op.flags = VM_MAP_WIRE_USER | VM_MAP_WIRE_WRITE;
+	refused(&f, &request, ADDRESS, "what is at 0x20001000 is not");
+	set_memlock(&f, PAGE - 1);
+	op.flags = VM_MAP_WIRE_USER;
+	refused(&f, &request, (int)REFUSED(RESOURCE_SHORTAGE),
+	    "limits.memlock (0xfff)");
 	op.flags = VM_MAP_WIRE_SYSTEM;
 	(void)accepted(&f, &request);
 	describe(&f.client, f.map, before, sizeof(before));
@@ -380,7 +411,7 @@ TEST(map_wire__of_the_system_keeps_its_range_from_being_deleted)
 		un.map = f.map;
 		un.start = AT + PAGE;
 		un.end = AT + 3 * PAGE;
-		refused(&f, &out, INVALID, "");
+		refused(&f, &out, INVALID, "is at 0x20002000 is not");
 		un.end = AT + 2 * PAGE;
 		(void)accepted(&f, &out);
 	}
@@ -448,8 +479,12 @@ TEST(map_stack__refuses_and_growstack_says_why_not)
 		refused(&f, &request, INVALID, "prot");
 		op.prot = VM_PROT_RW;
 		op.addrbos = AT;
-		refused(&f, &request, (int)REFUSED(NO_SPACE), "something is");
+		refused(&f, &request, (int)REFUSED(NO_SPACE),
+		    "something is at 0x20000000");
 		op.addrbos = AT + 64 * PAGE;
+		op.max_ssize = PAGE;
+		refused(&f, &request, INVALID, "limits.stack_guard (0x1000)");
+		op.max_ssize = 64 * PAGE;
 		(void)accepted(&f, &request);
 	}
 	{
@@ -459,7 +494,11 @@ TEST(map_stack__refuses_and_growstack_says_why_not)
 		op.addr = MAX_A;
 		refused(&f, &request, ADDRESS, "addr must be below the end");
 		op.addr = AT + 32 * PAGE;
-		refused(&f, &request, (int)REFUSED(FAILURE), "no stack can");
+		refused(&f, &request, (int)REFUSED(FAILURE),
+		    "in the gap of a stack");
+		op.addr = AT + 64 * PAGE;
+		refused(&f, &request, (int)REFUSED(NO_SPACE),
+		    "end above its guard");
 		op.addr = AT + 70 * PAGE;
 		(void)accepted(&f, &request);
 	}
@@ -497,7 +536,8 @@ cut_is_refused(struct fixture *f)
 	op.start = AT;
 	op.end = AT + PAGE;
 	op.inheritance = VM_INHERIT_NONE;
-	refused(f, &request, (int)REFUSED(RESOURCE_SHORTAGE), "");
+	refused(f, &request, (int)REFUSED(RESOURCE_SHORTAGE),
+	    "limits.nentries (0x1)");
 }
 
 TEST(map_limits__are_set_one_by_one_and_bind)
@@ -542,7 +582,7 @@ writable_code_is_refused(struct fixture *f)
 	op.end = op.start + PAGE;
 	op.prot = VM_PROT_ALL;
 	op.max_prot = VM_PROT_ALL;
-	refused(f, &request, PROTECTION, "");
+	refused(f, &request, PROTECTION, "MAP_WXORX");
 }
 
 TEST(map_flags__are_only_those_of_a_caller)
