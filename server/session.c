@@ -154,15 +154,18 @@ session_blocked(struct session *session)
 	session_arm(session, session->server->options.stall_timeout_ms);
 }
 
-/* Descriptors in the peer's queue are ours to answer for until it reads. */
+/*
+ * Descriptors in the peer's queue are ours to answer for until it reads.
+ * Looked at before more go there: those would never be found to be read.
+ */
 static void
-session_count_sent(struct session *session, size_t nfds)
+session_charge_sent(struct session *session, size_t nfds)
 {
-	uint64_t sent = session->sent_fds.amount + nfds;
+	uint64_t sent = session->sent_fds.amount;
 
 	if (sent >= SENT_FDS_CHECK && transport_is_drained(&session->transport))
 		sent = 0;
-	if (quota_recharge(&session->sent_fds, sent) < 0)
+	if (quota_recharge(&session->sent_fds, sent + nfds) < 0)
 		session_doom(session, "unread_descriptors");
 }
 
@@ -172,6 +175,8 @@ session_send(struct session *session, const struct wire_out *packet,
 {
 	int r;
 
+	if (fds->n > 0 && !session->doomed)
+		session_charge_sent(session, fds->n);
 	if (session->doomed)
 		return;
 	r = transport_send(&session->transport, packet->buf, packet->len, fds);
@@ -183,9 +188,7 @@ session_send(struct session *session, const struct wire_out *packet,
 		session_doom(session, "send");
 		return;
 	}
-	if (fds->n > 0)
-		session_count_sent(session, fds->n);
-	if (transport_is_blocked(&session->transport) && !session->doomed)
+	if (transport_is_blocked(&session->transport))
 		session_blocked(session);
 }
 

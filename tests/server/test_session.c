@@ -267,6 +267,56 @@ TEST(session__a_client_that_never_reads_is_dropped)
 	rig_fini(&rig);
 }
 
+TEST(session__descriptors_that_were_read_are_owed_no_more)
+{
+	Holdfast__V1__ContigAllocResult *buffer;
+	struct server_options options;
+	struct client client;
+	struct rig rig;
+
+	server_options_default(&options);
+	options.addresses.all = true;
+	options.limits.limit[QUOTA_FDS] = 80;
+	rig_init(&rig,
+	    &(struct rig_options){.memfd = true, .server = &options});
+	client_join(&client, &rig);
+	for (int i = 0; i < 300; i++) {
+		ASSERT_EQ(client_alloc(&client, RIG_FRAME, 0, &buffer),
+		    (int)OK);
+		ASSERT_EQ(client.nfds, 1u);
+		ASSERT_EQ(client_free(&client, buffer->buffer), (int)OK);
+	}
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+TEST(session__one_that_leaves_descriptors_unread_is_dropped)
+{
+	Holdfast__V1__ContigAlloc alloc = HOLDFAST__V1__CONTIG_ALLOC__INIT;
+	request_t request = HOLDFAST__V1__REQUEST__INIT, *one = &request;
+	struct server_options options;
+	struct client client, other;
+	struct rig rig;
+
+	server_options_default(&options);
+	options.limits.limit[QUOTA_FDS] = 80;
+	rig_init(&rig,
+	    &(struct rig_options){.memfd = true, .server = &options});
+	client_join(&client, &rig);
+	client_join(&other, &rig);
+	alloc.size = 4096;
+	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;
+	request.contig_alloc = &alloc;
+	for (int i = 0; i < 100 && client_pool(&other)->sessions == 2; i++) {
+		client_send(&client, &one, 1);
+		rig_settle(&rig);
+	}
+	ASSERT_EQ(client_pool(&other)->sessions, 1u);
+	client_close(&client);
+	client_close(&other);
+	rig_fini(&rig);
+}
+
 TEST(session__one_too_many_is_refused)
 {
 	struct server_options options;
