@@ -149,6 +149,20 @@ call_reply(struct call *call)
 	wire_arena_reset(&call->session->server->out);
 }
 
+/* Does a client that waits for its answers wait for this one? */
+static bool
+request_is_awaited(const pb_request *request)
+{
+	switch (request->op_case) {
+	case OP(CONTIG_CANCEL):
+		return false;
+	case OP(CONTIG_FREE):
+		return !request->contig_free->quiet;
+	default:
+		return true;
+	}
+}
+
 static void
 dispatch_request(struct session *session, const pb_request *request)
 {
@@ -165,6 +179,7 @@ dispatch_request(struct session *session, const pb_request *request)
 		session->server->acting = NULL;
 	}
 	if (outcome == CALL_DONE) {
+		session->answered |= request_is_awaited(request);
 		if (call.answer.code != KERN_SUCCESS)
 			log_debug("refused", "session=%u op=%s code=%s",
 			    session->serial,

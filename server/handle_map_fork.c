@@ -353,6 +353,7 @@ handle_map_ack(struct call *call)
 	const Holdfast__V1__MapAck *op = call->request->map_ack;
 	struct map *map = call_map_any(call, op->map);
 
+	call->session->acks_due -= call->session->acks_due > 0;
 	if (map != NULL)
 		watch_ack(map, call->session, op->map, op->ack);
 	return CALL_WAITS;

@@ -53,6 +53,8 @@ handle_hello(struct call *call)
 	result->session = session->serial;
 	(void)snprintf(session->name, sizeof(session->name), "%s", hello->name);
 	session->negotiated = true;
+	if (hello->sequential && !session->sequential)
+		session_one_by_one(session);
 	if (!transport_is_blocked(&session->transport))
 		(void)event_del(session->timer);
 	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_HELLO;

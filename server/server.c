@@ -323,6 +323,8 @@ server_base_new(void)
 		return NULL;
 	(void)event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 	(void)event_config_set_flag(config, EVENT_BASE_FLAG_NO_CACHE_TIME);
+	/* Changes are made at once: session_readable() rests on that. */
+	(void)event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV);
 	base = event_base_new_with_config(config);
 	event_config_free(config);
 	return base;

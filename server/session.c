@@ -15,6 +15,7 @@
 #include "server/session.h"
 
 #define EVENT_MAX 64 /* bytes in a packet with one event */
+#define READS_MAX 16 /* packets of one session before it is others' turn */
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
@@ -266,6 +267,7 @@ session_send_change(struct session *session, uint64_t map, vm_offset_t start,
 	event.start = start;
 	event.end = end;
 	event.ack = ack;
+	session->acks_due += ack != 0;
 	event.write_protect = write_protect;
 	packet.n_events = 1;
 	packet.events = events;
@@ -321,26 +323,24 @@ session_send_map_lost(struct session *session, uint64_t map,
 
 /* ---- Events ------------------------------------------------------ */
 
-static void
-session_readable(evutil_socket_t fd, short what, void *arg)
+/* Carry out one packet.  false: there is none, or the session ends. */
+static bool
+session_read(struct session *session)
 {
-	struct session *session = arg;
 	struct server *server = session->server;
 	Holdfast__V1__ClientPacket *packet;
 	size_t len = 0;
 
-	(void)fd;
-	(void)what;
 	switch (transport_recv(&session->transport, server->recv_buf,
 	    HOLDFAST_PACKET_MAX + 1, &len)) {
 	case TRANSPORT_AGAIN:
-		return;
+		return false;
 	case TRANSPORT_END:
 		session_doom(session, "hangup");
-		return;
+		return false;
 	case TRANSPORT_BROKEN:
 		session_doom(session, "broken_framing");
-		return;
+		return false;
 	case TRANSPORT_PACKET:
 		break;
 	}
@@ -348,9 +348,52 @@ session_readable(evutil_socket_t fd, short what, void *arg)
 	packet = wire_unpack_client(&server->in, server->recv_buf, len);
 	if (packet == NULL) {
 		session_doom(session, "malformed_packet");
-		return;
+		return false;
 	}
+	session->answered = false;
 	dispatch_packet(session, packet);
+	return !session->doomed;
+}
+
+/* May there be another packet that the loop will not tell of? */
+static bool
+session_reads_on(const struct session *session)
+{
+	if (!session->sequential || transport_is_blocked(&session->transport))
+		return false; /* the loop tells of everything, or will again */
+	return !session->answered || session->acks_due > 0;
+}
+
+static void
+session_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *session = arg;
+
+	(void)fd;
+	(void)what;
+	for (unsigned i = 0; i < READS_MAX; i++) {
+		if (!session_read(session) || !session_reads_on(session))
+			return;
+	}
+	/* Others first; then the loop tells of it again. */
+	(void)event_del(session->readable);
+	if (event_add(session->readable, NULL) < 0)
+		session_doom(session, "event");
+}
+
+void
+session_one_by_one(struct session *session)
+{
+	bool pending = event_pending(session->readable, EV_READ, NULL) != 0;
+
+	session->sequential = true;
+	if (pending)
+		(void)event_del(session->readable);
+	(void)event_assign(session->readable, session->server->base,
+	    session->fd, EV_READ | EV_PERSIST | EV_ET, session_readable,
+	    session);
+	if (pending && event_add(session->readable, NULL) < 0)
+		session_doom(session, "event");
 }
 
 static void

@@ -35,6 +35,10 @@ struct session {
 	struct transport transport;
 	bool negotiated;
 	bool doomed;
+	bool
+	    sequential; /* it waits for its answers; see session_one_by_one() */
+	bool answered;  /* a request of this packet that it waits for */
+	unsigned acks_due; /* asked for, and perhaps never given */
 	char name[HOLDFAST_NAME_MAX + 1];
 	struct idtable ids;
 	struct call_list calls; /* that wait for a worker */
@@ -51,6 +55,13 @@ struct session {
 int session_new(struct session **sessionp, struct server *server, int fd);
 /* NULL is fine. */
 void session_free(struct session *session);
+
+/*
+ * The client has said that it waits for the answer to a request before it
+ * sends another.  From now on the kernel is not asked whether there is more
+ * after each packet: what does not keep to it waits for the next packet.
+ */
+void session_one_by_one(struct session *session);
 
 /* End it soon; `why` is a word for the log. */
 void session_doom(struct session *session, const char *why);

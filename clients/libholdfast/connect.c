@@ -188,6 +188,7 @@ negotiate(struct holdfast *h, const char *name)
 	hello.version_min = HOLDFAST_VERSION_MIN;
 	hello.version_max = HOLDFAST_VERSION_MAX;
 	hello.name = (char *)(uintptr_t)name; /* only read */
+	hello.sequential = true;              /* call.c */
 	request.op_case = HOLDFAST__V1__REQUEST__OP_HELLO;
 	request.hello = &hello;
 	r = hf_call(h, &request, HOLDFAST__V1__REPLY__RESULT_HELLO, 0, &reply,

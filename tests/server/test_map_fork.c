@@ -679,6 +679,42 @@ take_event(struct client *client)
 	return client->packet->events[0];
 }
 
+static void
+send_hello(struct client *client)
+{
+	PREPARE(Hello, HELLO, HELLO, hello);
+
+	op.version_min = op.version_max = 1;
+	op.sequential = true;
+	ASSERT_EQ(client_call(client, &request)->status, OK);
+}
+
+static void
+send_ping(struct client *client)
+{
+	PREPARE(Ping, PING, PING, ping);
+	request_t *requests[1] = {&request};
+
+	client_send(client, requests, 1);
+}
+
+/* One that waits for its answers: what follows its request is read too. */
+TEST(fork__an_answer_to_a_change_is_heard_behind_a_request)
+{
+	struct pair p;
+
+	pair_init(&p);
+	send_hello(&p.other);
+	send_fork(&p.f.client, p.f.map, "b");
+	ASSERT_FALSE(has_packet(&p.f.client));
+	send_ping(&p.other);
+	send_ack(&p.other, p.other_map, take_event(&p.other)->ack);
+	ASSERT_TRUE(client_receive(&p.f.client));
+	ASSERT_EQ(p.f.client.packet->replies[0]->status, OK);
+	ASSERT_TRUE(client_receive(&p.other));
+	pair_fini(&p);
+}
+
 TEST(fork__replies_when_every_process_has_let_go_of_writing)
 {
 	const Holdfast__V1__Event *event;

@@ -276,11 +276,11 @@ TEST(session__descriptors_that_were_read_are_owed_no_more)
 
 	server_options_default(&options);
 	options.addresses.all = true;
-	options.limits.limit[QUOTA_FDS] = 80;
+	options.limits.limit[QUOTA_FDS] = 128; /* spans count too */
 	rig_init(&rig,
 	    &(struct rig_options){.memfd = true, .server = &options});
 	client_join(&client, &rig);
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < 400; i++) {
 		ASSERT_EQ(client_alloc(&client, RIG_FRAME, 0, &buffer),
 		    (int)OK);
 		ASSERT_EQ(client.nfds, 1u);
