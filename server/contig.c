@@ -50,17 +50,14 @@ static void
 buffer_leave_span(struct buffer *buffer, bool soiled)
 {
 	struct span *span = take_ptr(buffer->span);
-	vm_paddr_t end = buffer->pa + buffer->size;
-	int rv;
 
 	if (soiled)
-		span_soil(span, buffer->pa, end);
-	if (span->in_arena && !span->tainted) {
-		rv =
-		    vm_phys_free_contig(buffer->tenant->arena, buffer->pa, end);
-		KASSERT(rv == KERN_SUCCESS, "a buffer is freed once");
-	}
-	span_unuse(span);
+		span_soil(span, buffer->pa, buffer->pa + buffer->size);
+	if (buffer->cut)
+		span_uncut(span, buffer->pa, buffer->size);
+	else
+		span_unuse(span);
+	buffer->cut = false;
 }
 
 static void
@@ -180,6 +177,7 @@ buffer_span_ready(struct span_waiter *waiter, int r)
 		(void)buffer_prepare(buffer, &answer); /* told below */
 	} else {
 		buffer->span = NULL;
+		buffer->cut = false;
 		if (r == -EAGAIN || r == -ENOENT)
 			(void)contig_plan(buffer, &answer);
 		else
@@ -205,43 +203,55 @@ buffer_retry(struct waiter *waiter)
 	return false;
 }
 
-/* The span that holds `pa` of the tenant's arena. */
-static struct span *
-tenant_span_at(struct tenant *tenant, vm_paddr_t pa)
-{
-	struct vm_phys_run seg;
-	bool found = vm_phys_next_seg(tenant->arena, pa, &seg);
-
-	KASSERT(found && seg.start <= pa, "a run of the arena has a span");
-	return seg.owner;
-}
-
 static bool
 buffer_is_patient(const struct buffer *buffer)
 {
 	return (buffer->flags & M_WAITOK) != 0;
 }
 
+/* A run of the spans in the tenant's arena. */
+static int
+contig_cut(struct buffer *buffer)
+{
+	int rv =
+	    span_cut(buffer->tenant, &buffer->req, &buffer->span, &buffer->pa);
+
+	buffer->cut = rv == KERN_SUCCESS;
+	return rv;
+}
+
+/* All of a new span, or a run of it if the arena got it. */
+static int
+contig_take_from(struct buffer *buffer, struct span *span,
+    struct answer *answer)
+{
+	int rv;
+
+	if (!span->in_arena) {
+		buffer->span = span;
+		buffer->pa = span->start;
+		return KERN_SUCCESS;
+	}
+	rv = contig_cut(buffer);
+	if (rv != KERN_SUCCESS) {
+		span_taint(span); /* it goes */
+		(void)answer_refuse_kern(answer, rv, "contigmalloc");
+	}
+	MPASS(rv != KERN_SUCCESS || buffer->span == span);
+	span_unuse(span); /* the buffer uses it, or nobody */
+	return rv;
+}
+
 /* Find a run in the arena, or in a new span of it; in one domain, or any. */
 static int
 contig_take_in(struct buffer *buffer, struct answer *answer)
 {
-	struct tenant *tenant = buffer->tenant;
 	struct span *span;
 	int rv;
 
-	rv = vm_phys_alloc_contig(tenant->arena, &buffer->req, &buffer->pa);
-	if (rv == KERN_SUCCESS) {
-		span = tenant_span_at(tenant, buffer->pa);
-		if (span->state != SPAN_DEAD) {
-			buffer->span = span;
-			span_use(span);
-			return rv;
-		}
-		(void)vm_phys_free_contig(tenant->arena, buffer->pa,
-		    buffer->pa + buffer->size); /* just taken */
-		return answer_refuse_errno(answer, -ENOMEM, "contigmalloc");
-	}
+	rv = contig_cut(buffer);
+	if (rv == KERN_SUCCESS)
+		return rv;
 	if (rv != KERN_NO_SPACE)
 		return answer_refuse_kern(answer, rv, "contigmalloc");
 	/* What the tenant has is for all of it; frames go in turn. */
@@ -252,18 +262,7 @@ contig_take_in(struct buffer *buffer, struct answer *answer)
 	    answer);
 	if (rv != KERN_SUCCESS)
 		return rv;
-	buffer->span = span;
-	buffer->pa = span->start;
-	if (!span->in_arena) /* it is all this buffer's */
-		return rv;
-	rv = vm_phys_alloc_contig(tenant->arena, &buffer->req, &buffer->pa);
-	if (rv != KERN_SUCCESS) {
-		buffer->span = NULL;
-		span_unuse(span);
-		return answer_refuse_kern(answer, rv, "contigmalloc");
-	}
-	MPASS(span->start <= buffer->pa && buffer->pa < span->end);
-	return rv;
+	return contig_take_from(buffer, span, answer);
 }
 
 /* In the first domain of its set that has a run. */

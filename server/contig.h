@@ -41,7 +41,8 @@ struct buffer {
 	struct pool *pool;
 	struct tenant *tenant;
 	struct tenant_type *type;
-	struct span *span;     /* one of its users; NULL while starved */
+	struct span *span; /* one of its users; NULL while starved */
+	bool cut;          /* from it in the tenant's arena, not all of it */
 	struct contig_req req; /* its domain: the one tried, or taken */
 	struct domainset domains;
 	bool device;

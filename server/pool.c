@@ -107,7 +107,6 @@ pool_init(struct pool *pool, const struct arch *arch, struct workers *workers,
 	TAILQ_INIT(&pool->resizes);
 	TAILQ_INIT(&pool->spans);
 	TAILQ_INIT(&pool->limbo);
-	TAILQ_INIT(&pool->stuck);
 	r = waitq_init(&pool->waitq, base);
 	if (r < 0)
 		return r;

@@ -52,7 +52,6 @@ struct pool {
 	bool draining; /* no new allocations: an operator said so */
 	TAILQ_HEAD(resize_list, resize) resizes; /* the first is under way */
 	TAILQ_HEAD(span_list, span) limbo;
-	struct span_list stuck; /* no memory to take them from an arena */
 	struct event *limbo_timer;
 	unsigned limbo_ms;  /* until the next try */
 	struct waitq waitq; /* who waits for frames */

@@ -81,7 +81,7 @@ server_tenant(struct server *server, uid_t uid)
 	if (server->ntenants >= TENANTS_KEPT)
 		server_evict_tenant(server);
 	tenant = tenant_new(uid, &server->options.limits,
-	    server->pool.phys == NULL ? NULL : server->arch);
+	    server->pool.phys == NULL ? NULL : &server->pool);
 	if (tenant == NULL)
 		return NULL;
 	tenant->addresses_allowed =
@@ -236,8 +236,7 @@ server_stop_poll(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	/* Jobs end by themselves; only what is in limbo may take for ever. */
 	if (server_is_quiet(server) &&
-	    (late || (TAILQ_EMPTY(&server->pool.limbo) &&
-			 TAILQ_EMPTY(&server->pool.stuck)))) {
+	    (late || TAILQ_EMPTY(&server->pool.limbo))) {
 		(void)event_base_loopbreak(server->base);
 		return;
 	}
@@ -285,11 +284,11 @@ server_free(struct server *server)
 	span_abandon_limbo(&server->pool);
 	workers_free(server->workers);
 	quarantine_fini(&server->quarantine);
-	pool_fini(&server->pool);
 	while ((tenant = TAILQ_FIRST(&server->tenants)) != NULL) {
 		TAILQ_REMOVE(&server->tenants, tenant, entry);
 		tenant_free(tenant);
 	}
+	pool_fini(&server->pool);
 	if (server->reaper != NULL)
 		event_free(server->reaper);
 	if (server->limit != NULL)
@@ -362,7 +361,6 @@ server_new(struct server **serverp, const struct arch *arch,
 	TAILQ_INIT(&server->doomed);
 	TAILQ_INIT(&server->verifies);
 	TAILQ_INIT(&server->pool.limbo);
-	TAILQ_INIT(&server->pool.stuck);
 	server->arch = arch;
 	server->options = *options;
 	server->pmap.arch = arch;

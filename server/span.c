@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/kassert.h"
+#include "core/vm_arena.h"
 #include "server/log.h"
 #include "server/memory.h"
 #include "server/span.h"
@@ -48,52 +49,6 @@ span_free(struct span *span)
 	free(span);
 }
 
-/*
- * Everything in it that is still taken is nobody's buffer: make it free, so
- * that the whole run can leave the arena.
- */
-static void
-span_release_runs(struct span *span)
-{
-	struct vm_phys *arena = span->tenant->arena;
-	vm_paddr_t at = span->start;
-	struct vm_phys_run run;
-	int rv;
-
-	while (at < span->end) {
-		vm_paddr_t next = span->end, resume = span->end;
-
-		if (vm_phys_next_free(arena, at, &run) &&
-		    run.start < span->end) {
-			next = MAX(run.start, at);
-			resume = run.end;
-		}
-		if (at < next) {
-			rv = vm_phys_free_contig(arena, at, next);
-			KASSERT(rv == KERN_SUCCESS, "a hole is not free");
-		}
-		at = resume;
-	}
-}
-
-/* false: no memory for it now. */
-static bool
-span_leave_arena(struct span *span)
-{
-	int rv;
-
-	if (!span->in_arena)
-		return true;
-	if (span->tainted)
-		span_release_runs(span);
-	rv = vm_phys_remove_seg(span->tenant->arena, span->start, span->end);
-	if (rv == KERN_RESOURCE_SHORTAGE)
-		return false;
-	KASSERT(rv == KERN_SUCCESS, "a span without users is all free");
-	span->in_arena = false;
-	return true;
-}
-
 static void
 pool_arm_limbo(struct pool *pool)
 {
@@ -106,36 +61,121 @@ pool_arm_limbo(struct pool *pool)
 		log_error("limbo_timer", "text=\"cannot be set\"");
 }
 
-/* Try again later to take it from its arena. */
-static void
-span_stick(struct span *span)
-{
-	if (!span->stuck)
-		TAILQ_INSERT_TAIL(&span->pool->stuck, span, entry);
-	span->stuck = true;
-	pool_arm_limbo(span->pool);
-}
-
-static void
-span_unstick(struct span *span)
-{
-	if (span->stuck)
-		TAILQ_REMOVE(&span->pool->stuck, span, entry);
-	span->stuck = false;
-}
-
 /* One that never had frames, or has them no more, goes. */
 static void
 span_dispose(struct span *span)
 {
-	span->state = SPAN_DEAD;
-	if (!span_leave_arena(span)) {
-		span_stick(span);
-		return;
-	}
-	span_unstick(span);
+	MPASS(!span->in_arena);
 	pool_give(span->pool, span->start, span->end);
 	span_free(span);
+}
+
+/* ---- In arenas --------------------------------------------------- */
+
+/* It lies idle there, or is closed and nothing is cut from it. */
+static void
+span_came_back(void *arg, const struct vm_arena_span *lent)
+{
+	struct span *span = lent->handle;
+
+	(void)arg;
+	MPASS(span->in_arena && span->ncut == 0);
+	span->in_arena = false;
+	span_unuse(span);
+}
+
+struct vm_arena *
+span_arena_new(const struct pool *pool)
+{
+	const struct vm_arena_options options = {
+	    .page_size = pool->arch->machine->page_size,
+	    .quantum = pool->frame_size,
+	};
+	const struct vm_arena_source source = {.release = span_came_back};
+
+	return vm_arena_create(pool->arch, &options, &source);
+}
+
+/* The arena is a user of it from here on. */
+static int
+span_lend(struct span *span, struct tenant *tenant)
+{
+	const struct vm_arena_span lent = {
+	    .start = span->start,
+	    .end = span->end,
+	    .domain = span->domain,
+	    .handle = span,
+	};
+	int rv = vm_arena_lend(tenant->arena, &lent);
+
+	if (rv != KERN_SUCCESS)
+		return rv;
+	span->in_arena = true;
+	span->users++;
+	return rv;
+}
+
+/* It is lost, with all that is cut from it. */
+static void
+span_evict(struct span *span)
+{
+	struct vm_arena_span lent;
+	int rv;
+
+	if (!span->in_arena)
+		return;
+	rv = vm_arena_evict(span->tenant->arena, span->start, &lent);
+	KASSERT(rv == KERN_SUCCESS, "what is lent is in the arena");
+	(void)rv;
+	MPASS(lent.handle == span);
+	span->in_arena = false;
+	span->ncut = 0;
+}
+
+void
+span_taint(struct span *span)
+{
+	int rv;
+
+	if (!span->in_arena)
+		return;
+	rv = vm_arena_close(span->tenant->arena, span->start);
+	KASSERT(rv == KERN_SUCCESS, "what is lent is in the arena");
+	(void)rv;
+}
+
+int
+span_cut(struct tenant *tenant, const struct contig_req *req,
+    struct span **spanp, vm_paddr_t *pap)
+{
+	struct vm_arena_span lent;
+	bool found;
+	int rv = vm_arena_alloc(tenant->arena, req, pap);
+
+	if (rv != KERN_SUCCESS)
+		return rv;
+	found = vm_arena_span_at(tenant->arena, *pap, &lent);
+	KASSERT(found, "what is cut is cut from a span");
+	(void)found;
+	*spanp = lent.handle;
+	(*spanp)->ncut++;
+	span_use(*spanp);
+	return rv;
+}
+
+void
+span_uncut(struct span *span, vm_paddr_t pa, vm_size_t size)
+{
+	int rv;
+
+	MPASS(span->in_arena && span->ncut > 0);
+	/* Nobody has seen it: it is not worth keeping. */
+	if (--span->ncut == 0 && span->state == SPAN_ASSEMBLING)
+		span_taint(span);
+	rv = vm_arena_free(span->tenant->arena, pa, size);
+	KASSERT(rv == KERN_SUCCESS, "a buffer is freed once");
+	(void)rv;
+	span_unuse(span);
 }
 
 /* ---- Assembling -------------------------------------------------- */
@@ -177,7 +217,7 @@ span_failed(struct span *span)
 
 	log_warn("span_failed", "tenant=%s frames=%zu errno=%d text=\"%s\"",
 	    span_owner(span), span_nframes(span), -r, strerror(-r));
-	span->tainted = true; /* what the waiters took is void */
+	span_evict(span); /* what the waiters took is void */
 	span->users = 0;
 	TAILQ_CONCAT(&told, &span->waiters, entry);
 	span_dispose(span);
@@ -241,7 +281,7 @@ static int
 span_reserve(struct span *span, struct tenant *tenant,
     const struct contig_req *req, bool share, struct answer *answer)
 {
-	bool in_arena = share && span_size(span) > req->size;
+	bool lend = share && span_size(span) > req->size;
 	struct quota *quota = &tenant->quota;
 	int rv = KERN_SUCCESS;
 
@@ -250,9 +290,8 @@ span_reserve(struct span *span, struct tenant *tenant,
 		    span_size(span));
 	if (quota_charge(&span->fd, quota, QUOTA_FDS, 1) < 0)
 		rv = answer_refuse_quota(answer, quota, QUOTA_FDS, 1);
-	if (rv == KERN_SUCCESS && in_arena) {
-		rv = vm_phys_add_seg(tenant->arena, span->start, span->end,
-		    span->domain, span);
+	if (rv == KERN_SUCCESS && lend) {
+		rv = span_lend(span, tenant);
 		if (rv != KERN_SUCCESS)
 			(void)answer_refuse_kern(answer, rv, "contigmalloc");
 	}
@@ -261,10 +300,9 @@ span_reserve(struct span *span, struct tenant *tenant,
 		quota_discharge(&span->fd);
 		return rv;
 	}
-	span->in_arena = in_arena;
+	span->users++;
 	span->tenant = tenant;
 	span->id = ++tenant->last_span;
-	span->users = 1;
 	span->serial = ++span->pool->last_serial;
 	TAILQ_INSERT_TAIL(&span->pool->spans, span, all);
 	span->pool->nspans++;
@@ -508,41 +546,10 @@ span_dissolve(struct span *span)
 	span_recycle(span);
 }
 
-/* The last user of a live one is gone. */
-static void
-span_retire(struct span *span)
-{
-	if (!span_leave_arena(span)) {
-		span_stick(span); /* it may find users again meanwhile */
-		return;
-	}
-	span_unstick(span);
-	span_recycle(span);
-}
-
-static void
-span_retry_stuck(struct pool *pool)
-{
-	struct span_list stuck = TAILQ_HEAD_INITIALIZER(stuck);
-	struct span *span;
-
-	TAILQ_CONCAT(&stuck, &pool->stuck, entry);
-	while ((span = TAILQ_FIRST(&stuck)) != NULL) {
-		TAILQ_REMOVE(&stuck, span, entry);
-		span->stuck = false;
-		if (span->state == SPAN_DEAD)
-			span_dispose(span);
-		else if (span->users == 0)
-			span_retire(span);
-	}
-}
-
 void
 span_retry_limbo(struct pool *pool)
 {
 	struct span *span, *next;
-
-	span_retry_stuck(pool);
 
 	pool->limbo_ms = MIN(pool->limbo_ms * 2, LIMBO_MS_MAX);
 	for (span = TAILQ_FIRST(&pool->limbo); span != NULL; span = next) {
@@ -559,10 +566,6 @@ span_abandon_limbo(struct pool *pool)
 
 	if (pool->limbo_timer != NULL)
 		(void)evtimer_del(pool->limbo_timer);
-	while ((span = TAILQ_FIRST(&pool->stuck)) != NULL) {
-		TAILQ_REMOVE(&pool->stuck, span, entry);
-		span_free(span);
-	}
 	while ((span = TAILQ_FIRST(&pool->limbo)) != NULL) {
 		log_warn("span_abandoned", "tenant=%s span=%llu frames=%zu",
 		    span_owner(span), (unsigned long long)span->id,
@@ -585,15 +588,16 @@ void
 span_unuse(struct span *span)
 {
 	MPASS(span->users > 0);
-	if (--span->users > 0 || span->state == SPAN_DEAD)
+	if (--span->users > 0)
 		return;
+	MPASS(!span->in_arena);
 	if (span->state == SPAN_ASSEMBLING) {
 		/* If no worker has begun, it is as if it never was. */
 		if (workers_cancel(span->pool->workers, &span->job))
 			span_dispose(span);
 		return;
 	}
-	span_retire(span);
+	span_recycle(span);
 }
 
 void
@@ -631,25 +635,6 @@ span_note_bad(struct span *span, size_t nbad, size_t npoisoned)
 		span->npoisoned = npoisoned;
 		log_warn("span_poisoned", "tenant=%s span=%llu frames=%zu",
 		    span_owner(span), (unsigned long long)span->id, npoisoned);
-	}
-}
-
-void
-span_taint(struct span *span)
-{
-	struct vm_phys *arena = span->tenant->arena;
-	vm_paddr_t at = span->start;
-	struct vm_phys_run run;
-
-	if (!span->in_arena || span->tainted)
-		return;
-	span->tainted = true;
-	while (vm_phys_next_free(arena, at, &run) && run.start < span->end) {
-		/* Without memory for the record the run stays allocatable;
-		 * a buffer there would be verified again. */
-		if (vm_phys_take(arena, run.start, run.end) != KERN_SUCCESS)
-			return;
-		at = run.end;
 	}
 }
 

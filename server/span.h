@@ -11,11 +11,11 @@
  *	   | READY -----+--------+ LIMBO
  *	   +--> gone (failed)
  *
- * Its addresses are known from the start, so it can be put into the tenant's
+ * Its addresses are known from the start, so it can be lent to the tenant's
  * arena and allocated from while a worker still assembles it; what needs the
- * memfd waits.  It lives as long as it has users, and pays for its bytes and
- * its descriptor until its frames are back in the pool.  Loop thread only.
- * Design: docs/design/server.md.
+ * memfd waits.  It lives as long as it has users, of which the arena is one,
+ *and pays for its bytes and its descriptor until its frames are back in the
+ *pool. Loop thread only. Design: docs/design/server.md.
  */
 
 #include <stdbool.h>
@@ -30,7 +30,6 @@ enum span_state {
 	SPAN_LIVE,
 	SPAN_RECYCLING,
 	SPAN_LIMBO,
-	SPAN_DEAD, /* without frames, and without memory to leave the arena */
 };
 
 struct span_waiter {
@@ -41,7 +40,7 @@ struct span_waiter {
 };
 
 struct span {
-	TAILQ_ENTRY(span) entry; /* in limbo, stuck, or in stock */
+	TAILQ_ENTRY(span) entry; /* in limbo, or in stock */
 	TAILQ_ENTRY(span) all;   /* of tenants, by serial */
 	uint64_t serial;
 	struct pool *pool;
@@ -51,9 +50,8 @@ struct span {
 	vm_paddr_t start, end;
 	int domain;
 	unsigned users;
-	bool in_arena;  /* its runs are in the tenant's arena */
-	bool stuck;     /* in the pool's list of those */
-	bool tainted;   /* the holder changed its frames: no new buffers */
+	bool in_arena;  /* lent to the tenant's arena, which uses it */
+	unsigned ncut;  /* buffers that are cut from it there */
 	bool shown;     /* its memfd was given to a client */
 	bool withheld;  /* it has been in limbo */
 	unsigned nheld; /* buffers of it that are quarantined */
@@ -110,6 +108,17 @@ void span_unwait(struct span *span, struct span_waiter *waiter);
 void span_note_bad(struct span *span, size_t nbad, size_t npoisoned);
 /* No new buffers in it: its holder punched or moved its frames. */
 void span_taint(struct span *span);
+
+/* An arena for a tenant, of spans of the pool.  NULL: no memory. */
+struct vm_arena *span_arena_new(const struct pool *pool);
+/*
+ * A buffer for `req` in the arena's own spans: *spanp gets a user.
+ * Codes as vm_arena_alloc() has them.
+ */
+int span_cut(struct tenant *tenant, const struct contig_req *req,
+    struct span **spanp, vm_paddr_t *pap);
+/* Give the cut of a span back, and be its user no more. */
+void span_uncut(struct span *span, vm_paddr_t pa, vm_size_t size);
 /* A buffer [start, end) of it was freed and keeps its bytes. */
 void span_soil(struct span *span, vm_paddr_t start, vm_paddr_t end);
 bool span_is_dirty(const struct span *span, vm_paddr_t start, vm_paddr_t end);

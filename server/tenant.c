@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "core/kassert.h"
+#include "core/vm_arena.h"
 #include "server/memory.h"
+#include "server/span.h"
 #include "server/tenant.h"
 
 struct tenant *
-tenant_new(uid_t uid, const struct quota_limits *limits,
-    const struct arch *arch)
+tenant_new(uid_t uid, const struct quota_limits *limits, struct pool *pool)
 {
 	struct tenant *tenant = memory_calloc(1, sizeof(*tenant));
 
@@ -21,8 +22,8 @@ tenant_new(uid_t uid, const struct quota_limits *limits,
 	TAILQ_INIT(&tenant->waiters);
 	TAILQ_INIT(&tenant->types);
 	TAILQ_INIT(&tenant->maps);
-	if (arch != NULL) {
-		tenant->arena = vm_phys_create(arch, arch->machine->page_size);
+	if (pool != NULL) {
+		tenant->arena = span_arena_new(pool);
 		if (tenant->arena == NULL) {
 			free(tenant);
 			return NULL;
@@ -43,8 +44,7 @@ tenant_free(struct tenant *tenant)
 		TAILQ_REMOVE(&tenant->types, type, entry);
 		free(type);
 	}
-	if (tenant->arena != NULL)
-		vm_phys_destroy(tenant->arena);
+	vm_arena_destroy(tenant->arena);
 	free(tenant);
 }
 

@@ -4,10 +4,10 @@
 /*
  * A tenant: a trust boundary.  One for each uid that connects.
  *
- * Owns its account, its arena (a vm_phys whose segments are its spans), its
- * malloc types and the list of its named maps.  Sessions of one tenant share
- * spans; different tenants never do.  Loop thread only.
- * Design: docs/design/server.md.
+ * Owns its account, its arena (which the spans that it shares out are lent to),
+ * its malloc types and the list of its named maps.  Sessions of one tenant
+ * share spans; different tenants never do.  Loop thread only. Design:
+ * docs/design/server.md.
  */
 
 #include <stdbool.h>
@@ -22,6 +22,8 @@
 #define TENANT_TYPES_MAX 256 /* names of malloc types */
 
 struct map;
+struct pool;
+struct vm_arena;
 
 /* Statistics of one malloc type, kept while the tenant is known. */
 struct tenant_type {
@@ -38,8 +40,8 @@ struct tenant {
 	char name[24]; /* "uid:1000" */
 	bool addresses_allowed;
 	struct quota quota;
-	struct vm_phys *arena; /* NULL where there is no pool */
-	struct domainset turn; /* where the next round of domains begins */
+	struct vm_arena *arena; /* NULL where there is no pool */
+	struct domainset turn;  /* where the next round of domains begins */
 	TAILQ_HEAD(, tenant_type) types;
 	size_t ntypes;
 	TAILQ_HEAD(, map) maps; /* those with a name */
@@ -51,9 +53,9 @@ struct tenant {
 
 TAILQ_HEAD(tenant_list, tenant);
 
-/* NULL: no memory.  The arena is made if `arch` is not NULL. */
+/* NULL: no memory.  `pool` is what its arena is fed from; NULL: no arena. */
 struct tenant *tenant_new(uid_t uid, const struct quota_limits *limits,
-    const struct arch *arch);
+    struct pool *pool);
 /* NULL is fine.  Nothing may be charged to it. */
 void tenant_free(struct tenant *tenant);
 

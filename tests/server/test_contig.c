@@ -482,7 +482,7 @@ TEST(contig__no_failing_allocation_leaves_a_trace)
 				break;
 		}
 		sim_fail_never(rig.arch);
-		/* Leaving the arena may have to be tried again. */
+		/* Its frames go back by way of a worker. */
 		while (standby(&client) != 16)
 			(void)usleep(1000);
 		ASSERT_EQ(client_tenant(&client)->bytes->used, 0u);
