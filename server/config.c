@@ -429,6 +429,12 @@ set_stock_min(struct config *config, const char *value)
 }
 
 static int
+set_tenant_idle(struct config *config, const char *value)
+{
+	return set_unsigned(&config->server.pool.idle, 1024, value);
+}
+
+static int
 set_reclaim_timeout(struct config *config, const char *value)
 {
 	return set_unsigned(&config->server.reclaim.deadline_ms, 3600 * 1000,
@@ -492,6 +498,9 @@ static const struct option_rule option_rules[] = {
 	set_stock},
     {"stock-min", "N", "ready-made spans of one frame before anybody asks (0)",
 	set_stock_min},
+    {"tenant-idle", "N",
+	"frames that a tenant may keep though it has no buffer in them (2)",
+	set_tenant_idle},
     {"reclaim-timeout", "MS",
 	"for clients to give back idle memory; 0: do not ask (250)",
 	set_reclaim_timeout},

@@ -45,7 +45,7 @@ buffer_release(struct buffer *buffer)
 	free(buffer);
 }
 
-/* Let go of the run and the span. */
+/* Let go of the run and the span.  What devices wrote to goes for good. */
 static void
 buffer_leave_span(struct buffer *buffer, bool soiled)
 {
@@ -54,7 +54,7 @@ buffer_leave_span(struct buffer *buffer, bool soiled)
 	if (soiled)
 		span_soil(span, buffer->pa, buffer->pa + buffer->size);
 	if (buffer->cut)
-		span_uncut(span, buffer->pa, buffer->size);
+		span_uncut(span, buffer->pa, buffer->size, !buffer->device);
 	else
 		span_unuse(span);
 	buffer->cut = false;
@@ -83,9 +83,9 @@ buffer_prepare_run(struct job *job)
 
 	buffer->nbad = 0;
 	buffer->r = arch->ops->span_verify(arch->ctx, frames, &buffer->nbad);
-	if (buffer->r == 0 && buffer->nbad == 0 && buffer->need_zero)
+	if (buffer->r == 0 && buffer->nbad == 0 && buffer->zero_size > 0)
 		buffer->r = arch->ops->span_zero(arch->ctx, frames,
-		    buffer_offset(buffer), buffer->size);
+		    buffer->zero_offset, buffer->zero_size);
 }
 
 /* The holder changed the frames: look elsewhere. */
@@ -130,6 +130,21 @@ buffer_prepare_done(struct job *job)
 	buffer_tell(buffer, &answer);
 }
 
+/* What of it may hold another's bytes, if that matters. */
+static void
+buffer_plan_zero(struct buffer *buffer)
+{
+	const struct span *span = buffer->span;
+	vm_paddr_t start = MAX(buffer->pa, span->dirty_start);
+	vm_paddr_t end = MIN(buffer->pa + buffer->size, span->dirty_end);
+
+	buffer->zero_size = 0;
+	if ((buffer->flags & M_ZERO) == 0 || start >= end)
+		return;
+	buffer->zero_offset = start - span->start;
+	buffer->zero_size = end - start;
+}
+
 /* The span is live: what is left to do before the reply? */
 static int
 buffer_prepare(struct buffer *buffer, struct answer *answer)
@@ -138,14 +153,13 @@ buffer_prepare(struct buffer *buffer, struct answer *answer)
 	struct span *span = buffer->span;
 	size_t nbad = 0;
 
-	buffer->need_zero =
-	    (buffer->flags & M_ZERO) != 0 &&
-	    span_is_dirty(span, buffer->pa, buffer->pa + buffer->size);
+	buffer_plan_zero(buffer);
 	if (!span->shown) {
 		buffer_live(buffer); /* read back when it was assembled */
 		return KERN_SUCCESS;
 	}
-	if (!buffer->need_zero && span->info.nframes <= VERIFY_FRAMES_INLINE) {
+	if (buffer->zero_size == 0 &&
+	    span->info.nframes <= VERIFY_FRAMES_INLINE) {
 		if (arch->ops->span_verify(arch->ctx, span->frames, &nbad) <
 			0 ||
 		    nbad > 0)

@@ -60,7 +60,7 @@ struct buffer {
 	struct job job;
 	int r; /* of the job */
 	size_t nbad;
-	bool need_zero;
+	vm_size_t zero_offset, zero_size; /* bytes of the span to clear */
 	/*
 	 * Called once, on the loop, if the buffer was not live when
 	 * contig_alloc() returned.  On a refusal the callee frees the buffer.

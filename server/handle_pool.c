@@ -104,6 +104,7 @@ pool_status_fill(struct server *server, Holdfast__V1__PoolStatusResult *result)
 				result->frames_limbo;
 	result->free_bytes = result->frames_standby * pool->frame_size;
 	result->largest_run = MAX(stats.largest_run, stock_largest_run(pool));
+	result->frames_idle = pool_idle(pool) / pool->frame_size;
 	result->frames_ready = pool->stock.nframes_ready;
 	result->spans_ready = pool->stock.nspans_ready;
 	result->stock_hits = pool->stock.hits;

@@ -110,6 +110,8 @@ handle_tenant_status(struct call *call)
 	result->entries = tenant->quota.used[QUOTA_ENTRIES];
 	result->tampered = tenant->tampered;
 	result->limbo_bytes = tenant->limbo_bytes;
+	result->idle_bytes = tenant_idle(tenant);
+	result->spans_taken = tenant->last_span;
 	call->reply.result_case = HOLDFAST__V1__REPLY__RESULT_TENANT_STATUS;
 	call->reply.tenant_status = result;
 	return CALL_DONE;

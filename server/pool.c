@@ -106,6 +106,7 @@ pool_init(struct pool *pool, const struct arch *arch, struct workers *workers,
 	    .options = *options};
 	TAILQ_INIT(&pool->resizes);
 	TAILQ_INIT(&pool->spans);
+	TAILQ_INIT(&pool->tenants);
 	TAILQ_INIT(&pool->limbo);
 	r = waitq_init(&pool->waitq, base);
 	if (r < 0)
@@ -429,12 +430,38 @@ pool_room(const struct pool *pool)
 	return pool->options.max - MIN(pool->options.max, stats.total);
 }
 
+vm_size_t
+pool_call_idle(struct pool *pool, struct tenant *only)
+{
+	struct tenant *tenant;
+	vm_size_t bytes = 0;
+
+	if (only != NULL)
+		return vm_arena_trim(only->arena, 0);
+	TAILQ_FOREACH (tenant, &pool->tenants, borrower)
+		bytes += vm_arena_trim(tenant->arena, 0);
+	return bytes;
+}
+
+vm_size_t
+pool_idle(const struct pool *pool)
+{
+	const struct tenant *tenant;
+	vm_size_t bytes = 0;
+
+	TAILQ_FOREACH (tenant, &pool->tenants, borrower)
+		bytes += tenant_idle(tenant);
+	return bytes;
+}
+
 void
 pool_drain(struct pool *pool, bool on)
 {
 	pool->draining = on;
-	if (on)
+	if (on) {
 		stock_dissolve_all(pool);
+		(void)pool_call_idle(pool, NULL);
+	}
 	pool_wake(pool); /* those who wait are refused, or go on */
 }
 

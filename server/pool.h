@@ -27,12 +27,14 @@
 struct event;
 struct event_base;
 struct span;
+struct tenant;
 struct workers;
 struct resize;
 
 struct pool_options {
 	vm_size_t max; /* bytes it may grow to; 0: what it began with */
 	vm_size_t min; /* bytes that shrinking leaves */
+	unsigned idle; /* frames that each tenant may keep idle; 0: none */
 	/*
 	 * May be NULL.  Told before (true) and after (false) anything that
 	 * may change the kernel's nr_hugepages.
@@ -57,7 +59,8 @@ struct pool {
 	struct waitq waitq; /* who waits for frames */
 	struct stock stock; /* ready-made spans */
 	struct reclaim reclaim;
-	TAILQ_HEAD(, span) spans; /* of tenants, by serial */
+	TAILQ_HEAD(, span) spans;     /* of tenants, by serial */
+	TAILQ_HEAD(, tenant) tenants; /* that have an arena */
 	uint64_t last_serial;
 	size_t nspans;      /* of tenants, whatever their state */
 	size_t nrecycling;  /* on a worker, on their way back */
@@ -109,7 +112,18 @@ void pool_note(const struct pool *pool, bool begins);
 /* Bytes that it may still grow by. */
 vm_size_t pool_room(const struct pool *pool);
 
-/* Refuse new allocations, and dissolve what is in stock; or no more. */
+/*
+ * Have what tenants keep idle come back, all of it or one tenant's; bytes that
+ * are on their way.
+ */
+vm_size_t pool_call_idle(struct pool *pool, struct tenant *only);
+/* Bytes that they keep so. */
+vm_size_t pool_idle(const struct pool *pool);
+
+/*
+ * Refuse new allocations, and dissolve what is in stock or kept idle; or no
+ * more.
+ */
 void pool_drain(struct pool *pool, bool on);
 
 /* Say why pool_take() found nothing.  Names addresses only if `tell`. */

@@ -230,6 +230,22 @@ reclaim_is_moving(struct pool *pool, struct reclaim_try *attempt,
 			      (kept != NULL && kept != waiter));
 }
 
+/*
+ * What tenants keep idle comes back.  As long as somebody waits no more falls
+ * idle, so this is one step, whatever else is under way.
+ */
+static bool
+reclaim_idle(struct pool *pool, struct reclaim_try *attempt,
+    struct tenant *only)
+{
+	if (pool_call_idle(pool, only) == 0)
+		return false;
+	attempt->hurries = true;
+	attempt->until = pool->nrecycled + pool->nrecycling;
+	(void)workers_hurry(pool->workers);
+	return true;
+}
+
 bool
 reclaim_begin(struct pool *pool, struct reclaim_try *attempt,
     const struct waiter *waiter, int rv, uint32_t flags)
@@ -243,6 +259,8 @@ reclaim_begin(struct pool *pool, struct reclaim_try *attempt,
 		attempt->step = RECLAIM_STOCK;
 	}
 	if (reclaim_is_moving(pool, attempt, waiter, nowait))
+		return true;
+	if (reclaim_idle(pool, attempt, quota ? waiter->tenant : NULL))
 		return true;
 	if (attempt->step == RECLAIM_STOCK) {
 		attempt->step = RECLAIM_CLIENTS;

@@ -484,6 +484,8 @@ resize_begin(struct pool *pool, struct resize *resize, struct answer *answer)
 	int rv;
 
 	resize->pool = pool;
+	if (resize->kind != RESIZE_GROW)
+		(void)pool_call_idle(pool, NULL);
 	rv = resize_check(pool, resize, answer);
 	if (rv != KERN_SUCCESS)
 		return rv;

@@ -37,6 +37,7 @@ server_options_default(struct server_options *options)
 	    .ack_timeout_ms = 2000,
 	    .quarantine = {.hold_ms = 60 * 1000},
 	    .reclaim = {.deadline_ms = 250},
+	    .pool = {.idle = 2},
 	};
 	quota_limits_default(&options->limits);
 }

@@ -109,6 +109,8 @@ session_free(struct session *session)
 	quota_discharge(&session->queued_fds);
 	quota_discharge(&session->queued_bytes);
 	quota_discharge(&session->sent_fds);
+	if (session->tenant != NULL)
+		tenant_left(session->tenant);
 	idtable_fini(&session->ids);
 	free(session);
 }

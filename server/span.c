@@ -12,6 +12,7 @@
 #include "server/verify.h"
 
 #define SPAN_SMALL_FRAMES 4 /* a job of that many is small */
+#define LINGER_PART       4 /* of a frame: buffers of at most that */
 #define LIMBO_MS_MIN      50
 #define LIMBO_MS_MAX      5000
 
@@ -90,6 +91,8 @@ span_arena_new(const struct pool *pool)
 	const struct vm_arena_options options = {
 	    .page_size = pool->arch->machine->page_size,
 	    .quantum = pool->frame_size,
+	    .idle_max = pool->options.idle * pool->frame_size,
+	    .idle_min = pool->options.idle / 2 * pool->frame_size,
 	};
 	const struct vm_arena_source source = {.release = span_came_back};
 
@@ -163,14 +166,29 @@ span_cut(struct tenant *tenant, const struct contig_req *req,
 	return rv;
 }
 
+/*
+ * May it stay in the arena though nothing is cut from it any more?  Small
+ * buffers come again and cost little to clear; large ones come from stock,
+ * cleared.  Where others want frames, or nobody is there to want it, it goes.
+ */
+static bool
+span_may_linger(const struct span *span, vm_size_t size)
+{
+	const struct pool *pool = span->pool;
+
+	return span->state == SPAN_LIVE &&
+	       size <= pool->frame_size / LINGER_PART && pool->waitq.n == 0 &&
+	       !pool->draining && TAILQ_EMPTY(&pool->resizes) &&
+	       span->tenant->quota.used[QUOTA_SESSIONS] > 0;
+}
+
 void
-span_uncut(struct span *span, vm_paddr_t pa, vm_size_t size)
+span_uncut(struct span *span, vm_paddr_t pa, vm_size_t size, bool keep)
 {
 	int rv;
 
 	MPASS(span->in_arena && span->ncut > 0);
-	/* Nobody has seen it: it is not worth keeping. */
-	if (--span->ncut == 0 && span->state == SPAN_ASSEMBLING)
+	if (--span->ncut == 0 && !(keep && span_may_linger(span, size)))
 		span_taint(span);
 	rv = vm_arena_free(span->tenant->arena, pa, size);
 	KASSERT(rv == KERN_SUCCESS, "a buffer is freed once");
@@ -649,10 +667,4 @@ span_soil(struct span *span, vm_paddr_t start, vm_paddr_t end)
 	}
 	span->dirty_start = MIN(span->dirty_start, start);
 	span->dirty_end = MAX(span->dirty_end, end);
-}
-
-bool
-span_is_dirty(const struct span *span, vm_paddr_t start, vm_paddr_t end)
-{
-	return start < span->dirty_end && span->dirty_start < end;
 }

@@ -117,11 +117,13 @@ struct vm_arena *span_arena_new(const struct pool *pool);
  */
 int span_cut(struct tenant *tenant, const struct contig_req *req,
     struct span **spanp, vm_paddr_t *pap);
-/* Give the cut of a span back, and be its user no more. */
-void span_uncut(struct span *span, vm_paddr_t pa, vm_size_t size);
+/*
+ * Give the cut of a span back, and be its user no more.  `keep`: the span may
+ * stay in the arena for the next one, though this was the last.
+ */
+void span_uncut(struct span *span, vm_paddr_t pa, vm_size_t size, bool keep);
 /* A buffer [start, end) of it was freed and keeps its bytes. */
 void span_soil(struct span *span, vm_paddr_t start, vm_paddr_t end);
-bool span_is_dirty(const struct span *span, vm_paddr_t start, vm_paddr_t end);
 
 /* Try again to get back what was withheld. */
 void span_retry_limbo(struct pool *pool);

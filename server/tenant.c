@@ -28,8 +28,27 @@ tenant_new(uid_t uid, const struct quota_limits *limits, struct pool *pool)
 			free(tenant);
 			return NULL;
 		}
+		tenant->pool = pool;
+		TAILQ_INSERT_TAIL(&pool->tenants, tenant, borrower);
 	}
 	return tenant;
+}
+
+vm_size_t
+tenant_idle(const struct tenant *tenant)
+{
+	struct vm_arena_stats stats = {0};
+
+	if (tenant->arena != NULL)
+		vm_arena_stats(tenant->arena, &stats);
+	return stats.idle_bytes;
+}
+
+void
+tenant_left(struct tenant *tenant)
+{
+	if (tenant->arena != NULL && tenant->quota.used[QUOTA_SESSIONS] == 0)
+		(void)vm_arena_trim(tenant->arena, 0);
 }
 
 void
@@ -44,6 +63,8 @@ tenant_free(struct tenant *tenant)
 		TAILQ_REMOVE(&tenant->types, type, entry);
 		free(type);
 	}
+	if (tenant->pool != NULL)
+		TAILQ_REMOVE(&tenant->pool->tenants, tenant, borrower);
 	vm_arena_destroy(tenant->arena);
 	free(tenant);
 }

@@ -34,8 +34,10 @@ struct tenant_type {
 
 struct tenant {
 	TAILQ_ENTRY(tenant) entry;
-	TAILQ_ENTRY(tenant) ring;   /* in the queue, while it has waiters */
-	struct waiter_list waiters; /* patient ones, in the order they came */
+	TAILQ_ENTRY(tenant) ring;     /* in the queue, while it has waiters */
+	TAILQ_ENTRY(tenant) borrower; /* of the pool's, if it has an arena */
+	struct pool *pool;            /* NULL where there is none */
+	struct waiter_list waiters;   /* patient ones, in the order they came */
 	uid_t uid;
 	char name[24]; /* "uid:1000" */
 	bool addresses_allowed;
@@ -56,6 +58,10 @@ TAILQ_HEAD(tenant_list, tenant);
 /* NULL: no memory.  `pool` is what its arena is fed from; NULL: no arena. */
 struct tenant *tenant_new(uid_t uid, const struct quota_limits *limits,
     struct pool *pool);
+/* Bytes of spans that it keeps though nothing is cut from them. */
+vm_size_t tenant_idle(const struct tenant *tenant);
+/* A session of it ended: with the last, what is idle goes back to the pool. */
+void tenant_left(struct tenant *tenant);
 /* NULL is fine.  Nothing may be charged to it. */
 void tenant_free(struct tenant *tenant);
 

@@ -42,6 +42,7 @@ pool_to_json(const struct holdfast_pool_status *p)
 	cli_set_u64(o, "sessions", p->sessions);
 	cli_set_u64(o, "tenants", p->tenants);
 	cli_set_u64(o, "uptime_ms", p->uptime_ms);
+	cli_set_u64(o, "frames_idle", p->frames_idle);
 	cli_set_u64(o, "frames_ready", p->frames_ready);
 	cli_set_u64(o, "spans_ready", p->spans_ready);
 	cli_set_u64(o, "stock_hits", p->stock_hits);
@@ -81,6 +82,8 @@ tenant_to_json(const struct holdfast_tenant_status *t)
 	cli_set_u64(o, "limbo_bytes", t->limbo_bytes);
 	set_quota(o, "base_bytes", t->base_bytes);
 	set_quota(o, "map_entries", t->map_entries);
+	cli_set_u64(o, "idle_bytes", t->idle_bytes);
+	cli_set_u64(o, "spans_taken", t->spans_taken);
 	return o;
 }
 
@@ -139,6 +142,10 @@ print_pool(const struct holdfast_pool_status *p)
 	    (unsigned long long)p->frames_in_use, (unsigned long long)p->spans,
 	    (unsigned long long)p->frames_limbo,
 	    (unsigned long long)p->frames_missing);
+	if (p->frames_idle != 0)
+		printf("          %llu of those in use are kept idle by "
+		       "tenants\n",
+		    (unsigned long long)p->frames_idle);
 	printf("          %s free, the largest run %s\n",
 	    cli_size_text(p->free_bytes), cli_size_text(p->largest_run));
 	printf("stock     %llu of the free frames in %llu ready-made spans; "
@@ -192,6 +199,8 @@ print_tenant(const struct holdfast_tenant_status *t,
 	printf("  %llu buffers, %llu maps with %llu entries\n",
 	    (unsigned long long)t->buffers, (unsigned long long)t->maps,
 	    (unsigned long long)t->entries);
+	printf("  %llu spans taken so far, %s kept idle\n",
+	    (unsigned long long)t->spans_taken, cli_size_text(t->idle_bytes));
 	if (t->tampered != 0)
 		printf("  %llu frames came back changed\n",
 		    (unsigned long long)t->tampered);

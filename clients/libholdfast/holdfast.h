@@ -275,6 +275,7 @@ struct holdfast_pool_status {
 	uint64_t frames_quarantined; /* of frames_in_use */
 	uint64_t frames_tampered;    /* found changed by their holders, ever */
 	uint64_t frames_poisoned;    /* whose memory went bad, ever */
+	uint64_t frames_idle;        /* of frames_in_use; tenants keep them */
 	bool draining;               /* nothing new is allocated */
 	bool is_operator;            /* the caller may change the pool */
 	char degraded[256];
@@ -288,6 +289,8 @@ struct holdfast_tenant_status {
 	uint64_t buffers, maps, entries, tampered;
 	uint64_t limbo_bytes; /* of bytes.used, withheld by a pin of its own */
 	struct holdfast_quota base_bytes, map_entries;
+	uint64_t idle_bytes;  /* of bytes.used, in spans without a buffer */
+	uint64_t spans_taken; /* from the stock or the pool, ever */
 };
 struct holdfast_run {
 	uint64_t start, end;

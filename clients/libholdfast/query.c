@@ -52,6 +52,7 @@ holdfast_pool_status(struct holdfast *h, struct holdfast_pool_status *statusp)
 	    .sessions = res->sessions,
 	    .tenants = res->tenants,
 	    .uptime_ms = res->uptime_ms,
+	    .frames_idle = res->frames_idle,
 	    .frames_ready = res->frames_ready,
 	    .spans_ready = res->spans_ready,
 	    .stock_hits = res->stock_hits,
@@ -116,6 +117,8 @@ holdfast_tenant_status(struct holdfast *h,
 	    .limbo_bytes = res->limbo_bytes,
 	    .base_bytes = quota(res->base_bytes),
 	    .map_entries = quota(res->map_entries),
+	    .idle_bytes = res->idle_bytes,
+	    .spans_taken = res->spans_taken,
 	};
 	hf_copy_text(statusp->tenant, sizeof(statusp->tenant), res->tenant);
 	return HF_OK;

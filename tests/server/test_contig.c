@@ -19,6 +19,18 @@
 
 static const struct rig_options backed = {.memfd = true};
 
+/* No tenant keeps a span of which it has no buffer. */
+static void
+rig_without_idle(struct rig *rig)
+{
+	static struct server_options options;
+
+	server_options_default(&options);
+	options.addresses.all = true;
+	options.pool.idle = 0;
+	rig_init(rig, &(struct rig_options){.memfd = true, .server = &options});
+}
+
 /* Frames in standby, once everything has come to rest. */
 static uint64_t
 standby(struct client *client)
@@ -279,7 +291,7 @@ TEST(contig__a_quiet_free_is_answered_only_where_it_is_refused)
 
 /* ---- Spans ------------------------------------------------------- */
 
-TEST(contig__small_buffers_share_a_span_and_its_last_sends_it_home)
+TEST(contig__small_buffers_share_a_span_and_it_goes_home_with_their_tenant)
 {
 	Holdfast__V1__ContigAllocResult *result;
 	uint64_t first, second, span;
@@ -299,9 +311,13 @@ TEST(contig__small_buffers_share_a_span_and_its_last_sends_it_home)
 	ASSERT_EQ(client_free(&client, first), (int)OK);
 	ASSERT_EQ(standby(&client), 15u);
 	ASSERT_EQ(client_free(&other, second), (int)OK);
-	ASSERT_EQ(standby(&client), 16u);
+	ASSERT_EQ(standby(&client), 15u);
+	ASSERT_EQ(client_pool(&client)->frames_idle, 1u);
 	client_close(&other);
+	ASSERT_EQ(standby(&client), 15u);
 	client_close(&client);
+	rig_settle(&rig);
+	ASSERT_EQ(rig.server->pool.nspans, 0u);
 	rig_fini(&rig);
 }
 
@@ -443,7 +459,7 @@ TEST(contig__a_race_for_a_frame_is_answered_from_another_run)
 	struct client client;
 	struct rig rig;
 
-	rig_init(&rig, &backed);
+	rig_without_idle(&rig);
 	client_join(&client, &rig);
 	sim_fail_call(rig.arch, SIM_ASSEMBLE, EAGAIN, 2);
 	ASSERT_EQ(client_alloc(&client, PAGE, 0, &result), (int)OK);
@@ -469,7 +485,7 @@ TEST(contig__no_failing_allocation_leaves_a_trace)
 	struct rig rig;
 	int status;
 
-	rig_init(&rig, &backed);
+	rig_without_idle(&rig);
 	client_join(&client, &rig);
 	for (uint64_t nth = 1; nth < 100; nth++) {
 		sim_fail_nth(rig.arch, nth);
@@ -539,7 +555,9 @@ TEST(contig__a_span_with_changed_frames_gives_no_new_buffers)
 	ASSERT_NE(result->span, span);
 	ASSERT_EQ(client_free(&client, result->buffer), (int)OK);
 	ASSERT_EQ(client_free(&client, buffer), (int)OK);
-	ASSERT_EQ(standby(&client), 15u); /* one frame is lost for good */
+	ASSERT_EQ(standby(&client), 14u); /* one frame is lost for good */
+	ASSERT_EQ(client_pool(&client)->frames_total, 15u);
+	ASSERT_EQ(client_pool(&client)->frames_idle, 1u);
 	ASSERT_EQ(client_tenant(&client)->tampered, 1u);
 	client_close(&client);
 	rig_fini(&rig);

@@ -195,15 +195,19 @@ TEST(stock__constraints_hold_and_fail_exactly_as_without_it)
 	Holdfast__V1__ContigAlloc alloc = HOLDFAST__V1__CONTIG_ALLOC__INIT;
 	Holdfast__V1__ContigAllocResult *result;
 	struct client with, without;
+	struct server_options bare;
 	uint64_t seed = test_seed();
 	struct rig rig, plain;
 	int status[2], nfds, none = test_nfds();
 
+	server_options_default(&bare);
+	bare.addresses.all = true;
+	bare.pool.idle = 0;
 	stock_rig(&rig, 16, 50, 6);
 	client_join(&with, &rig);
 	wait_ready(&rig, 6);
 	nfds = test_nfds();
-	rig_init(&plain, &(struct rig_options){.memfd = true});
+	rig_init(&plain, &(struct rig_options){.memfd = true, .server = &bare});
 	plain.nfds += none - nfds; /* the other one's are gone by then */
 	client_join(&without, &plain);
 	rig.nfds += test_nfds() - nfds;
