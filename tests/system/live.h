@@ -47,8 +47,8 @@ struct holdfast *live_connect(const struct live *live);
 int live_nfds(const struct live *live);
 
 /*
- * Wait until no frame is in use or in limbo and no session but ours is left;
- * fails when that takes too long.
+ * Wait until no frame is in use (but for what tenants keep idle) or in limbo
+ * and no session but ours is left; fails when that takes too long.
  */
 void live_wait_idle(struct holdfast *h);
 
