@@ -233,8 +233,8 @@ call_owner(struct call *call, uint64_t owner)
 			return tenant;
 	}
 	(void)answer_refuse(&call->answer, REFUSED_UNKNOWN_ID,
-	    "owner must be the uid + 1 of somebody who has a map; it is %llu",
-	    (unsigned long long)owner);
+	    "owner must be somebody who has a map; uid %llu has none",
+	    (unsigned long long)(owner - 1));
 	return NULL;
 }
 

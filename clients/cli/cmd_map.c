@@ -104,7 +104,7 @@ map_create(struct cli *cli, int argc, char **argv)
 			create.name = optarg;
 		else
 			cli_usage(&cli_map, "one name is enough: %s", optarg);
-	if (create.name == NULL)
+	if (create.name == NULL || *create.name == '\0')
 		cli_usage(&cli_map, "create takes the map's name");
 	cli_prepare_hold();
 	h = cli_connect(cli);
@@ -352,7 +352,8 @@ const struct cli_verb cli_map = {
 	"    holdfast map wire NAME START LENGTH [--write] [--holes] "
 	"[--system]\n"
 	"    holdfast map unwire NAME START LENGTH [--holes] [--system]\n"
-	"    holdfast map stack NAME BOTTOM LENGTH [--prot rw]\n"
+	"    holdfast map stack NAME BOTTOM LENGTH [--prot rwx]\n"
+	"        [--max-prot rwx]\n"
 	"    holdfast map growstack NAME ADDR\n"
 	"    holdfast map fault NAME ADDR [--access rwx]\n"
 	"    holdfast map sync NAME START LENGTH [--io] [--invalidate]  (or: "
@@ -397,8 +398,10 @@ const struct cli_verb cli_map = {
 	"    --max-prot       the most they may become (default rwx)\n"
 	"    --cow WORDS      flags of vm_map_insert(9), joined by '+': share "
 	"cow\n"
-	"                     nofault prefault nosync excl guard nocore remap\n"
-	"                     no-hint\n"
+	"                     nofault prefault prefault-partial nosync excl\n"
+	"                     guard nocore writecount remap stack vn-exec\n"
+	"                     split1 split2 no-hint; prefault is for who maps\n"
+	"                     it, which this command does not\n"
 	"    --grows-down     VM_MAP_PROTECT_GROWSDOWN\n"
 	"    --holes          holes in the range are fine\n"
 	"    --system         a wiring of the system, which nobody can delete\n"

@@ -16,8 +16,9 @@ struct arguments {
 
 /* HF_ENTER_* by their places. */
 static const char *const enter_words[] = {"share", "cow", "nofault", "prefault",
-    "prefault-partial", "nosync", "excl", "guard", "nocore", NULL, NULL,
-    "remap", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "no-hint"};
+    "prefault-partial", "nosync", "excl", "guard", "nocore", NULL, "writecount",
+    "remap", "stack", NULL, NULL, NULL, NULL, NULL, "vn-exec", "split1",
+    "split2", "no-hint"};
 #define NENTER_WORDS (sizeof(enter_words) / sizeof(enter_words[0]))
 
 static uint32_t
@@ -66,7 +67,7 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args,
 	    {"base", no_argument, NULL, 'B'}, {"super", no_argument, NULL, 'U'},
 	    CLI_COMMON_OPTIONS};
 	struct holdfast_map_args *map = &args->map;
-	bool space_given = false;
+	bool space_given = false, prot_given = false, max_given = false;
 	int n = 0, c;
 
 	args->map.find_space = HF_VMFS_ANY_SPACE;
@@ -82,12 +83,14 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args,
 		else if (c == 'S') {
 			map->find_space = parse_space(optarg);
 			space_given = true;
-		} else if (c == 'P')
+		} else if (c == 'P') {
 			map->prot = cli_prot(&cli_map, "--prot", optarg);
-		else if (c == 'Q')
+			prot_given = true;
+		} else if (c == 'Q') {
 			map->max_prot =
 			    cli_prot(&cli_map, "--max-prot", optarg);
-		else if (c == 'D') {
+			max_given = true;
+		} else if (c == 'D') {
 			args->default_addr =
 			    cli_size(&cli_map, "--default", optarg);
 			args->default_given = true;
@@ -110,6 +113,10 @@ parse(struct cli *cli, int argc, char **argv, struct arguments *args,
 		cli_usage(&cli_map, "%s takes a name and then %s%s%s", argv[0],
 		    numbers[0].what, nnumbers == 2 ? " and " : "",
 		    nnumbers == 2 ? numbers[1].what : "");
+	if ((map->cow & HF_ENTER_GUARD) != 0) { /* has no rights */
+		map->prot = prot_given ? map->prot : 0;
+		map->max_prot = max_given ? map->max_prot : 0;
+	}
 	if (args->kind == HF_OBJECT_SUPER && !space_given)
 		map->find_space = HF_VMFS_SUPER_SPACE;
 }

@@ -81,7 +81,7 @@ map_fork(struct cli *cli, int argc, char **argv)
 		} else if (n++ < 2) {
 			names[n - 1] = optarg;
 		}
-	if (n != 2)
+	if (n != 2 || *names[1] == '\0')
 		cli_usage(&cli_map,
 		    "fork takes the map's name and the new one");
 	child.name = names[1];

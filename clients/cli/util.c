@@ -18,8 +18,10 @@ cli_getopt(struct cli *cli, const struct cli_verb *verb, int argc, char **argv,
     const struct option *options)
 {
 	for (;;) {
-		int c = getopt_long(argc, argv, "-hjs:", options, NULL);
+		int c;
 
+		opterr = 0;
+		c = getopt_long(argc, argv, "-:hjs:", options, NULL);
 		switch (c) {
 		case 'h':
 			(void)fputs(verb->help, stdout);
@@ -30,10 +32,13 @@ cli_getopt(struct cli *cli, const struct cli_verb *verb, int argc, char **argv,
 		case 's':
 			cli->socket = optarg;
 			break;
+		case ':':
+			cli_usage(verb, "%s takes a value", argv[optind - 1]);
 		case '?':
-			(void)fprintf(stderr, "Try 'holdfast %s --help'.\n",
-			    verb->name);
-			exit(CLI_USAGE);
+			cli_usage(verb,
+			    "there is no option '%s', or it takes "
+			    "no value",
+			    argv[optind - 1]);
 		case -1: /* behind "--" everything is an argument */
 			if (optind == argc)
 				return -1;

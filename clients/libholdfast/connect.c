@@ -219,7 +219,11 @@ open_and_negotiate(struct holdfast *h, const struct holdfast_options *options)
 	if (h->path == NULL)
 		return -ENOMEM;
 	r = hf_conn_open(&h->conn, path, timeout_ms);
-	return r < 0 ? r : negotiate(h, name);
+	if (r < 0) {
+		hf_say(h, "%s: %s", path, strerror(-r));
+		return r;
+	}
+	return negotiate(h, name);
 }
 
 int

@@ -48,16 +48,23 @@ struct holdfast_map;
 #define HF_VMFS_ALIGNED_SPACE(log2) ((uint32_t)(log2) << 8)
 
 /* MAP_* of vm_map_insert(9), for holdfast_map_args.cow. */
-#define HF_ENTER_SHARE         0x000001u /* HF_INHERIT_SHARE */
-#define HF_ENTER_COPY_ON_WRITE 0x000002u
-#define HF_ENTER_NOFAULT       0x000004u
-#define HF_ENTER_PREFAULT      0x000008u
-#define HF_ENTER_NOSYNC        0x000020u
-#define HF_ENTER_EXCL          0x000040u /* not over the object's others */
-#define HF_ENTER_GUARD         0x000080u /* prot and max_prot 0, no object */
-#define HF_ENTER_NOCORE        0x000100u
-#define HF_ENTER_REMAP         0x000800u /* with HF_VMFS_NO_SPACE: replace */
-#define HF_ENTER_NO_HINT       0x200000u
+#define HF_ENTER_SHARE             0x000001u /* HF_INHERIT_SHARE */
+#define HF_ENTER_COPY_ON_WRITE     0x000002u
+#define HF_ENTER_NOFAULT           0x000004u
+#define HF_ENTER_PREFAULT          0x000008u /* populate it in this process */
+#define HF_ENTER_PREFAULT_PARTIAL  0x000010u /* its first 96 pages */
+#define HF_ENTER_NOSYNC            0x000020u
+#define HF_ENTER_EXCL              0x000040u /* fixed: not over what is there */
+#define HF_ENTER_GUARD             0x000080u /* prot and max_prot 0, no object */
+#define HF_ENTER_NOCORE            0x000100u
+#define HF_ENTER_WRITECOUNT        0x000400u
+#define HF_ENTER_REMAP             0x000800u /* with HF_VMFS_NO_SPACE: replace */
+#define HF_ENTER_STACK_AREA        0x001000u /* as holdfast_map_stack() */
+#define HF_ENTER_VN_EXEC           0x040000u /* merges with nothing */
+/* Never to be cut within the machine's page size n: 1 the next after base
+ * pages, up to 3. */
+#define HF_ENTER_SPLIT_BOUNDARY(n) ((uint32_t)(n) << 19)
+#define HF_ENTER_NO_HINT           0x200000u
 
 #define HF_PROTECT_SET_PROT    1u
 #define HF_PROTECT_SET_MAXPROT 2u

@@ -20,13 +20,21 @@ tell_delete(struct holdfast_map *map, uint64_t start, uint64_t end)
 	return hf_call_bare(map->h, &request);
 }
 
+#define PREFAULT_PAGES 96 /* of MAP_PREFAULT_PARTIAL, as in FreeBSD */
+
 /* MAP_PREFAULT; otherwise frames are had at the first touch. */
 static void
 prefault(struct holdfast_map *map, const struct holdfast_map_args *args,
     uint64_t start)
 {
-	if ((args->cow & HF_ENTER_PREFAULT) != 0)
-		hf_map_populate(map, start, start + args->length);
+	const uint32_t all = HF_ENTER_PREFAULT;
+	uint64_t some = PREFAULT_PAGES * map->h->info.page_size;
+
+	if ((args->cow & (all | HF_ENTER_PREFAULT_PARTIAL)) == 0)
+		return;
+	if ((args->cow & all) != 0 || some > args->length)
+		some = args->length;
+	hf_map_populate(map, start, start + some);
 }
 
 /* Carry out a new entry here; if that fails it is not to be there either. */
@@ -83,8 +91,11 @@ holdfast_map_fixed(struct holdfast_map *map,
 	op.cow = args->cow;
 	r = hf_call_bare(map->h, &request);
 	/* What it replaced is gone, whatever this process can follow. */
-	return r == HF_OK ? hf_map_sync(map, op.start, op.start + op.length)
-			  : r;
+	if (r == HF_OK)
+		r = hf_map_sync(map, op.start, op.start + op.length);
+	if (r == HF_OK)
+		prefault(map, args, op.start);
+	return r;
 }
 
 static void
@@ -244,6 +255,8 @@ sync_found(struct batch *batch, size_t n)
 		    start + batch->args[i].length);
 		if (r < 0)
 			return r;
+		if (r == HF_OK)
+			prefault(batch->map, &batch->args[i], start);
 		batch->rv[i] = r;
 	}
 	return 0;

@@ -422,6 +422,17 @@ def places(d, at):
     check('map fixed: in its place', rv == 0
           and entry()['entry']['flags'] == 'nosync,nocore'
           and entry()['entry']['end'] == at + 8192, entry())
+    rv, _ = d.json('map', 'insert', 'shared', hex(at + 64 * MIB), '4K', '--cow',
+                   'guard')
+    rv2, area = d.json('map', 'find', 'shared', '1M', '--cow', 'stack',
+                       '--addr', hex(at + 65 * MIB))
+    guard, stack = (d.json('map', 'entry', 'shared', hex(a))[1]['entry']
+                    for a in (at + 64 * MIB, area['end'] - 1))
+    check('map insert: a guard, find: a stack', rv == rv2 == 0
+          and guard['flags'] == 'guard' and stack['flags'] == 'grows-down',
+          (guard, stack))
+    for a, z in (at + 64 * MIB, 4096), (area['start'], MIB):
+        d.run('map', 'delete', 'shared', hex(a), str(z))
     rv, error = d.json('map', 'fixed', 'shared', start, '8K', '--prot', 'rw',
                        '--max-prot', 'r')
     check('map fixed: refused', rv == 1
@@ -525,7 +536,8 @@ def usage(d):
                  ['release', '1', '2'], ['release', '1', '--all'], ['map'],
                  ['map', 'nothing'], ['map', 'find', 'a'], ['--nothing'],
                  ['map', 'find', 'a', '1', '--space', 'x'], ['map', 'list', 'x'],
-                 ['map', 'create'], ['map', 'protect', 'a', '0', '4K'],
+                 ['map', 'create'], ['map', 'create', ''],
+                 ['map', 'fork', 'a', ''], ['map', 'protect', 'a', '0', '4K'],
                  ['map', 'inherit', 'a', '0', '4K', 'x'],
                  ['map', 'chmod', 'a', '9'], ['map', 'limits', 'a', 'x=1'],
                  ['map', 'limits', 'a', 'vmem'], ['map', 'flags', 'a', 'b'],
@@ -548,8 +560,15 @@ def usage(d):
               <= 80, result.stdout)
     result = subprocess.run([CLI, '-s', '/nowhere/socket', 'status', '-j'],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    check('no daemon: 3', result.returncode == 3 and json.loads(
-        result.stdout)['error']['status'] == 'ENOENT', result)
+    error = json.loads(result.stdout)['error']
+    check('no daemon: 3, and where it was looked for', result.returncode == 3
+          and error['status'] == 'ENOENT'
+          and '/nowhere/socket' in error['message'], result)
+    for args, says in (['--addr'], '--addr'), (['--none'], "'--none'"):
+        result = d.run('map', 'find', 'a', '1', *args)
+        check(f'usage: {says}', result.returncode == 2
+              and result.stderr.startswith('holdfast map: ')
+              and says in result.stderr, result)
 
 
 def dark():

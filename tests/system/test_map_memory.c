@@ -369,6 +369,41 @@ TEST(smaps__children_get_what_inheritance_says)
 	world_stop(&w);
 }
 
+/* ---- What is there before it is touched -------------------------------------
+ */
+
+TEST(smaps__prefault_populates_whatever_enters_it)
+{
+	const uint64_t npages = 128;
+	struct holdfast_map_args args = {.length = npages * PAGE,
+	    .prot = HF_PROT_RW,
+	    .max_prot = HF_PROT_RW,
+	    .cow = HF_ENTER_PREFAULT,
+	    .find_space = HF_VMFS_ANY_SPACE};
+	uint64_t at, found[2];
+	struct vma vma;
+	struct world w;
+	int rv[2];
+
+	world_start(&w);
+	args.addr = at = w.addr + 1024 * PAGE;
+	ASSERT_EQ(holdfast_map_fixed(w.map, &args), HF_OK);
+	vma = vma_at(at);
+	ASSERT_EQ(vma.rss, 4 * npages);
+	args.cow = HF_ENTER_PREFAULT_PARTIAL;
+	ASSERT_EQ(holdfast_map_fixed(w.map, &args), HF_OK);
+	vma = vma_at(at);
+	ASSERT_EQ(vma.rss, 4 * 96);
+	args.addr = w.addr + 2048 * PAGE;
+	args.length = 2 * PAGE;
+	args.cow = HF_ENTER_PREFAULT | HF_ENTER_NOCORE; /* apart from others */
+	ASSERT_EQ(holdfast_map_find_batch(w.map, &args, 1, rv, found), 0);
+	ASSERT_EQ(rv[0], HF_OK);
+	vma = vma_at(found[0]);
+	ASSERT_EQ(vma.rss, 8);
+	world_stop(&w);
+}
+
 /* ---- Others in the same map -------------------------------------------------
  */
 
