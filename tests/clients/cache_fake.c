@@ -161,3 +161,23 @@ fake_cache(struct source *s, uint64_t span_size, uint64_t max_bytes)
 	ASSERT_EQ(fake_cache_create(s, &options, &cache), 0);
 	return cache;
 }
+
+void
+fake_object_mark(struct fake_object *object, void *p, uint64_t size,
+    unsigned char mark)
+{
+	*object = (struct fake_object){.p = p, .mark = mark, .size = size};
+	object->p[0] = object->p[size - 1] = mark;
+}
+
+bool
+fake_object_free(struct holdfast_cache *cache, struct fake_object *object)
+{
+	if (object->p == NULL)
+		return false;
+	ASSERT_EQ(object->p[0], object->mark);
+	ASSERT_EQ(object->p[object->size - 1], object->mark);
+	holdfast_cache_free(cache, object->p);
+	object->p = NULL;
+	return true;
+}

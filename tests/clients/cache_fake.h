@@ -35,5 +35,15 @@ struct holdfast_cache *fake_cache(struct source *s, uint64_t span_size,
 int fake_cache_create(struct source *s,
     const struct holdfast_cache_options *options,
     struct holdfast_cache **cachep);
+/* An object that carries its own pattern, so that overlaps show; or none. */
+struct fake_object {
+	unsigned char *p, mark;
+	uint64_t size;
+};
+void fake_object_mark(struct fake_object *object, void *p, uint64_t size,
+    unsigned char mark);
+/* Look at it and free it; false: there was none. */
+bool fake_object_free(struct holdfast_cache *cache, struct fake_object *object);
+
 /* Want memory back. */
 void fake_ask(struct source *s);

@@ -107,33 +107,23 @@ TEST(cache__random_objects_never_overlap)
 	enum { LIVE = 2000 };
 	struct source s = {0};
 	struct holdfast_cache *cache = fake_cache(&s, 16 << 20, 0);
-	static struct {
-		unsigned char *p;
-		size_t size;
-		unsigned char mark;
-	} live[LIVE];
+	static struct fake_object live[LIVE];
 	uint64_t state = test_seed(), ops = test_ops(200000);
 
 	for (uint64_t i = 0; i < ops; i++) {
 		uint64_t r = test_random(&state);
-		unsigned k = (unsigned)(r % LIVE);
+		size_t size = 1 + (r >> 16) % ((r >> 60) == 0 ? 300000 : 3000);
+		void *p;
 
-		if (live[k].p != NULL) {
-			ASSERT_EQ(live[k].p[0], live[k].mark);
-			ASSERT_EQ(live[k].p[live[k].size - 1], live[k].mark);
-			holdfast_cache_free(cache, live[k].p);
-			live[k].p = NULL;
+		if (fake_object_free(cache, &live[r % LIVE]))
 			continue;
-		}
-		live[k].size = 1 + (r >> 16) % ((r >> 60) == 0 ? 300000 : 3000);
-		live[k].mark = (unsigned char)(r >> 40);
-		live[k].p = holdfast_cache_alloc(cache, live[k].size);
-		ASSERT_NOT_NULL(live[k].p);
-		live[k].p[0] = live[k].mark;
-		live[k].p[live[k].size - 1] = live[k].mark;
+		p = holdfast_cache_alloc(cache, size);
+		ASSERT_NOT_NULL(p);
+		fake_object_mark(&live[r % LIVE], p, size,
+		    (unsigned char)(r >> 40));
 	}
 	for (unsigned k = 0; k < LIVE; k++)
-		holdfast_cache_free(cache, live[k].p);
+		(void)fake_object_free(cache, &live[k]);
 	(void)holdfast_cache_trim(cache);
 	ASSERT_EQ(s.live, 0);
 	holdfast_cache_destroy(cache);

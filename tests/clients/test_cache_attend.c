@@ -20,24 +20,30 @@
 
 #define MANY 4000u
 
-/* A source somebody may ask, with a descriptor that says so. */
-static void
-source_init(struct source *s)
+/*
+ * A cache on a source somebody may ask, with a descriptor that says so; with
+ * `attend` it has a thread that looks there.
+ */
+static struct holdfast_cache *
+begin(struct source *s, bool attend)
 {
+	struct holdfast_cache_options options = {.span_size = 4 << 20,
+	    .attend = attend};
+	struct holdfast_cache *cache;
+
 	*s = (struct source){.listens = true};
 	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ASSERT_GT(s->fd, 0);
-}
-
-static struct holdfast_cache *
-attended(struct source *s, uint64_t span_size)
-{
-	struct holdfast_cache_options options = {.span_size = span_size,
-	    .attend = true};
-	struct holdfast_cache *cache;
-
 	ASSERT_EQ(fake_cache_create(s, &options, &cache), 0);
 	return cache;
+}
+
+static void
+end(struct source *s, struct holdfast_cache *cache)
+{
+	holdfast_cache_destroy(cache);
+	ASSERT_EQ(s->live, 0);
+	(void)close(s->fd);
 }
 
 /* Allocate many of all sizes, and free them all. */
@@ -68,10 +74,8 @@ nap(void)
 TEST(cache_attend__a_program_that_only_allocates_and_frees_gives_back)
 {
 	struct source s;
-	struct holdfast_cache *cache;
+	struct holdfast_cache *cache = begin(&s, false);
 
-	source_init(&s);
-	cache = fake_cache(&s, 4 << 20, 0);
 	for (unsigned i = 0; i < 3; i++) {
 		unsigned before = s.answers;
 
@@ -82,37 +86,30 @@ TEST(cache_attend__a_program_that_only_allocates_and_frees_gives_back)
 			burst(cache);
 	}
 	ASSERT_EQ(s.answers, 3);
-	holdfast_cache_destroy(cache);
-	ASSERT_EQ(s.live, 0);
-	(void)close(s.fd);
+	end(&s, cache);
 }
 
 TEST(cache_attend__a_program_of_large_buffers_gives_back)
 {
 	struct source s;
-	struct holdfast_cache *cache;
+	struct holdfast_cache *cache = begin(&s, false);
 
-	source_init(&s);
-	cache = fake_cache(&s, 4 << 20, 0);
 	fake_ask(&s);
 	while (s.answers == 0)
 		holdfast_cache_free(cache,
 		    holdfast_cache_contigmalloc(cache, 3 << 20, 0, 0, 0, 0));
 	(void)holdfast_cache_trim(cache);
 	ASSERT_EQ(s.live, 0);
-	holdfast_cache_destroy(cache);
-	(void)close(s.fd);
+	end(&s, cache);
 }
 
 TEST(cache_attend__calls_that_pass_by_look_now_and_then_only)
 {
 	struct source s;
-	struct holdfast_cache *cache;
+	struct holdfast_cache *cache = begin(&s, false);
 	struct timespec a, b;
 	int64_t ms;
 
-	source_init(&s);
-	cache = fake_cache(&s, 4 << 20, 0);
 	(void)clock_gettime(CLOCK_MONOTONIC, &a);
 	for (unsigned i = 0; i < 200; i++)
 		burst(cache);
@@ -120,35 +117,29 @@ TEST(cache_attend__calls_that_pass_by_look_now_and_then_only)
 	ms = (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000;
 	ASSERT_GE(s.looks, 1);
 	ASSERT_LE(s.looks, ms / 10 + 2); /* of 200 * 4,000 allocations */
-	holdfast_cache_destroy(cache);
-	(void)close(s.fd);
+	end(&s, cache);
 }
 
 TEST(cache_attend__a_request_that_comes_during_an_import_is_answered_after_it)
 {
 	struct source s;
-	struct holdfast_cache *cache;
+	struct holdfast_cache *cache = begin(&s, false);
 	char *p;
 
-	source_init(&s);
 	s.asks_in_import = true;
-	cache = fake_cache(&s, 4 << 20, 0);
 	p = holdfast_cache_alloc(cache, 1000);
 	ASSERT_NOT_NULL(p);
 	ASSERT_EQ(s.answers, 1);
 	ASSERT_EQ(s.live, 1); /* it is in use */
 	*p = 1;
-	holdfast_cache_destroy(cache);
-	(void)close(s.fd);
+	end(&s, cache);
 }
 
 TEST(cache_dispatch__gives_everything_idle_back_and_answers_once)
 {
 	struct source s;
-	struct holdfast_cache *cache;
+	struct holdfast_cache *cache = begin(&s, false);
 
-	source_init(&s);
-	cache = fake_cache(&s, 4 << 20, 0);
 	burst(cache);
 	ASSERT_EQ(holdfast_cache_dispatch(cache), 0);
 	ASSERT_GT(s.live, 0); /* nobody asked */
@@ -158,18 +149,15 @@ TEST(cache_dispatch__gives_everything_idle_back_and_answers_once)
 	ASSERT_EQ(s.answers, 1);
 	ASSERT_EQ(holdfast_cache_dispatch(cache), 0);
 	ASSERT_EQ(s.answers, 1);
-	holdfast_cache_destroy(cache);
-	(void)close(s.fd);
+	end(&s, cache);
 }
 
 /* This thread holds objects in its bins, and does nothing. */
 TEST(cache_attend__a_program_that_does_nothing_gives_all_of_it_back)
 {
 	struct source s;
-	struct holdfast_cache *cache;
+	struct holdfast_cache *cache = begin(&s, true);
 
-	source_init(&s);
-	cache = attended(&s, 4 << 20);
 	for (unsigned i = 0; i < 3; i++) {
 		burst(cache);
 		ASSERT_GT(s.live, 0);
@@ -178,9 +166,8 @@ TEST(cache_attend__a_program_that_does_nothing_gives_all_of_it_back)
 			nap();
 		ASSERT_EQ(s.live, 0);
 	}
-	holdfast_cache_destroy(cache);
+	end(&s, cache);
 	ASSERT_EQ(s.ended, 1);
-	(void)close(s.fd);
 }
 
 static atomic_bool enough;
@@ -197,11 +184,9 @@ work(void *arg)
 TEST(cache_attend__objects_in_use_stay_while_it_is_asked_again_and_again)
 {
 	struct source s;
-	struct holdfast_cache *cache;
+	struct holdfast_cache *cache = begin(&s, true);
 	pthread_t threads[2];
 
-	source_init(&s);
-	cache = attended(&s, 4 << 20);
 	enough = false;
 	for (unsigned i = 0; i < 2; i++)
 		ASSERT_EQ(pthread_create(&threads[i], NULL, work, cache), 0);
@@ -215,18 +200,15 @@ TEST(cache_attend__objects_in_use_stay_while_it_is_asked_again_and_again)
 		ASSERT_EQ(pthread_join(threads[i], NULL), 0);
 	(void)holdfast_cache_trim(cache);
 	ASSERT_EQ(s.live, 0);
-	holdfast_cache_destroy(cache);
-	(void)close(s.fd);
+	end(&s, cache);
 }
 
 TEST(cache_attend__serves_every_call_of_the_cache_as_without)
 {
 	struct source s;
-	struct holdfast_cache *cache;
+	struct holdfast_cache *cache = begin(&s, true);
 	void *p[40];
 
-	source_init(&s);
-	cache = attended(&s, 4 << 20);
 	ASSERT_EQ(holdfast_cache_alloc_bulk(cache, 200, p, 40), 40);
 	ASSERT_GT(holdfast_cache_vtophys(cache, p[3]), PA_BASE - 1);
 	holdfast_cache_free_bulk(cache, 200, p, 40);
@@ -236,20 +218,17 @@ TEST(cache_attend__serves_every_call_of_the_cache_as_without)
 	holdfast_cache_free(cache, NULL);
 	(void)holdfast_cache_trim(cache);
 	ASSERT_EQ(s.live, 0);
-	holdfast_cache_destroy(cache);
-	(void)close(s.fd);
+	end(&s, cache);
 }
 
 TEST(cache_attend__a_forked_child_has_no_cache_and_no_thread)
 {
 	struct source s;
-	struct holdfast_cache *cache;
+	struct holdfast_cache *cache = begin(&s, true);
 	int status;
 	pid_t pid;
 	void *p;
 
-	source_init(&s);
-	cache = attended(&s, 4 << 20);
 	p = holdfast_cache_alloc(cache, 100);
 	ASSERT_NOT_NULL(p);
 	pid = fork();
@@ -269,8 +248,7 @@ TEST(cache_attend__a_forked_child_has_no_cache_and_no_thread)
 	while (s.answers == 0)
 		nap();
 	ASSERT_EQ(s.live, 0);
-	holdfast_cache_destroy(cache);
-	(void)close(s.fd);
+	end(&s, cache);
 }
 
 /* ---- Threads that are sent through the library ---------------------- */

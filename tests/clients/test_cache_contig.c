@@ -64,39 +64,30 @@ TEST(cache_contigmalloc__keeps_what_is_asked_and_never_overlaps)
 {
 	struct source s = {0};
 	struct holdfast_cache *cache = fake_cache(&s, 16 * MIB, 0);
-	static struct {
-		unsigned char *p, mark;
-		uint64_t size;
-	} live[LIVE];
+	static struct fake_object live[LIVE];
 	uint64_t state = test_seed(), ops = test_ops(4000), got = 0;
 
 	for (uint64_t i = 0; i < ops; i++) {
-		unsigned k = (unsigned)(test_random(&state) % LIVE);
+		struct fake_object *o = &live[test_random(&state) % LIVE];
 		struct want w = draw(&state);
+		void *p;
 
-		if (live[k].p != NULL) {
-			ASSERT_EQ(live[k].p[0], live[k].mark);
-			ASSERT_EQ(live[k].p[live[k].size - 1], live[k].mark);
-			holdfast_cache_free(cache, live[k].p);
-			live[k].p = NULL;
+		if (fake_object_free(cache, o))
 			continue;
-		}
 		s.next_low = s.live == 0 ? 0 : s.next_low;
-		live[k].p = holdfast_cache_contigmalloc(cache, w.size, w.low,
-		    w.high, w.alignment, w.boundary);
-		if (live[k].p == NULL) {
+		p = holdfast_cache_contigmalloc(cache, w.size, w.low, w.high,
+		    w.alignment, w.boundary);
+		if (p == NULL) {
 			ASSERT_NE(w.high, 0); /* a window may be full */
 			continue;
 		}
 		got++;
-		check(cache, &w, live[k].p);
-		live[k].size = w.size;
-		live[k].mark = (unsigned char)i;
-		live[k].p[0] = live[k].p[w.size - 1] = live[k].mark;
+		check(cache, &w, p);
+		fake_object_mark(o, p, w.size, (unsigned char)i);
 	}
 	ASSERT_GT(got, ops / 4);
 	for (unsigned k = 0; k < LIVE; k++)
-		holdfast_cache_free(cache, live[k].p);
+		(void)fake_object_free(cache, &live[k]);
 	(void)holdfast_cache_trim(cache);
 	ASSERT_EQ(s.live, 0);
 	holdfast_cache_destroy(cache);

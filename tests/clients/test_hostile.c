@@ -272,6 +272,35 @@ tweak_alloc(struct fake_answer *a, const char *lie)
 }
 
 /* The connection is over, and says the same from now on. */
+/* A client of a daemon that lies, and what there was before. */
+struct scene {
+	struct fake fake;
+	struct holdfast *h;
+	const char *lie;
+	int nfds;
+};
+
+static struct holdfast *
+scene_begin(struct scene *scene, fake_tweak *tweak, const char *lie)
+{
+	scene->lie = lie;
+	scene->nfds = test_nfds();
+	fake_start(&scene->fake, tweak, lie);
+	scene->h = fake_connect(&scene->fake);
+	return scene->h;
+}
+
+/* No descriptor is left behind. */
+static void
+scene_end(struct scene *scene)
+{
+	holdfast_close(scene->h);
+	fake_stop(&scene->fake);
+	if (test_nfds() != scene->nfds)
+		test_fail(__FILE__, __LINE__, "%s: descriptors leak",
+		    scene->lie == NULL ? "" : scene->lie);
+}
+
 static void
 expect_broken(struct holdfast *h, int r)
 {
@@ -293,22 +322,18 @@ static const struct holdfast_contig_req full_request = {
 static void
 alloc_meets(const char *lie)
 {
-	int before = test_nfds(), r;
 	struct holdfast_buf *buf;
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
+	int r;
 
-	fake_start(&fake, tweak_alloc, lie);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_alloc, lie);
 	r = holdfast_contigmalloc(h, &full_request, &buf);
 	if (r != -EPROTO)
 		test_fail(__FILE__, __LINE__, "%s: %s, not EPROTO", lie,
 		    holdfast_status_name(r));
 	expect_broken(h, -EPROTO);
-	holdfast_close(h);
-	fake_stop(&fake);
-	if (test_nfds() != before)
-		test_fail(__FILE__, __LINE__, "%s: descriptors leak", lie);
+	scene_end(&scene);
 }
 
 /* A node that the set has not is not believed either. */
@@ -345,18 +370,16 @@ TEST(hostile__honesty_is_accepted)
 	struct holdfast_buf *buf;
 	struct holdfast_map *map;
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 	uint64_t addr;
 
-	fake_start(&fake, NULL, NULL);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, NULL, NULL);
 	ASSERT_EQ(holdfast_contigmalloc(h, &full_request, &buf), HF_OK);
 	ASSERT_EQ(holdfast_map_attach(h, &options, &map), HF_OK);
 	for (int i = 0; i < 5; i++)
 		ASSERT_EQ(holdfast_map_find(map, &args, &addr), HF_OK);
 	ASSERT_EQ(holdfast_map_refresh(map), HF_OK);
-	holdfast_close(h);
-	fake_stop(&fake);
+	scene_end(&scene);
 }
 
 TEST(hostile__answers_are_refused)
@@ -373,23 +396,19 @@ TEST(hostile__descriptors_of_a_span_are_looked_at)
 static void
 cache_meets(const char *lie)
 {
-	int before = test_nfds();
 	struct holdfast_cache *cache;
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 	void *p;
 
-	fake_start(&fake, tweak_alloc, lie);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_alloc, lie);
 	ASSERT_EQ(holdfast_cache_create(h, NULL, &cache), HF_OK);
 	p = holdfast_cache_alloc(cache, 64);
 	if (p != NULL)
 		test_fail(__FILE__, __LINE__, "%s: a cache maps it", lie);
 	expect_broken(h, -EPROTO);
 	holdfast_cache_destroy(cache);
-	holdfast_close(h);
-	fake_stop(&fake);
-	ASSERT_EQ(test_nfds(), before);
+	scene_end(&scene);
 }
 
 TEST(hostile__descriptors_of_a_cache_are_looked_at)
@@ -417,16 +436,14 @@ free_meets(const char *lie)
 	struct holdfast_contig_req req = {.size = 16384};
 	struct holdfast_buf *buf;
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 	int r;
 
-	fake_start(&fake, tweak_free, lie);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_free, lie);
 	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), HF_OK);
 	ASSERT_EQ(holdfast_contigfree(h, buf), HF_OK);
 	r = holdfast_ping(h);
-	holdfast_close(h);
-	fake_stop(&fake);
+	scene_end(&scene);
 	return r;
 }
 
@@ -471,19 +488,15 @@ second_meets(const char *lie)
 {
 	struct holdfast_contig_req req = {.size = 16384, .no_map = true};
 	struct holdfast_buf *buf;
-	int before = test_nfds();
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 
-	fake_start(&fake, tweak_second, lie);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_second, lie);
 	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), HF_OK);
 	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), -EPROTO);
 	ASSERT_HAS(holdfast_error(h), "span 7");
 	expect_broken(h, -EPROTO);
-	holdfast_close(h);
-	fake_stop(&fake);
-	ASSERT_EQ(test_nfds(), before);
+	scene_end(&scene);
 }
 
 TEST(hostile__a_span_stays_what_it_was)
@@ -507,16 +520,14 @@ TEST(hostile__a_buffer_without_memory_is_given_back)
 	struct holdfast_contig_req req = {.size = 16384};
 	struct holdfast_buf *buf;
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 
-	fake_start(&fake, tweak_no_fd, NULL);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_no_fd, NULL);
 	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), -ENODEV);
 	req.no_map = true;
 	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), HF_OK);
 	ASSERT_EQ(buf->fd, -1);
-	holdfast_close(h);
-	fake_stop(&fake);
+	scene_end(&scene);
 }
 
 /* ---- Hello ------------------------------------------------------------------
@@ -585,16 +596,14 @@ TEST(hostile__tiny_packets_are_an_error_before_anything_is_sent)
 	struct holdfast_map *map;
 	int rv[HF_BATCH_MAX];
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 
-	fake_start(&fake, tweak_tiny_limits, NULL);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_tiny_limits, NULL);
 	ASSERT_EQ(holdfast_map_create(h, &options, &map), HF_OK);
 	ASSERT_EQ(holdfast_map_find_batch(map, args, HF_BATCH_MAX, rv, addr),
 	    -EMSGSIZE);
 	ASSERT_EQ(holdfast_map_find(map, args, addr), HF_OK);
-	holdfast_close(h);
-	fake_stop(&fake);
+	scene_end(&scene);
 }
 
 /* ---- Time --------------------------------------------------------------- */
@@ -637,14 +646,12 @@ TEST(hostile__silence_times_out)
 TEST(hostile__hang_up_is_told)
 {
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 
-	fake_start(&fake, tweak_time, "hang-up");
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_time, "hang-up");
 	ASSERT_EQ(holdfast_ping(h), -EPIPE);
 	expect_broken(h, -EPIPE);
-	holdfast_close(h);
-	fake_stop(&fake);
+	scene_end(&scene);
 }
 
 TEST(hostile__stopped_daemon_times_out_at_connect)
@@ -670,14 +677,12 @@ tweak_repeat(struct fake_answer *a, const char *lie)
 TEST(hostile__a_second_answer_ends_the_connection)
 {
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 
-	fake_start(&fake, tweak_repeat, NULL);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_repeat, NULL);
 	ASSERT_EQ(holdfast_ping(h), HF_OK);
 	ASSERT_EQ(holdfast_ping(h), -EPROTO);
-	holdfast_close(h);
-	fake_stop(&fake);
+	scene_end(&scene);
 }
 
 /* ---- Sentences ---------------------------------------------------------- */
@@ -699,15 +704,13 @@ tweak_sentence(struct fake_answer *a, const char *lie)
 TEST(hostile__sentences_are_cut_and_made_printable)
 {
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 
-	fake_start(&fake, tweak_sentence, NULL);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_sentence, NULL);
 	ASSERT_EQ(holdfast_ping(h), HF_DENIED);
 	ASSERT_EQ(strlen(holdfast_error(h)), HOLDFAST_MESSAGE_MAX);
 	ASSERT_EQ(strncmp(holdfast_error(h), "?[2J??%s%nxxx", 13), 0);
-	holdfast_close(h);
-	fake_stop(&fake);
+	scene_end(&scene);
 }
 
 /* ---- Lies about maps
@@ -767,31 +770,37 @@ tweak_map(struct fake_answer *a, const char *lie)
 			       F_SEAL_SHRINK));
 }
 
+/* A map with n entries, that is not mapped here. */
+static void
+enter_quietly(struct holdfast *h, int n, uint64_t *addr)
+{
+	struct holdfast_map_options quiet = {.name = "m", .no_mirror = true};
+	struct holdfast_map_args args = {.length = 8192, .prot = 3};
+	struct holdfast_map *editor;
+
+	ASSERT_EQ(holdfast_map_create(h, &quiet, &editor), HF_OK);
+	for (int i = 0; i < n; i++)
+		ASSERT_EQ(holdfast_map_find(editor, &args, &addr[i]), HF_OK);
+}
+
 static void
 attach_meets(const char *lie)
 {
-	struct holdfast_map_options quiet = {.name = "m", .no_mirror = true};
 	struct holdfast_map_options options = {.name = "m"};
-	struct holdfast_map_args args = {.length = 8192, .prot = 3};
-	struct holdfast_map *editor, *map;
-	int before = test_nfds(), r;
+	struct holdfast_map *map;
+	int r;
 	struct holdfast *h;
-	struct fake fake;
-	uint64_t addr;
+	struct scene scene;
+	uint64_t addr[5];
 
-	fake_start(&fake, tweak_map, lie);
-	h = fake_connect(&fake);
-	ASSERT_EQ(holdfast_map_create(h, &quiet, &editor), HF_OK);
-	for (int i = 0; i < 5; i++)
-		ASSERT_EQ(holdfast_map_find(editor, &args, &addr), HF_OK);
+	h = scene_begin(&scene, tweak_map, lie);
+	enter_quietly(h, 5, addr);
 	r = holdfast_map_attach(h, &options, &map);
 	if (r != -EPROTO)
 		test_fail(__FILE__, __LINE__, "%s: %s, not EPROTO", lie,
 		    holdfast_status_name(r));
 	expect_broken(h, -EPROTO);
-	holdfast_close(h);
-	fake_stop(&fake);
-	ASSERT_EQ(test_nfds(), before);
+	scene_end(&scene);
 }
 
 TEST(hostile__entries_and_their_files_are_checked)
@@ -812,27 +821,20 @@ TEST(hostile__entries_and_their_files_are_checked)
 static void
 short_file_meets(const char *lie)
 {
-	struct holdfast_map_options quiet = {.name = "m", .no_mirror = true};
 	struct holdfast_map_options options = {.name = "m"};
-	struct holdfast_map_args args = {.length = 8192, .prot = 3};
-	struct holdfast_map *editor, *map;
+	struct holdfast_map *map;
 	struct holdfast *h;
-	struct fake fake;
-	uint64_t first, addr;
+	struct scene scene;
+	uint64_t addr[3];
 
-	fake_start(&fake, tweak_map, lie);
-	h = fake_connect(&fake);
-	ASSERT_EQ(holdfast_map_create(h, &quiet, &editor), HF_OK);
-	ASSERT_EQ(holdfast_map_find(editor, &args, &first), HF_OK);
-	for (int i = 0; i < 2; i++)
-		ASSERT_EQ(holdfast_map_find(editor, &args, &addr), HF_OK);
+	h = scene_begin(&scene, tweak_map, lie);
+	enter_quietly(h, 3, addr);
 	ASSERT_EQ(holdfast_map_attach(h, &options, &map), HF_OK);
-	ASSERT_EQ(madvise((void *)(first + 4096), 4096, MADV_POPULATE_READ),
+	ASSERT_EQ(madvise((void *)(addr[0] + 4096), 4096, MADV_POPULATE_READ),
 	    -1);
 	ASSERT_NE(errno, EFAULT); /* what a file too short gives */
-	ASSERT_EQ(madvise((void *)addr, 4096, MADV_POPULATE_READ), 0);
-	holdfast_close(h);
-	fake_stop(&fake);
+	ASSERT_EQ(madvise((void *)addr[2], 4096, MADV_POPULATE_READ), 0);
+	scene_end(&scene);
 }
 
 TEST(hostile__nothing_is_mapped_behind_the_end_of_a_file)
@@ -863,20 +865,18 @@ TEST(hostile__an_entry_that_cannot_be_carried_out_is_taken_back)
 	struct holdfast_entry *entries;
 	struct holdfast_map *map;
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 	uint64_t addr;
 	size_t n;
 
-	fake_start(&fake, tweak_read_only, NULL);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_read_only, NULL);
 	ASSERT_EQ(holdfast_map_create(h, &options, &map), HF_OK);
 	ASSERT_EQ(holdfast_map_find(map, &args, &addr), -EACCES);
 	ASSERT_HAS(holdfast_error(h), "cannot be carried out");
 	ASSERT_EQ(holdfast_map_entries(map, &entries, &n), HF_OK);
 	ASSERT_EQ(n, 0);
 	free(entries);
-	holdfast_close(h);
-	fake_stop(&fake);
+	scene_end(&scene);
 }
 
 static void
@@ -902,16 +902,14 @@ find_meets(const char *lie)
 	struct holdfast_map_args args = {.length = 8192, .prot = 3};
 	struct holdfast_map *map;
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 	uint64_t addr;
 
-	fake_start(&fake, tweak_found, lie);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_found, lie);
 	ASSERT_EQ(holdfast_map_create(h, &options, &map), HF_OK);
 	ASSERT_EQ(holdfast_map_find(map, &args, &addr), -EPROTO);
 	expect_broken(h, -EPROTO);
-	holdfast_close(h);
-	fake_stop(&fake);
+	scene_end(&scene);
 }
 
 TEST(hostile__a_found_address_lies_in_the_map)
