@@ -232,20 +232,6 @@ nr_gigantic(void)
 	    "/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages");
 }
 
-static struct arch
-open_both(size_t nframes, size_t nbig)
-{
-	struct arch_linux_config config = {
-	    .nframes = nframes,
-	    .nbig = nbig,
-	    .node = -1,
-	    .may_raise = true,
-	    .prefer_runs = true,
-	};
-
-	return linux_pool_open_with(&config);
-}
-
 static vm_paddr_t
 first_big(const struct arch *arch)
 {
@@ -257,96 +243,115 @@ first_big(const struct arch *arch)
 	return frame.pa;
 }
 
+/* Eight small frames and a big one, and what the host had before. */
+struct both {
+	struct arch arch;
+	size_t nr, nr_big;
+	vm_paddr_t pa; /* of the big one */
+};
+
+static void
+both_open(struct both *both)
+{
+	struct arch_linux_config config = {
+	    .nframes = 8,
+	    .nbig = 1,
+	    .node = -1,
+	    .may_raise = true,
+	    .prefer_runs = true,
+	};
+
+	both->nr = nr_hugepages();
+	both->nr_big = nr_gigantic();
+	both->arch = linux_pool_open_with(&config);
+	both->pa = first_big(&both->arch);
+	become_nobody();
+}
+
+/* The pool is whole, and the host gets back what it had. */
+static void
+both_close(struct both *both)
+{
+	linux_pool_check(&both->arch);
+	ASSERT_EQ(count_events(&both->arch, ARCH_FRAME_GAINED), 0u);
+	arch_linux_close(&both->arch);
+	ASSERT_EQ(nr_hugepages(), both->nr);
+	ASSERT_EQ(nr_gigantic(), both->nr_big);
+}
+
 TEST_TIMEOUT(pool__holds_frames_of_both_sizes, 120)
 {
-	size_t before = nr_hugepages();
-	size_t before_big = nr_gigantic();
-	struct arch arch = open_both(8, 1);
-	vm_paddr_t pa = first_big(&arch);
+	struct both both;
+	const struct arch *arch = &both.arch;
 	struct arch_pool_info info;
 	struct arch_span_info span_info;
 	struct arch_span *span;
 	struct arch_span *small;
 
-	become_nobody();
-	arch.ops->pool_info(arch.ctx, &info);
+	both_open(&both);
+	arch->ops->pool_info(arch->ctx, &info);
 	ASSERT_EQ(info.big_size, GIANT);
 	ASSERT_EQ(info.nbig, 1u);
 	ASSERT_EQ(info.nstandby, 8u);
-	span = linux_pool_span(&arch, pa, GIANT / FRAME);
-	arch.ops->span_info(arch.ctx, span, &span_info);
+	span = linux_pool_span(arch, both.pa, GIANT / FRAME);
+	arch->ops->span_info(arch->ctx, span, &span_info);
 	ASSERT_EQ(span_info.frame_size, GIANT);
 	ASSERT_EQ(span_info.nframes, 1u);
-	ASSERT_EQ(span_info.pa, pa);
+	ASSERT_EQ(span_info.pa, both.pa);
 	ASSERT_EQ(span_info.pin, ARCH_PIN_LONGTERM);
 	ASSERT_TRUE(span_info.verified);
-	small = linux_pool_span(&arch, linux_pool_run(&arch, 2), 2);
-	ASSERT_EQ(recycle_until_done(&arch, small), 0);
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
-	linux_pool_check(&arch);
-	ASSERT_EQ(count_events(&arch, ARCH_FRAME_GAINED), 0u);
-	arch_linux_close(&arch);
-	ASSERT_EQ(nr_hugepages(), before);
-	ASSERT_EQ(nr_gigantic(), before_big);
+	small = linux_pool_span(arch, linux_pool_run(arch, 2), 2);
+	ASSERT_EQ(recycle_until_done(arch, small), 0);
+	ASSERT_EQ(recycle_until_done(arch, span), 0);
+	both_close(&both);
 }
 
 TEST_TIMEOUT(span_assemble__takes_a_big_frame_apart_for_a_part_of_it, 120)
 {
-	size_t before = nr_hugepages();
-	size_t before_big = nr_gigantic();
-	struct arch arch = open_both(8, 1);
-	vm_paddr_t pa = first_big(&arch);
+	struct both both;
+	const struct arch *arch = &both.arch;
 	struct arch_linux_raised raised;
 	struct arch_pool_info info;
 	struct arch_span_info span_info;
 	struct arch_span *span;
 
-	become_nobody();
-	span = linux_pool_span(&arch, pa + 3 * FRAME, 5);
-	arch.ops->span_info(arch.ctx, span, &span_info);
+	both_open(&both);
+	span = linux_pool_span(arch, both.pa + 3 * FRAME, 5);
+	arch->ops->span_info(arch->ctx, span, &span_info);
 	ASSERT_EQ(span_info.frame_size, FRAME);
 	ASSERT_EQ(span_info.nframes, 5u);
-	arch.ops->pool_info(arch.ctx, &info);
+	arch->ops->pool_info(arch->ctx, &info);
 	ASSERT_EQ(info.nbig, 0u);
 	ASSERT_EQ(info.nstandby, 8 + GIANT / FRAME - 5);
-	ASSERT_TRUE(arch_linux_raised(&arch, &raised));
+	ASSERT_TRUE(arch_linux_raised(arch, &raised));
 	ASSERT_EQ(raised.big, 0);
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
+	ASSERT_EQ(recycle_until_done(arch, span), 0);
 	/* All of it is neighbours: one span as long as the page was. */
-	span = linux_pool_span(&arch, pa, GIANT / FRAME);
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
-	linux_pool_check(&arch);
-	ASSERT_EQ(count_events(&arch, ARCH_FRAME_GAINED), 0u);
-	ASSERT_EQ(arch.ops->pool_demote(arch.ctx, pa), -ENOENT);
-	arch_linux_close(&arch);
-	ASSERT_EQ(nr_hugepages(), before);
-	ASSERT_EQ(nr_gigantic(), before_big);
+	span = linux_pool_span(arch, both.pa, GIANT / FRAME);
+	ASSERT_EQ(recycle_until_done(arch, span), 0);
+	ASSERT_EQ(arch->ops->pool_demote(arch->ctx, both.pa), -ENOENT);
+	both_close(&both);
 }
 
 TEST_TIMEOUT(pool_demote__makes_neighbours_of_a_big_frame_as_nobody, 120)
 {
-	size_t before = nr_hugepages();
-	size_t before_big = nr_gigantic();
-	struct arch arch = open_both(8, 1);
-	vm_paddr_t pa = first_big(&arch);
+	struct both both;
+	const struct arch *arch = &both.arch;
 	struct arch_span_info span_info;
 	struct arch_pool_info info;
 	struct arch_span *span;
 
-	become_nobody();
-	ASSERT_EQ(arch.ops->pool_demote(arch.ctx, pa), 0);
-	arch.ops->pool_info(arch.ctx, &info);
+	both_open(&both);
+	ASSERT_EQ(arch->ops->pool_demote(arch->ctx, both.pa), 0);
+	arch->ops->pool_info(arch->ctx, &info);
 	ASSERT_EQ(info.nbig, 0u);
 	ASSERT_EQ(info.nstandby, 8 + GIANT / FRAME);
-	span = linux_pool_span(&arch, pa, GIANT / FRAME);
-	arch.ops->span_info(arch.ctx, span, &span_info);
-	ASSERT_EQ(span_info.pa, pa);
+	span = linux_pool_span(arch, both.pa, GIANT / FRAME);
+	arch->ops->span_info(arch->ctx, span, &span_info);
+	ASSERT_EQ(span_info.pa, both.pa);
 	ASSERT_EQ(span_info.nframes, GIANT / FRAME);
 	ASSERT_TRUE(span_info.verified);
-	ASSERT_EQ(recycle_until_done(&arch, span), 0);
-	linux_pool_check(&arch);
-	ASSERT_EQ(arch.ops->pool_demote(arch.ctx, pa), -ENOENT);
-	arch_linux_close(&arch);
-	ASSERT_EQ(nr_hugepages(), before);
-	ASSERT_EQ(nr_gigantic(), before_big);
+	ASSERT_EQ(recycle_until_done(arch, span), 0);
+	ASSERT_EQ(arch->ops->pool_demote(arch->ctx, both.pa), -ENOENT);
+	both_close(&both);
 }

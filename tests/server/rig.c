@@ -382,6 +382,34 @@ client_alloc(struct client *client, uint64_t size, uint32_t flags,
 	return client_alloc_req(client, &alloc, resultp);
 }
 
+void
+random_req(uint64_t *seed, uint64_t npages, uint64_t slack,
+    Holdfast__V1__ContigAlloc *alloc)
+{
+	const uint64_t page = 4096, inside = 16 * RIG_FRAME / page;
+
+	alloc->size = page * (1 + test_random(seed) % npages);
+	alloc->low = RIG_BASE + page * (test_random(seed) % inside);
+	alloc->high =
+	    alloc->low + alloc->size + page * (test_random(seed) % slack);
+	alloc->alignment = page << test_random(seed) % 12;
+	alloc->boundary = 0;
+	if (test_random(seed) % 2 != 0)
+		alloc->boundary = (page * npages) << test_random(seed) % 4;
+}
+
+void
+expect_satisfied(const Holdfast__V1__ContigAlloc *alloc,
+    const Holdfast__V1__ContigAllocResult *result)
+{
+	ASSERT_GE(result->pa, alloc->low);
+	ASSERT_LE(result->pa + result->size, alloc->high);
+	ASSERT_EQ(result->pa % alloc->alignment, 0u);
+	if (alloc->boundary != 0)
+		ASSERT_EQ(result->pa / alloc->boundary,
+		    (result->pa + result->size - 1) / alloc->boundary);
+}
+
 int
 client_free(struct client *client, uint64_t buffer)
 {

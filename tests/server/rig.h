@@ -92,6 +92,15 @@ int client_alloc_req(struct client *client,
     const Holdfast__V1__ContigAlloc *alloc,
     Holdfast__V1__ContigAllocResult **resultp);
 int client_free(struct client *client, uint64_t buffer);
+/*
+ * A request of up to `npages` (a power of two) pages somewhere in 16 frames,
+ * with random bounds that leave it `slack` pages at most: some can be met.
+ */
+void random_req(uint64_t *seed, uint64_t npages, uint64_t slack,
+    Holdfast__V1__ContigAlloc *alloc);
+/* The buffer lies as `alloc` has it. */
+void expect_satisfied(const Holdfast__V1__ContigAlloc *alloc,
+    const Holdfast__V1__ContigAllocResult *result);
 
 /* PoolChange; `domain`: NUMA node or -1. */
 int client_change(struct client *client, int action, uint64_t frames, bool big,

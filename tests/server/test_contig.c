@@ -77,24 +77,10 @@ TEST(contig__low_high_alignment_and_boundary_hold)
 	rig_init(&rig, &backed);
 	client_join(&client, &rig);
 	for (int i = 0; i < 200; i++) {
-		alloc.size = PAGE * (1 + test_random(&seed) % 1024);
-		alloc.low = RIG_BASE + PAGE * (test_random(&seed) % (16 * 512));
-		alloc.high =
-		    alloc.low + alloc.size + PAGE * (test_random(&seed) % 2048);
-		alloc.alignment = PAGE << test_random(&seed) % 12;
-		alloc.boundary = test_random(&seed) % 2 == 0
-				     ? 0
-				     : UINT64_C(1)
-					   << (22 + test_random(&seed) % 4);
+		random_req(&seed, 1024, 2048, &alloc);
 		if (client_alloc_req(&client, &alloc, &result) != (int)OK)
 			continue;
-		ASSERT_TRUE(result->pa >= alloc.low);
-		ASSERT_TRUE(result->pa + result->size <= alloc.high);
-		ASSERT_EQ(result->pa % alloc.alignment, 0u);
-		if (alloc.boundary != 0) {
-			ASSERT_EQ(result->pa / alloc.boundary,
-			    (result->pa + result->size - 1) / alloc.boundary);
-		}
+		expect_satisfied(&alloc, result);
 		ASSERT_EQ(client_free(&client, result->buffer), (int)OK);
 	}
 	client_close(&client);

@@ -214,15 +214,7 @@ TEST(stock__constraints_hold_and_fail_exactly_as_without_it)
 	for (int i = 0; i < 300; i++) {
 		if (i % 8 == 0)
 			wait_ready(&rig, 6);
-		alloc.size = PAGE * (1 + test_random(&seed) % 2048);
-		alloc.low = RIG_BASE + PAGE * (test_random(&seed) % (16 * 512));
-		alloc.high =
-		    alloc.low + alloc.size + PAGE * (test_random(&seed) % 4096);
-		alloc.alignment = PAGE << test_random(&seed) % 12;
-		alloc.boundary = test_random(&seed) % 2 == 0
-				     ? 0
-				     : UINT64_C(1)
-					   << (23 + test_random(&seed) % 4);
+		random_req(&seed, 2048, 4096, &alloc);
 		alloc.flags = test_random(&seed) % 2 == 0 ? M_NOWAIT : 0;
 		rig_settle(&plain);
 		rig_settle(&rig);
@@ -234,12 +226,7 @@ TEST(stock__constraints_hold_and_fail_exactly_as_without_it)
 		ASSERT_EQ(status[0], status[1]);
 		if (status[0] != (int)OK)
 			continue;
-		ASSERT_TRUE(result->pa >= alloc.low);
-		ASSERT_TRUE(result->pa + result->size <= alloc.high);
-		ASSERT_EQ(result->pa % alloc.alignment, 0u);
-		if (alloc.boundary != 0)
-			ASSERT_EQ(result->pa / alloc.boundary,
-			    (result->pa + result->size - 1) / alloc.boundary);
+		expect_satisfied(&alloc, result);
 		ASSERT_EQ(client_free(&with, result->buffer), (int)OK);
 	}
 	ASSERT_EQ(client_ping(&without), (int)OK); /* drops descriptors */
