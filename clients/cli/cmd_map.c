@@ -31,6 +31,21 @@ map_attach(const struct cli *cli, struct holdfast *h, const char *name,
 	return NULL;
 }
 
+void
+map_begin(struct cli *cli, const char *name, struct map_use *use)
+{
+	use->rv = CLI_OK;
+	use->h = cli_connect(cli);
+	use->map = map_attach(cli, use->h, name, &use->rv);
+}
+
+int
+map_end(struct map_use *use)
+{
+	holdfast_close(use->h);
+	return use->rv;
+}
+
 int
 map_told(const struct cli *cli, struct holdfast *h, int r, const char *what)
 {
@@ -123,19 +138,16 @@ static int
 map_destroy(struct cli *cli, int argc, char **argv)
 {
 	const char *name = map_name(cli, argc, argv);
-	struct holdfast_map *map;
-	struct holdfast *h;
-	int r, rv = CLI_OK;
+	struct map_use use;
+	int r;
 
-	h = cli_connect(cli);
-	map = map_attach(cli, h, name, &rv);
-	if (map != NULL) {
-		r = holdfast_map_destroy(map);
+	map_begin(cli, name, &use);
+	if (use.map != NULL) {
+		r = holdfast_map_destroy(use.map);
 		if (r != HF_OK)
-			rv = cli_failed(cli, h, r, "destroy the map");
+			use.rv = cli_failed(cli, use.h, r, "destroy the map");
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 static json_object *

@@ -70,17 +70,15 @@ static int
 with_map(struct cli *cli, const struct arguments *args, const char *what,
     change *perform, uint32_t value)
 {
-	struct holdfast *h = cli_connect(cli);
-	struct holdfast_map *map;
-	int r, rv = CLI_OK;
+	struct map_use use;
+	int r;
 
-	map = map_attach(cli, h, args->name, &rv);
-	if (map != NULL) {
-		r = perform(map, args, value);
-		rv = map_told(cli, h, r, what);
+	map_begin(cli, args->name, &use);
+	if (use.map != NULL) {
+		r = perform(use.map, args, value);
+		use.rv = map_told(cli, use.h, r, what);
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 static int
@@ -263,9 +261,8 @@ with_address(struct cli *cli, int argc, char **argv, const char *what,
 {
 	const char *text[2] = {NULL, NULL};
 	uint32_t access = HF_PROT_READ;
-	struct holdfast_map *map;
-	struct holdfast *h;
-	int c, r, rv = CLI_OK, n = 0;
+	struct map_use use;
+	int c, r, n = 0;
 	uint64_t addr;
 
 	while ((c = cli_getopt(cli, &cli_map, argc, argv, options)) != -1)
@@ -276,14 +273,12 @@ with_address(struct cli *cli, int argc, char **argv, const char *what,
 	if (n != 2)
 		cli_usage(&cli_map, "%s takes a name and an address", argv[0]);
 	addr = cli_size(&cli_map, "the address", text[1]);
-	h = cli_connect(cli);
-	map = map_attach(cli, h, text[0], &rv);
-	if (map != NULL) {
-		r = perform(map, addr, access);
-		rv = map_told(cli, h, r, what);
+	map_begin(cli, text[0], &use);
+	if (use.map != NULL) {
+		r = perform(use.map, addr, access);
+		use.rv = map_told(cli, use.h, r, what);
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 static int

@@ -155,21 +155,19 @@ static int
 with_map(struct cli *cli, struct arguments *args, const char *what,
     edit *perform)
 {
-	struct holdfast *h = cli_connect(cli);
-	struct holdfast_map *map;
+	struct map_use use;
 	uint64_t addr;
-	int r, rv;
+	int r;
 
-	map = map_attach(cli, h, args->name, &rv);
-	if (map != NULL) {
-		r = make_object(h, args);
+	map_begin(cli, args->name, &use);
+	if (use.map != NULL) {
+		r = make_object(use.h, args);
 		if (r == HF_OK)
-			r = perform(map, args, &addr);
-		rv = r == HF_OK ? print_range(cli, addr, args->map.length)
-				: cli_failed(cli, h, r, what);
+			r = perform(use.map, args, &addr);
+		use.rv = r == HF_OK ? print_range(cli, addr, args->map.length)
+				    : cli_failed(cli, use.h, r, what);
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 /* A verb of a name and a length. */

@@ -37,27 +37,25 @@ static int
 fork_and_hold(struct cli *cli, const char *parent,
     const struct holdfast_map_options *options)
 {
-	struct holdfast_map *map, *child;
-	struct holdfast *h;
-	int r, rv = CLI_OK;
+	struct holdfast_map *child;
+	struct map_use use;
+	int r;
 
 	cli_prepare_hold();
-	h = cli_connect(cli);
-	map = map_attach(cli, h, parent, &rv);
-	if (map != NULL) {
-		r = holdfast_map_fork(map, options, &child);
+	map_begin(cli, parent, &use);
+	if (use.map != NULL) {
+		r = holdfast_map_fork(use.map, options, &child);
 		/* The child alone is held. */
 		if (r == HF_OK)
-			r = holdfast_map_detach(map);
+			r = holdfast_map_detach(use.map);
 		if (r == HF_OK) {
 			print_forked(cli, parent, options->name, child);
-			rv = cli_hold(cli, h);
+			use.rv = cli_hold(cli, use.h);
 		} else {
-			rv = cli_failed(cli, h, r, "fork the map");
+			use.rv = cli_failed(cli, use.h, r, "fork the map");
 		}
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 int
@@ -167,16 +165,9 @@ print_shown(const struct holdfast_entry *e)
 int
 map_show(struct cli *cli, int argc, char **argv)
 {
-	char head[96];
-	const struct map_listing how = {
-	    .list = holdfast_map_entries_counted,
-	    .to_json = shown_to_json,
-	    .head = head,
-	    .print = print_shown,
-	};
-
-	(void)snprintf(head, sizeof(head),
-	    "%18s %18s %s %6s %6s %3s %3s %-5s %s %s", "START", "END", "PRT",
-	    "RES", "PRES", "REF", "SHD", "FLAG", "TP", "PATH");
-	return map_list_entries(cli, argc, argv, &how);
+	return map_list_entries(cli, argc, argv,
+	    &(struct map_listing){holdfast_map_entries_counted, shown_to_json,
+		"             START                END PRT    RES   PRES REF "
+		"SHD FLAG  TP PATH",
+		print_shown});
 }

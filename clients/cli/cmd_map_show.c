@@ -135,41 +135,31 @@ map_list_entries(struct cli *cli, int argc, char **argv,
 {
 	const char *name = map_name(cli, argc, argv);
 	struct holdfast_entry *entries;
-	struct holdfast_map *map;
-	struct holdfast *h;
-	int r, rv = CLI_OK;
+	struct map_use use;
+	int r;
 	size_t n;
 
-	h = cli_connect(cli);
-	map = map_attach(cli, h, name, &rv);
-	if (map != NULL) {
-		r = how->list(map, &entries, &n);
+	map_begin(cli, name, &use);
+	if (use.map != NULL) {
+		r = how->list(use.map, &entries, &n);
 		if (r == HF_OK) {
-			print_entries(cli, map, name, how, entries, n);
+			print_entries(cli, use.map, name, how, entries, n);
 			free(entries);
 		} else {
-			rv = cli_failed(cli, h, r, "list the entries");
+			use.rv = cli_failed(cli, use.h, r, "list the entries");
 		}
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 int
 map_entries(struct cli *cli, int argc, char **argv)
 {
-	char head[96];
-	const struct map_listing how = {
-	    .list = holdfast_map_entries,
-	    .to_json = map_entry_to_json,
-	    .head = head,
-	    .print = print_entry,
-	};
-
-	(void)snprintf(head, sizeof(head),
-	    "%16s %16s %s %s %-5s %3s %-6s %6s %10s %s", "START", "END", "PRT",
-	    "MAX", "INH", "WIR", "KIND", "OBJECT", "OFFSET", "FLAGS");
-	return map_list_entries(cli, argc, argv, &how);
+	return map_list_entries(cli, argc, argv,
+	    &(struct map_listing){holdfast_map_entries, map_entry_to_json,
+		"           START              END PRT MAX INH   WIR KIND   "
+		"OBJECT     OFFSET FLAGS",
+		print_entry});
 }
 
 int
@@ -181,10 +171,9 @@ map_lookup(struct cli *cli, int argc, char **argv)
 	const char *text[2] = {NULL, NULL};
 	uint32_t access = HF_PROT_READ;
 	struct holdfast_entry entry;
-	struct holdfast_map *map;
-	struct holdfast *h;
+	struct map_use use;
 	uint64_t addr, pindex;
-	int c, r, rv = CLI_OK, n = 0;
+	int c, r, n = 0;
 
 	while ((c = cli_getopt(cli, &cli_map, argc, argv, options)) != -1)
 		if (c == 'A')
@@ -194,12 +183,11 @@ map_lookup(struct cli *cli, int argc, char **argv)
 	if (n != 2)
 		cli_usage(&cli_map, "lookup takes a name and an address");
 	addr = cli_size(&cli_map, "the address", text[1]);
-	h = cli_connect(cli);
-	map = map_attach(cli, h, text[0], &rv);
-	if (map != NULL) {
-		r = holdfast_map_lookup(map, addr, access, &entry, &pindex);
+	map_begin(cli, text[0], &use);
+	if (use.map != NULL) {
+		r = holdfast_map_lookup(use.map, addr, access, &entry, &pindex);
 		if (r != HF_OK)
-			rv = cli_failed(cli, h, r, "look that up");
+			use.rv = cli_failed(cli, use.h, r, "look that up");
 		else if (cli->json) {
 			json_object *o = map_entry_to_json(&entry);
 
@@ -211,24 +199,21 @@ map_lookup(struct cli *cli, int argc, char **argv)
 			    (unsigned long long)pindex);
 		}
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 int
 map_check(struct cli *cli, int argc, char **argv)
 {
 	const char *name = map_name(cli, argc, argv);
-	struct holdfast_map *map;
-	struct holdfast *h;
-	int r, rv = CLI_OK;
+	struct map_use use;
+	int r;
 
-	h = cli_connect(cli);
-	map = map_attach(cli, h, name, &rv);
-	if (map != NULL) {
-		r = holdfast_map_check(map);
+	map_begin(cli, name, &use);
+	if (use.map != NULL) {
+		r = holdfast_map_check(use.map);
 		if (r != HF_OK) {
-			rv = cli_failed(cli, h, r, "vouch for the map");
+			use.rv = cli_failed(cli, use.h, r, "vouch for the map");
 		} else if (cli->json) {
 			json_object *o = json_object_new_object();
 
@@ -239,8 +224,7 @@ map_check(struct cli *cli, int argc, char **argv)
 			printf("%s: every invariant holds\n", name);
 		}
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 /* ---- Questions with short answers -----------------------------------------
@@ -252,9 +236,8 @@ map_entry(struct cli *cli, int argc, char **argv)
 	static const struct option options[] = {CLI_COMMON_OPTIONS};
 	const char *text[2] = {NULL, NULL};
 	struct holdfast_entry entry;
-	struct holdfast_map *map;
-	struct holdfast *h;
-	int r, rv = CLI_OK, n = 0;
+	struct map_use use;
+	int r, n = 0;
 	bool found;
 
 	while (cli_getopt(cli, &cli_map, argc, argv, options) != -1)
@@ -262,13 +245,12 @@ map_entry(struct cli *cli, int argc, char **argv)
 			text[n - 1] = optarg;
 	if (n != 2)
 		cli_usage(&cli_map, "entry takes a name and an address");
-	h = cli_connect(cli);
-	map = map_attach(cli, h, text[0], &rv);
-	if (map != NULL) {
-		r = holdfast_map_lookup_entry(map,
+	map_begin(cli, text[0], &use);
+	if (use.map != NULL) {
+		r = holdfast_map_lookup_entry(use.map,
 		    cli_size(&cli_map, "the address", text[1]), &found, &entry);
 		if (r != HF_OK) {
-			rv = cli_failed(cli, h, r, "look for an entry");
+			use.rv = cli_failed(cli, use.h, r, "look for an entry");
 		} else if (cli->json) {
 			json_object *o = json_object_new_object();
 
@@ -287,8 +269,7 @@ map_entry(struct cli *cli, int argc, char **argv)
 				print_entry(&entry);
 		}
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 /* What holdfast_map_check_protection() and _boundary() are asked. */
@@ -315,16 +296,15 @@ static int
 print_truth(struct cli *cli, const struct truth *t,
     int (*ask)(struct holdfast_map *map, const struct truth *t, bool *truthp))
 {
-	struct holdfast *h = cli_connect(cli);
-	struct holdfast_map *map;
-	int r, rv = CLI_OK;
+	struct map_use use;
+	int r;
 	bool truth;
 
-	map = map_attach(cli, h, t->name, &rv);
-	if (map != NULL) {
-		r = ask(map, t, &truth);
+	map_begin(cli, t->name, &use);
+	if (use.map != NULL) {
+		r = ask(use.map, t, &truth);
 		if (r != HF_OK) {
-			rv = cli_failed(cli, h, r, "check that");
+			use.rv = cli_failed(cli, use.h, r, "check that");
 		} else if (cli->json) {
 			json_object *o = json_object_new_object();
 
@@ -334,8 +314,7 @@ print_truth(struct cli *cli, const struct truth *t,
 			(void)puts(truth ? "yes" : "no");
 		}
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 /* NAME START LENGTH, and a word where `wordp` is not NULL. */

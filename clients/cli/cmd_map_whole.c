@@ -94,17 +94,15 @@ static int
 with_map(struct cli *cli, const char *name, const char *what, call *perform,
     uint32_t value)
 {
-	struct holdfast *h = cli_connect(cli);
-	struct holdfast_map *map;
-	int r, rv = CLI_OK;
+	struct map_use use;
+	int r;
 
-	map = map_attach(cli, h, name, &rv);
-	if (map != NULL) {
-		r = perform(map, value);
-		rv = map_told(cli, h, r, what);
+	map_begin(cli, name, &use);
+	if (use.map != NULL) {
+		r = perform(use.map, value);
+		use.rv = map_told(cli, use.h, r, what);
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 int
@@ -217,23 +215,20 @@ map_stat(struct cli *cli, int argc, char **argv)
 {
 	const char *name = map_name(cli, argc, argv);
 	struct holdfast_map_stat stat;
-	struct holdfast_map *map;
-	struct holdfast *h;
-	int r, rv = CLI_OK;
+	struct map_use use;
+	int r;
 
-	h = cli_connect(cli);
-	map = map_attach(cli, h, name, &rv);
-	if (map != NULL) {
-		r = holdfast_map_stat(map, &stat);
+	map_begin(cli, name, &use);
+	if (use.map != NULL) {
+		r = holdfast_map_stat(use.map, &stat);
 		if (r != HF_OK)
-			rv = cli_failed(cli, h, r, "ask about the map");
+			use.rv = cli_failed(cli, use.h, r, "ask about the map");
 		else if (cli->json)
 			cli_print_json(stat_to_json(&stat));
 		else
 			print_stat(&stat);
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }
 
 /* ---- Limits ---------------------------------------------------------------
@@ -290,10 +285,9 @@ map_limits(struct cli *cli, int argc, char **argv)
 	static const struct option options[] = {CLI_COMMON_OPTIONS};
 	struct holdfast_map_limits limits = {0};
 	const char *name = NULL;
-	struct holdfast_map *map;
-	struct holdfast *h;
+	struct map_use use;
 	uint32_t set = 0;
-	int r, rv = CLI_OK;
+	int r;
 
 	while (cli_getopt(cli, &cli_map, argc, argv, options) != -1) {
 		char *value = strchr(optarg, '=');
@@ -313,15 +307,13 @@ map_limits(struct cli *cli, int argc, char **argv)
 	}
 	if (name == NULL)
 		cli_usage(&cli_map, "limits takes the map's name");
-	h = cli_connect(cli);
-	map = map_attach(cli, h, name, &rv);
-	if (map != NULL) {
-		r = holdfast_map_limits(map, set, &limits);
+	map_begin(cli, name, &use);
+	if (use.map != NULL) {
+		r = holdfast_map_limits(use.map, set, &limits);
 		if (r != HF_OK)
-			rv = cli_failed(cli, h, r, "set those limits");
+			use.rv = cli_failed(cli, use.h, r, "set those limits");
 		else
 			print_limits(cli, &limits);
 	}
-	holdfast_close(h);
-	return rv;
+	return map_end(&use);
 }

@@ -15,6 +15,18 @@ struct holdfast_map *map_attach(const struct cli *cli, struct holdfast *h,
     const char *name, int *rvp);
 
 /*
+ * What a verb about one map goes through: connect and attach, as above; then,
+ * where `map` is not NULL, do it and set `rv`; then close and return that.
+ */
+struct map_use {
+	struct holdfast *h;
+	struct holdfast_map *map;
+	int rv;
+};
+void map_begin(struct cli *cli, const char *name, struct map_use *use);
+int map_end(struct map_use *use);
+
+/*
  * What a verb that prints nothing says at its end: why it could not do `what`,
  * or {} for --json.  Returns the program's exit status.
  */
