@@ -53,6 +53,8 @@ void call_finish(struct call *call);
 /* Free a kept call. */
 void call_drop(struct call *call);
 
+Holdfast__V1__Pin pin_on_wire(enum arch_pin pin);
+
 /* Memory that lasts until the reply is packed.  NULL: refused. */
 void *call_alloc(struct call *call, size_t size);
 

@@ -14,20 +14,6 @@
 
 typedef Holdfast__V1__ContigAllocResult pb_buffer;
 
-static Holdfast__V1__Pin
-pin_on_wire(enum arch_pin pin)
-{
-	switch (pin) {
-	case ARCH_PIN_LONGTERM:
-		return HOLDFAST__V1__PIN__PIN_LONGTERM;
-	case ARCH_PIN_MLOCK:
-		return HOLDFAST__V1__PIN__PIN_MLOCK;
-	case ARCH_PIN_NONE:
-		break;
-	}
-	return HOLDFAST__V1__PIN__PIN_NONE;
-}
-
 static void
 buffer_on_wire(const struct buffer *buffer, uint64_t id, pb_buffer *result)
 {

@@ -37,7 +37,7 @@ call_must_be_operator(struct call *call)
 
 /* ---- Status ------------------------------------------------------ */
 
-static Holdfast__V1__Pin
+Holdfast__V1__Pin
 pin_on_wire(enum arch_pin pin)
 {
 	switch (pin) {

@@ -266,6 +266,9 @@ struct map_faulted {
 	bool moved;    /* others may still show another page there */
 };
 
+/* The entry at `addr`, or nothing with start == end.  Takes the map's lock. */
+struct vm_map_entry_info map_entry_at(struct map *map, vm_offset_t addr);
+
 /*
  * Resolve an access.  Codes of vm_fault(), REFUSED_QUOTA.  KERN_RESTART,
  * without an answer: it would write to superpages that are shared by copy on

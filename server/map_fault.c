@@ -12,9 +12,8 @@
 #include "core/vm_fault.h"
 #include "server/map.h"
 
-/* The entry at `addr`, or nothing with start == end. */
-static struct vm_map_entry_info
-entry_at(struct map *map, vm_offset_t addr)
+struct vm_map_entry_info
+map_entry_at(struct map *map, vm_offset_t addr)
 {
 	struct vm_map_entry_info info = {0};
 	vm_map_entry_t entry;
@@ -136,7 +135,7 @@ map_fault(struct map *map, vm_offset_t addr, vm_prot_t access,
 	rv = vm_strict_lookup(map->vm, addr, access, &why);
 	if (rv != KERN_SUCCESS)
 		return answer_refuse_strict(answer, rv, &why);
-	faulted.info = entry_at(map, addr);
+	faulted.info = map_entry_at(map, addr);
 	if ((faulted.info.eflags & MAP_ENTRY_STACK_GAP) != 0)
 		rv = fault_grow(map, addr, answer);
 	else
@@ -145,7 +144,7 @@ map_fault(struct map *map, vm_offset_t addr, vm_prot_t access,
 		return rv;
 	if ((access & VM_PROT_WRITE) != 0)
 		map_own(map, addr);
-	faulted.info = entry_at(map, addr);
+	faulted.info = map_entry_at(map, addr);
 	if (fault_copies_super(&faulted.info, access))
 		return KERN_RESTART;
 	rv = map_afford(map, 0, answer);
@@ -155,7 +154,7 @@ map_fault(struct map *map, vm_offset_t addr, vm_prot_t access,
 	map_settle(map);
 	if (rv != KERN_SUCCESS)
 		return fault_refused(map, addr, rv, answer);
-	faulted.info = entry_at(map, addr);
+	faulted.info = map_entry_at(map, addr);
 	faulted.kind = (unsigned)fault.kind;
 	faulted.moved = fault.kind == VM_FAULT_COPY;
 	rv = fault_piece(map, addr, &faulted, answer);

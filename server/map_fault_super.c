@@ -20,19 +20,6 @@
 #include "server/dispatch.h"
 #include "server/slow.h"
 
-static struct vm_map_entry_info
-entry_at(struct map *map, vm_offset_t addr)
-{
-	struct vm_map_entry_info info = {0};
-	vm_map_entry_t entry;
-
-	vm_map_lock_read(map->vm);
-	if (vm_map_lookup_entry(map->vm, addr, &entry))
-		vm_map_entry_info(entry, &info);
-	vm_map_unlock_read(map->vm);
-	return info;
-}
-
 /* What was needed for it; the turn is over. */
 static void
 super_end(struct slow *slow)
@@ -94,7 +81,7 @@ super_enter(struct slow *slow, struct answer *answer)
 {
 	vm_offset_t start = slow->addr & -slow->copy->size;
 	vm_offset_t end = start + slow->copy->size;
-	struct vm_map_entry_info info = entry_at(slow->map, slow->addr);
+	struct vm_map_entry_info info = map_entry_at(slow->map, slow->addr);
 	struct map *map = slow->map;
 	int rv;
 
@@ -203,7 +190,7 @@ slow_stop_super(struct slow *slow)
 void
 slow_copy_super(struct slow *slow)
 {
-	struct vm_map_entry_info info = entry_at(slow->map, slow->addr);
+	struct vm_map_entry_info info = map_entry_at(slow->map, slow->addr);
 	struct object *source = object_of(info.object);
 	struct server *server = slow->server;
 	vm_size_t frame = source->pool->frame_size;

@@ -236,16 +236,12 @@ map_back_anonymous(struct map *map, vm_offset_t start, vm_offset_t end,
 int
 map_unback(struct map *map, vm_offset_t start, vm_offset_t end)
 {
-	struct vm_map_entry_info info = {0};
-	vm_map_entry_t entry;
+	struct vm_map_entry_info info;
 	int rv;
 
 	if (map->file == NULL || start >= end)
 		return KERN_SUCCESS;
-	vm_map_lock_read(map->vm);
-	if (vm_map_lookup_entry(map->vm, start, &entry))
-		vm_map_entry_info(entry, &info);
-	vm_map_unlock_read(map->vm);
+	info = map_entry_at(map, start);
 	if (info.start != start || info.end != end ||
 	    (info.eflags & (MAP_ENTRY_COW | MAP_ENTRY_IS_SUB_MAP)) != 0 ||
 	    object_anon(info.object) == NULL ||

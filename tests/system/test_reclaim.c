@@ -142,6 +142,7 @@ TEST(stock__serves_zeroed_pinned_spans_and_no_old_byte)
 {
 	static const char *const options[] = {"--stock", "50", "--stock-min",
 	    "8", "--allow-addresses", "all", NULL};
+	struct holdfast_verified verified;
 	struct holdfast_buf *buf;
 	struct holdfast *h;
 	uint64_t pa;
@@ -149,6 +150,9 @@ TEST(stock__serves_zeroed_pinned_spans_and_no_old_byte)
 	live_start(&live, 32, options);
 	h = live_connect(&live);
 	WAIT_FOR(h, pool.frames_ready == 8);
+	ASSERT_EQ(holdfast_verify(h, &verified), HF_OK);
+	ASSERT_EQ(verified.ready_frames, 8u);
+	ASSERT_EQ(verified.ready_mismatches + verified.ready_poisoned, 0u);
 	ASSERT_EQ(pool_of(h).frames_standby, 16u);
 	for (int i = 0; i < 40; i++) {
 		buf = take(h, 2 * MIB, 0);
