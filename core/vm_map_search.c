@@ -355,6 +355,7 @@ leaf_join_plain(struct vm_leaf *leaf, unsigned slot, unsigned n, uint64_t item)
 #define ISA_GAP       gap_plain
 #define ISA_CHILDREN  children_fit_plain
 #define ISA_INNER     inner_fit_plain
+#define ISA_SURE      0
 #define ISA_OPEN      leaf_open_plain
 #define ISA_CLOSE     leaf_close_plain
 #include "core/vm_map_search_int.h"
@@ -736,6 +737,7 @@ leaf_join_avx512(struct vm_leaf *leaf, unsigned slot, unsigned n, uint64_t item)
 #define ISA_GAP       gap_avx512
 #define ISA_CHILDREN  children_fit_avx512
 #define ISA_INNER     inner_fit_avx512
+#define ISA_SURE      2
 #define ISA_OPEN      leaf_open_avx512
 #define ISA_CLOSE     leaf_close_avx512
 #include "core/vm_map_search_int.h"
@@ -924,6 +926,7 @@ children_fit_avx2(const struct vm_node *node, unsigned slot, struct vm_fit fit)
 #define ISA_GAP       gap_avx2
 #define ISA_CHILDREN  children_fit_avx2
 #define ISA_INNER     inner_fit_avx2
+#define ISA_SURE      2
 #define ISA_OPEN      leaf_open_plain
 #define ISA_CLOSE     leaf_close_plain
 #include "core/vm_map_search_int.h"
