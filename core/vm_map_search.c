@@ -90,6 +90,18 @@ leaf_slot_wide(const struct vm_leaf *leaf, vm_offset_t addr)
 	return base - 1;
 }
 
+static bool
+leaf_lookup_wide(const struct vm_leaf *leaf, vm_offset_t addr,
+    struct vm_map_entry **entryp)
+{
+	unsigned slot = leaf_slot_wide(leaf, addr);
+
+	MPASS(leaf->wide || leaf->far);
+
+	*entryp = vm_leaf_entry(leaf, slot);
+	return addr < vm_leaf_end(leaf, slot);
+}
+
 static inline bool
 gap_holds(vm_offset_t start, vm_offset_t end, const struct vm_gap_req *req)
 {

@@ -81,7 +81,7 @@ ISA_TARGET static bool
 ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
     struct vm_map_entry **entryp)
 {
-	vm_offset_t at = key_address(addr);
+	vm_offset_t at = key_address(addr), page;
 	const void *p = tree->root;
 	const struct vm_leaf *leaf;
 	unsigned slot;
@@ -93,10 +93,14 @@ ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
 		p = node->child[ISA(node_slot)(node, at)];
 	}
 	leaf = p;
-	slot = ISA(leaf_slot)(leaf, addr);
+	if (__builtin_expect(leaf->wide || leaf->far, 0))
+		return leaf_lookup_wide(leaf, addr, entryp);
+	/* What is 2^32 pages away is behind all that such a leaf has. */
+	page = (addr - leaf->base) >> leaf->pageshift;
+	slot = ISA_RANK_LEAF(leaf, (uint32_t)MIN(page, UINT32_MAX)) - 1;
 	MPASS(slot < leaf->count);
 	*entryp = vm_leaf_entry(leaf, slot);
-	return addr < vm_leaf_end(leaf, slot);
+	return page - leaf->start[slot] < (leaf->item[slot] & VM_ITEM_FAR);
 }
 
 /*
