@@ -67,7 +67,7 @@ zone_free_slabs(struct uma_zone *zone)
 		zone->uz_arch->ops->free(zone->uz_arch->ctx, slab,
 		    slab->us_size);
 	}
-	zone->uz_free = NULL;
+	zone->uz_free = zone->uz_last = NULL;
 	zone->uz_nfree = zone->uz_nitems = zone->uz_bytes = 0;
 }
 
@@ -121,6 +121,7 @@ zone_grow(struct uma_zone *zone)
 	zone->uz_nitems += nitems;
 	for (size_t i = nitems; i-- > 0;)
 		uma_zfree(zone, first + i * zone->uz_size);
+	uma_zone_settle(zone);
 	zone->uz_bytes += size;
 	return true;
 }

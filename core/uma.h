@@ -42,10 +42,11 @@ struct uma_item {
 
 struct uma_zone {
 	const struct arch *uz_arch;
-	struct uma_item *uz_free; /* items in nobody's hands */
+	struct uma_item *uz_free; /* items in nobody's hands, but the last */
+	struct uma_item *uz_last; /* freed last, and not touched for that */
 	struct uma_slab *uz_slabs;
 	size_t uz_size;   /* bytes in an item */
-	size_t uz_nfree;  /* length of uz_free */
+	size_t uz_nfree;  /* in nobody's hands */
 	size_t uz_nitems; /* items cut so far, free or not */
 	size_t uz_bytes;  /* taken from arch */
 };
@@ -77,12 +78,17 @@ uma_zone_reserve(struct uma_zone *zone, size_t n)
 static inline void *
 uma_zalloc_reserved(struct uma_zone *zone)
 {
-	struct uma_item *item = zone->uz_free;
+	struct uma_item *item = zone->uz_last;
 
-	KASSERT(item != NULL, "uma: the reserve is empty");
+	KASSERT(zone->uz_nfree > 0, "uma: the reserve is empty");
 
+	zone->uz_last = NULL;
+	if (item == NULL) {
+		item = zone->uz_free;
+		ASAN_UNPOISON_MEMORY_REGION(item, sizeof(*item));
+		zone->uz_free = item->ui_next;
+	}
 	ASAN_UNPOISON_MEMORY_REGION(item, zone->uz_size);
-	zone->uz_free = item->ui_next;
 	zone->uz_nfree--;
 	return item;
 }
@@ -90,7 +96,25 @@ uma_zalloc_reserved(struct uma_zone *zone)
 /* Reserve and take one.  NULL: no memory. */
 void *uma_zalloc(struct uma_zone *zone);
 
-/* Put an item back.  NULL is fine. */
+/* Inside: the item freed last goes to the others. */
+static inline void
+uma_zone_settle(struct uma_zone *zone)
+{
+	struct uma_item *item = zone->uz_last;
+
+	if (item == NULL)
+		return;
+	ASAN_UNPOISON_MEMORY_REGION(item, sizeof(*item));
+	item->ui_next = zone->uz_free;
+	ASAN_POISON_MEMORY_REGION(item, sizeof(*item));
+	zone->uz_free = item;
+	zone->uz_last = NULL;
+}
+
+/*
+ * Put an item back.  NULL is fine.  It is not written to before the next one
+ * comes: whoever frees what is not in a cache need not wait for it.
+ */
 static inline void
 uma_zfree(struct uma_zone *zone, void *p)
 {
@@ -100,8 +124,8 @@ uma_zfree(struct uma_zone *zone, void *p)
 
 	if (item == NULL)
 		return;
-	item->ui_next = zone->uz_free;
-	zone->uz_free = item;
+	uma_zone_settle(zone);
+	zone->uz_last = item;
 	zone->uz_nfree++;
 	ASAN_POISON_MEMORY_REGION(item, zone->uz_size);
 }

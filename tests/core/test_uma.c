@@ -47,6 +47,37 @@ TEST(uma__hands_out_the_item_that_came_back_last)
 	ASSERT_TRUE(a != b);
 	uma_zfree(&zone, a);
 	ASSERT_TRUE(uma_zalloc(&zone) == a);
+	/* One by one, whatever the zone has done with the last of them. */
+	uma_zfree(&zone, a);
+	uma_zfree(&zone, b);
+	ASSERT_EQ(uma_zone_used(&zone), 0u);
+	ASSERT_TRUE(uma_zalloc(&zone) == b);
+	ASSERT_TRUE(uma_zalloc(&zone) == a);
+	ASSERT_EQ(uma_zone_used(&zone), 2u);
+	uma_zone_fini(&zone);
+	sim_destroy(arch);
+}
+
+/* The last item is put aside until the next: nobody waits for its line. */
+TEST(uma__does_not_write_to_an_item_before_the_next_comes_back)
+{
+	struct arch *arch = sim_create(NULL);
+	struct uma_zone zone;
+	unsigned char *a, *b;
+
+	uma_zone_init(&zone, arch, 64);
+	a = uma_zalloc(&zone);
+	b = uma_zalloc(&zone);
+	memset(a, 0x5a, 64);
+	memset(b, 0x5a, 64);
+	uma_zfree(&zone, a);
+	ASSERT_TRUE(uma_zalloc(&zone) == a);
+	for (size_t i = 0; i < 64; i++)
+		ASSERT_EQ(a[i], 0x5a);
+	uma_zfree(&zone, a);
+	uma_zfree(&zone, b);
+	uma_zone_trim(&zone);
+	ASSERT_EQ(sim_live(arch), 0u);
 	uma_zone_fini(&zone);
 	sim_destroy(arch);
 }
