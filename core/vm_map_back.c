@@ -18,6 +18,7 @@ vm_map_back(vm_map_t map, vm_map_entry_t entry, vm_object_t object)
 	KASSERT(object->size * object->pagesize >= entry_size(entry),
 	    "the object is smaller than the entry");
 
+	vm_map_entry_burden(map, entry);
 	/* Whoever made the object answers for its memory. */
 	if (entry->cred)
 		vm_account_release(map->account, entry_size(entry));

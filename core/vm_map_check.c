@@ -212,6 +212,13 @@ check_rights(struct check *check, const struct vm_map_entry *entry)
 }
 
 static void
+check_bare(struct check *check, const struct vm_map_entry *entry)
+{
+	expect(check, !entry->bare || vm_entry_is_bare(entry),
+	    "[map.bare] a leaf says that an entry holds nothing, but it does");
+}
+
+static void
 check_guard(struct check *check, const struct vm_map_entry *entry)
 {
 	if (!entry_is_guard(entry)) {
@@ -270,6 +277,7 @@ check_entry(struct check *check, const struct vm_map_entry *entry)
 	expect(check, !entry->pending,
 	    "[map.charge] an entry is left half charged");
 	check_rights(check, entry);
+	check_bare(check, entry);
 	check_guard(check, entry);
 	check_wiring(check, entry);
 	check_object(check, entry);

@@ -136,6 +136,32 @@ delete_range(vm_map_t map, vm_offset_t start, vm_offset_t end)
 	return rv;
 }
 
+/*
+ * The entry at the cursor, if it is exactly this one and its leaf says all that
+ * its removal needs: in a large map what it would be waited for is the entry.
+ */
+static inline bool
+delete_bare(vm_map_t map, struct vm_cursor *cur, vm_offset_t start,
+    vm_offset_t end)
+{
+	struct vm_map_entry *entry = vm_cursor_entry(cur);
+
+	if (!vm_leaf_is_bare(cur->leaf, cur->slot) ||
+	    vm_leaf_start(cur->leaf, cur->slot) != start ||
+	    vm_leaf_end(cur->leaf, cur->slot) != end)
+		return false;
+	MPASS(VM_INVARIANTS < 2 || vm_entry_is_bare(entry));
+	MPASS(map->size >= end - start);
+
+	__builtin_prefetch(entry, 1); /* it goes to the free ones */
+	map->size -= end - start;
+	vm_map_pmap_remove(map, start, end);
+	vm_tree_remove(&map->tree, cur);
+	uma_zfree(&map->entries, entry);
+	map->updates++;
+	return true;
+}
+
 int
 vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 {
@@ -153,6 +179,8 @@ vm_map_delete(vm_map_t map, vm_offset_t start, vm_offset_t end)
 		cur = &map->tree.finger;
 	else
 		vm_tree_seek(&map->tree, start, cur);
+	if (delete_bare(map, cur, start, end))
+		return KERN_SUCCESS;
 	entry = vm_cursor_entry(cur);
 	if (entry == NULL || entry->start != start || entry->end != end)
 		return delete_range(map, start, end);

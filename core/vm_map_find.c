@@ -256,6 +256,7 @@ entry_create(vm_map_t map, const struct vm_map_new *ins, uint32_t eflags,
 	    .inheritance = insert_inheritance(ins),
 	    .cred = charged,
 	};
+	entry->bare = vm_entry_is_bare(entry);
 	return entry;
 }
 

@@ -163,6 +163,7 @@ fork_entry(const struct vm_map_entry *entry, uint32_t drop)
 	copy.eflags &= ~(drop | MAP_ENTRY_USER_WIRED);
 	copy.wired_count = 0;
 	copy.cred = false;
+	copy.bare = false;
 	return copy;
 }
 

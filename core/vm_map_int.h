@@ -35,8 +35,50 @@ struct vm_map_entry {
 	vm_inherit_t inheritance;    /* (m) */
 	bool cred;    /* (m) the map's account holds end - start for it */
 	bool pending; /* (m) charged by the call that is going on */
+	bool bare;    /* (m) vm_entry_is_bare(), and its leaf knows it */
 } __attribute__((aligned(64)));
 static_assert(sizeof(struct vm_map_entry) == 64, "an entry is a cache line");
+
+/*
+ * Nothing but the entry itself goes when this one does, and nobody can mind: no
+ * object, no charge, no wiring, no guard.  What is entered like that is `bare`
+ * until vm_map_entry_burden(): its leaf says so, and it is removed unread.
+ */
+static inline bool
+vm_entry_is_bare(const struct vm_map_entry *entry)
+{
+	return entry->object.vm_object == NULL && !entry->cred &&
+	       entry->wired_count == 0 &&
+	       (entry->eflags & MAP_ENTRY_GUARD) == 0;
+}
+
+/* An entry, and what its leaf says of it.  The header is NULL. */
+static inline uint64_t
+vm_leaf_item(const struct vm_leaf *leaf, vm_offset_t start, vm_offset_t end,
+    const struct vm_map_entry *entry)
+{
+	uint64_t pages = (end - start) >> leaf->pageshift;
+	uint64_t addr = (uintptr_t)entry;
+	uint64_t bare = entry != NULL && entry->bare ? VM_ITEM_BARE : 0;
+
+	MPASS(addr >> 48 == 0 && (addr & 63) == 0);
+
+	return addr << VM_ITEM_LIFT | bare |
+	       (pages < VM_ITEM_FAR ? pages : VM_ITEM_FAR);
+}
+
+/* Store bounds and entry in a slot; entries in front stay where they are. */
+static inline void
+vm_leaf_put(struct vm_leaf *leaf, unsigned slot, vm_offset_t start,
+    vm_offset_t end, const struct vm_map_entry *entry)
+{
+	MPASS(slot < leaf->count && leaf->base <= start && start <= end);
+
+	leaf->start[slot] = vm_leaf_page(leaf, start);
+	leaf->item[slot] = vm_leaf_item(leaf, start, end, entry);
+	leaf->wide |= vm_leaf_reaches(leaf, end);
+	leaf->far |= vm_item_is_far(leaf->item[slot]);
+}
 
 struct vm_map {
 	struct vm_rwlock lock;   /* rank VM_RANK_MAP */
@@ -193,6 +235,19 @@ vm_map_pmap_protect(vm_map_t map, vm_offset_t start, vm_offset_t end,
 }
 
 /* vm_map_range.c */
+
+/*
+ * The entry, which is in the map, is about to get an object, a charge or a
+ * wiring: let its leaf know that it has to be looked at from now on.
+ */
+void vm_map_entry_burden_slow(vm_map_t map, struct vm_map_entry *entry);
+
+static inline void
+vm_map_entry_burden(vm_map_t map, struct vm_map_entry *entry)
+{
+	if (entry->bare)
+		vm_map_entry_burden_slow(map, entry);
+}
 
 /* An entry with one of these never merges with the one in front of it. */
 #define MAP_ENTRY_NOMERGE                                                      \

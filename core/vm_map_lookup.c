@@ -39,6 +39,7 @@ entry_make_private(vm_map_t map, struct vm_map_entry *entry,
 
 	MPASS((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0);
 
+	vm_map_entry_burden(map, entry);
 	if (vm_object_shadow(&entry->object.vm_object, &entry->offset, size,
 		sparep))
 		vm_object_set_charge(entry->object.vm_object, map->account,
@@ -73,6 +74,7 @@ vm_map_touch_shared(vm_map_t map, struct vm_map_entry *entry,
 	vm_map_assert_wlocked(map);
 	MPASS((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0);
 
+	vm_map_entry_burden(map, entry);
 	/* The reference makes sure that there is a shadow. */
 	vm_object_reference(source);
 	shadowed = vm_object_shadow(&entry->object.vm_object, &entry->offset,

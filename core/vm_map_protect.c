@@ -184,6 +184,7 @@ protect_take_charge(vm_map_t map, struct vm_map_entry *entry)
 	if (!entry->pending)
 		return;
 	entry->pending = false;
+	vm_map_entry_burden(map, entry);
 	if (object == NULL || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
 		entry->cred = true;
 	else if (vm_object_cred(object) == NULL)
@@ -372,6 +373,7 @@ protect_pay(vm_map_t map, struct vm_map_entry *entry)
 	if (object == NULL) {
 		if (!vm_map_swap_reserve(map, bytes))
 			return KERN_RESOURCE_SHORTAGE;
+		vm_map_entry_burden(map, entry);
 		entry->cred = true;
 		return KERN_SUCCESS;
 	}
@@ -788,6 +790,7 @@ submap_locked(vm_map_t map, vm_offset_t start, vm_offset_t end, vm_map_t submap)
 	if (rv != KERN_SUCCESS)
 		return rv;
 	vm_map_range_clip(map, &range, &spare);
+	vm_map_entry_burden(map, range.first);
 	range.first->eflags |= MAP_ENTRY_IS_SUB_MAP;
 	range.first->object.sub_map = submap;
 	range.first->offset = 0;

@@ -30,6 +30,19 @@ vm_map_reserve(vm_map_t map, unsigned n, unsigned net)
 	return rv;
 }
 
+void
+vm_map_entry_burden_slow(vm_map_t map, struct vm_map_entry *entry)
+{
+	struct vm_cursor cur;
+
+	vm_map_assert_wlocked(map);
+
+	vm_tree_seek(&map->tree, entry->start, &cur);
+	MPASS(vm_cursor_entry(&cur) == entry);
+	cur.leaf->item[cur.slot] &= ~VM_ITEM_BARE;
+	entry->bare = false;
+}
+
 bool
 vm_map_clip_backs(vm_map_t map, const struct vm_map_entry *entry)
 {
@@ -157,6 +170,7 @@ vm_map_entry_back(vm_map_t map, struct vm_map_entry *entry, vm_object_t *sparep)
 
 	MPASS(entry->object.vm_object == NULL && !entry_is_guard(entry));
 
+	vm_map_entry_burden(map, entry);
 	object = vm_object_spare_take(sparep, entry_size(entry));
 	entry->object.vm_object = object;
 	entry->offset = 0;

@@ -53,7 +53,9 @@ static_assert(sizeof(struct vm_leaf) == 448, "seven lines");
 
 /* The low bits of an item: pages; all ones: at least so many. */
 #define VM_ITEM_SHIFT 22
-#define VM_ITEM_FAR   (((uint64_t)1 << VM_ITEM_SHIFT) - 1)
+#define VM_ITEM_FAR   (((uint64_t)1 << (VM_ITEM_SHIFT - 1)) - 1)
+/* The bit above: the entry is bare, see struct vm_map_entry. */
+#define VM_ITEM_BARE  (VM_ITEM_FAR + 1)
 /* An entry's address has 48 bits, and the low 6 are 0. */
 #define VM_ITEM_ALIGN 6
 #define VM_ITEM_LIFT  (VM_ITEM_SHIFT - VM_ITEM_ALIGN)
@@ -322,6 +324,13 @@ vm_cursor_entry(const struct vm_cursor *cur)
 	return vm_leaf_entry(cur->leaf, cur->slot);
 }
 
+/* Can the entry in a slot be removed without a look at it? */
+static inline bool
+vm_leaf_is_bare(const struct vm_leaf *leaf, unsigned slot)
+{
+	return (leaf->item[slot] & VM_ITEM_BARE) != 0;
+}
+
 /* The bounds of the entry in a slot, or of the header. */
 static inline vm_offset_t
 vm_leaf_start(const struct vm_leaf *leaf, unsigned slot)
@@ -458,37 +467,10 @@ vm_leaf_reaches(const struct vm_leaf *leaf, vm_offset_t end)
 	return (end - leaf->base) >> leaf->pageshift > UINT32_MAX;
 }
 
-/* An entry, and what a leaf says of its length.  The header has none. */
-static inline uint64_t
-vm_leaf_item(const struct vm_leaf *leaf, vm_offset_t start, vm_offset_t end,
-    struct vm_map_entry *entry)
-{
-	uint64_t pages = (end - start) >> leaf->pageshift;
-	uint64_t addr = (uintptr_t)entry;
-
-	MPASS(addr >> 48 == 0 && (addr & 63) == 0);
-
-	return addr << VM_ITEM_LIFT |
-	       (pages < VM_ITEM_FAR ? pages : VM_ITEM_FAR);
-}
-
 static inline bool
 vm_item_is_far(uint64_t item)
 {
 	return (item & VM_ITEM_FAR) == VM_ITEM_FAR;
-}
-
-/* Store bounds and entry in a slot; entries in front stay where they are. */
-static inline void
-vm_leaf_put(struct vm_leaf *leaf, unsigned slot, vm_offset_t start,
-    vm_offset_t end, struct vm_map_entry *entry)
-{
-	MPASS(slot < leaf->count && leaf->base <= start && start <= end);
-
-	leaf->start[slot] = vm_leaf_page(leaf, start);
-	leaf->item[slot] = vm_leaf_item(leaf, start, end, entry);
-	leaf->wide |= vm_leaf_reaches(leaf, end);
-	leaf->far |= vm_item_is_far(leaf->item[slot]);
 }
 
 /* A wide or far leaf lost something: perhaps it is not so any more. */

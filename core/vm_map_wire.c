@@ -203,6 +203,7 @@ wire_entry(vm_map_t map, const struct wiring *w, struct vm_map_entry *entry,
 		vm_map_pmap_enter(map, entry->start, entry->end,
 		    entry->protection);
 	}
+	vm_map_entry_burden(map, entry);
 	entry->wired_count++;
 	if (w->user) {
 		entry->eflags |= MAP_ENTRY_USER_WIRED;

@@ -71,6 +71,24 @@ TEST(vm_map_check__names_guards_that_are_none)
 	picture_free(map);
 }
 
+TEST(vm_map_check__names_entries_that_hold_more_than_their_leaf_says)
+{
+	vm_map_t map = picture_map("AA.BB...");
+	vm_offset_t start = picture_addr(map, 6), end = picture_addr(map, 7);
+	struct vm_map_entry *e;
+
+	vm_map_lock(map);
+	ASSERT_EQ(vm_map_insert(map, NULL, 0, start, end, VM_PROT_READ,
+		      VM_PROT_ALL, 0),
+	    KERN_SUCCESS);
+	vm_map_unlock(map);
+	e = entry_at(map, 6);
+	ASSERT_TRUE(e->bare);
+	BREAK(map, e->wired_count, 1, "[map.bare]");
+	BREAK(map, e->bare, false, "[tree.bounds]");
+	picture_free(map);
+}
+
 TEST(vm_map_check__names_wirings_that_do_not_add_up)
 {
 	vm_map_t map = picture_map("AA.BB.##");

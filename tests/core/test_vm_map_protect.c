@@ -248,3 +248,75 @@ TEST(vm_map_delete__of_what_came_last_takes_that_or_what_it_became)
 	}
 	teardown();
 }
+
+/* The leaf of an entry that holds nothing says so: it has to unlearn that. */
+TEST(vm_map_delete__minds_what_an_entry_got_after_it_was_entered)
+{
+	const vm_offset_t end = MIN_VA + 2 * PAGE;
+	vm_map_entry_t entry;
+	vm_object_t object;
+	vm_pindex_t pindex;
+	vm_prot_t prot;
+	vm_map_t found;
+	bool wired;
+
+	setup();
+	found = map;
+	enter(MIN_VA, 2, VM_PROT_READ, 0);
+	ASSERT_EQ(vm_map_reserved(map), 0u);
+	vm_map_lock_read(map);
+	ASSERT_TRUE(vm_map_lookup_entry(map, MIN_VA, &entry));
+	ASSERT_TRUE(entry->bare);
+	vm_map_unlock_read(map);
+	ASSERT_EQ(vm_map_remove(map, MIN_VA, end), KERN_SUCCESS);
+	ASSERT_EQ(vm_map_size(map), 0u);
+
+	/* A charge. */
+	enter(MIN_VA, 2, VM_PROT_READ, 0);
+	ASSERT_EQ(protect(MIN_VA, 2, VM_PROT_RW), KERN_SUCCESS);
+	ASSERT_EQ(vm_map_reserved(map), 2 * PAGE);
+	ASSERT_EQ(vm_map_remove(map, MIN_VA, end), KERN_SUCCESS);
+	ASSERT_EQ(vm_map_reserved(map), 0u);
+
+	/* A wiring of the system, which is in the way, and one of a user. */
+	enter(MIN_VA, 2, VM_PROT_READ, 0);
+	ASSERT_EQ(vm_map_wire(map, MIN_VA, end, VM_MAP_WIRE_SYSTEM),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_map_remove(map, MIN_VA, end), KERN_WOULD_BLOCK);
+	ASSERT_EQ(vm_map_unwire(map, MIN_VA, end, VM_MAP_WIRE_SYSTEM),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_map_remove(map, MIN_VA, end), KERN_SUCCESS);
+	enter(MIN_VA, 2, VM_PROT_READ, 0);
+	ASSERT_EQ(vm_map_wire(map, MIN_VA, end, VM_MAP_WIRE_USER),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_map_user_wired(map), 2 * PAGE);
+	ASSERT_EQ(vm_map_remove(map, MIN_VA, end), KERN_SUCCESS);
+	ASSERT_EQ(vm_map_user_wired(map), 0u);
+
+	/* An object, of which teardown() would see what is left. */
+	enter(MIN_VA, 2, VM_PROT_READ, 0);
+	ASSERT_EQ(vm_map_lookup(&found, MIN_VA, VM_PROT_READ, &entry, &object,
+		      &pindex, &prot, &wired),
+	    KERN_SUCCESS);
+	ASSERT_NOT_NULL(object);
+	ASSERT_NULL(vm_map_check(map));
+	vm_map_lookup_done(found, entry);
+	ASSERT_EQ(vm_map_remove(map, MIN_VA, end), KERN_SUCCESS);
+	teardown();
+}
+
+/* And one that another shares a cut with is not what it was either. */
+TEST(vm_map_delete__takes_one_half_of_what_was_cut)
+{
+	setup();
+	enter(MIN_VA, 4, VM_PROT_READ, 0);
+	ASSERT_EQ(protect(MIN_VA + PAGE, 1, VM_PROT_NONE), KERN_SUCCESS);
+	ASSERT_EQ(vm_map_nentries(map), 3u);
+	for (unsigned i = 0; i < 2; i++)
+		ASSERT_EQ(vm_map_remove(map, MIN_VA + i * PAGE,
+			      MIN_VA + (i + 1) * PAGE),
+		    KERN_SUCCESS);
+	ASSERT_EQ(vm_map_size(map), 2 * PAGE);
+	ASSERT_EQ(info_at(MIN_VA + 2 * PAGE).start, MIN_VA + 2 * PAGE);
+	teardown();
+}

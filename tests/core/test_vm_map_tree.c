@@ -421,7 +421,7 @@ TEST(vm_tree__counts_in_pages_again_when_what_was_far_away_has_gone)
 	pair_fini(&p);
 }
 
-/* A leaf keeps lengths of less than 16 GiB; whoever needs others asks. */
+/* A leaf keeps lengths of less than 8 GiB; whoever needs others asks. */
 TEST(vm_tree__asks_an_entry_for_a_length_that_its_leaf_has_no_room_for)
 {
 	const vm_size_t most = VM_ITEM_FAR * PAGE;
