@@ -439,7 +439,7 @@ fit_join(__m128i a, __m128i b, __m128i c)
 
 /* AVX-512: eight addresses, or sixteen page counts, a register. */
 
-#define AVX512 __attribute__((target("avx512f,bmi,bmi2,popcnt")))
+#define AVX512 __attribute__((target("avx512f,avx512dq,bmi,bmi2,popcnt")))
 
 AVX512 static inline unsigned
 rank8_avx512(const vm_offset_t *keys, vm_offset_t addr)
@@ -975,7 +975,8 @@ isa_list(const struct vm_tree_isa **list)
 
 #if defined(__x86_64__)
 	__builtin_cpu_init();
-	if (cpu_has_bits() && __builtin_cpu_supports("avx512f"))
+	if (cpu_has_bits() && __builtin_cpu_supports("avx512f") &&
+	    __builtin_cpu_supports("avx512dq"))
 		list[n++] = &isa_avx512;
 	if (cpu_has_bits() && __builtin_cpu_supports("avx2"))
 		list[n++] = &isa_avx2;
