@@ -16,6 +16,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct fuzz_report rep;
 
 	fuzz_target.run(data, size, &rep);
+	fuzz_run_again(data, size, &rep);
 	fuzz_count(&rep);
 	if (rep.found) {
 		fuzz_print(&rep, data, size);

@@ -56,6 +56,7 @@ struct run {
 	struct pmap pmap;
 	vm_map_t maps[HF_MAPS];
 	bool forking[HF_MAPS];
+	uint64_t stamp[HF_MAPS]; /* of the last exclusive lock we were given */
 	struct hf_runner runner;
 	struct thread thread[SCHED_THREADS];
 	unsigned nthreads;
@@ -244,6 +245,17 @@ acquire(vm_map_t map, uint64_t how)
 	}
 }
 
+/* Under an exclusive lock: everybody can tell that there was one. */
+static void
+note_stamp(struct thread *t)
+{
+	t->stamp = vm_map_timestamp(run.maps[t->map]);
+	if (t->stamp <= run.stamp[t->map])
+		(void)fuzz_found(run.rep, "exclusion", "lock",
+		    "the timestamp hides an exclusive lock");
+	run.stamp[t->map] = t->stamp;
+}
+
 VM_TSA(no_thread_safety_analysis)
 static void
 change_hold(struct thread *t, uint64_t how)
@@ -258,7 +270,9 @@ change_hold(struct thread *t, uint64_t how)
 		sched_enter();
 		t->hold = failed ? HOLD_NONE : HOLD_WRITE;
 		run.rep->seen |= FUZZ_BIT(failed ? SEEN_BEATEN : SEEN_UPGRADE);
-		t->stamp = failed ? 0 : vm_map_timestamp(map);
+		t->stamp = 0;
+		if (!failed)
+			note_stamp(t);
 		if (!failed && t->stamp != stamp + 1)
 			(void)fuzz_found(run.rep, "exclusion", "lock",
 			    "an upgrade let somebody write");
@@ -293,6 +307,8 @@ do_lock(struct thread *t, const uint64_t *v)
 	sched_enter();
 	t->hold = hold;
 	t->stamp = hold != HOLD_NONE ? vm_map_timestamp(map) : 0;
+	if (hold == HOLD_WRITE)
+		note_stamp(t);
 	if (hold == HOLD_NONE)
 		run.rep->seen |= FUZZ_BIT(SEEN_BUSY);
 }
@@ -589,6 +605,7 @@ run_sched(const uint8_t *data, size_t size, struct fuzz_report *rep)
 	run.history = NULL;
 	memset(run.maps, 0, sizeof(run.maps));
 	memset(run.forking, 0, sizeof(run.forking));
+	memset(run.stamp, 0, sizeof(run.stamp));
 	for (unsigned i = 0; i < SCHED_THREADS; i++) {
 		run.thread[i].n = 0;
 		run.thread[i].hold = HOLD_NONE;
@@ -608,10 +625,7 @@ run_sched(const uint8_t *data, size_t size, struct fuzz_report *rep)
 	compare_end();
 	for (unsigned k = 0; k < SCHED_MAPS; k++)
 		vm_map_destroy(run.maps[k]);
-	if (sim_live(run.arch) != 0)
-		(void)fuzz_found(rep, "leak", "end",
-		    "%zu blocks of metadata are left", sim_live(run.arch));
-	sim_destroy(run.arch);
+	fuzz_sim_end(rep, run.arch);
 }
 
 const struct fuzz_target fuzz_target = {.name = "fuzz_sched",

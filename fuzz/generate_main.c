@@ -71,6 +71,7 @@ generate(const struct budget *b)
 		size = gen_program(b->seed + i, fuzz_target.ops, data,
 		    sizeof(data));
 		fuzz_run_watched(data, size, b->folder, &rep);
+		fuzz_run_again(data, size, &rep);
 		fuzz_count(&rep);
 		nops += rep.nops;
 		nchecks += rep.nchecks;

@@ -3,6 +3,7 @@
 #include "fuzz/map_mirror.h"
 
 #include "core/kassert.h"
+#include "core/vm_fault.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -422,12 +423,15 @@ same_answer(const char *op, const struct hf_result *real,
  */
 static bool
 same_rights(struct map_mirror *m, const struct hf_call *call,
-    struct fuzz_report *rep)
+    const struct hf_result *real, struct fuzz_report *rep)
 {
 	vm_prot_t got = m->core->rights, want = m->rights;
+	uint64_t kind = 0;
 
 	if (call->op == HF_TOUCH)
 		want &= got | (vm_prot_t)~VM_PROT_WRITE;
+	if (hf_result_get(real, "kind", &kind) && kind == VM_FAULT_SHARED)
+		want &= (vm_prot_t)~VM_PROT_WRITE;
 	return got == want ||
 	       fuzz_found(rep, "rights", hf_ops[call->op].name,
 		   "mapped with %u, the model says %u", got, m->rights);
@@ -483,7 +487,7 @@ map_mirror_follow(struct map_mirror *m, const struct hf_call *call,
 		return false;
 	return res->status != KERN_SUCCESS ||
 	       (call->op != HF_LOOKUP && call->op != HF_TOUCH) ||
-	       same_rights(m, call, rep);
+	       same_rights(m, call, res, rep);
 }
 
 static const char *

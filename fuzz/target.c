@@ -80,6 +80,28 @@ fuzz_print_missed(uint64_t seen)
 	return n;
 }
 
+bool
+fuzz_same_answers(struct fuzz_report *first, const struct fuzz_report *second)
+{
+	return first->hash == second->hash ||
+	       fuzz_found(first, "determinism", "end",
+		   "two runs answered differently");
+}
+
+void
+fuzz_run_again(const uint8_t *data, size_t size, struct fuzz_report *rep)
+{
+	static struct fuzz_report again;
+	uint64_t hash = size;
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ data[i]) * UINT64_C(0x100000001b3);
+	if (rep->found || (hash >> 32 & 31) != 0)
+		return;
+	fuzz_target.run(data, size, &again);
+	(void)fuzz_same_answers(rep, &again);
+}
+
 /* ---- Counting -------------------------------------------------------------
  */
 

@@ -52,6 +52,16 @@ void fuzz_run_watched(const uint8_t *data, size_t size, const char *folder,
     struct fuzz_report *rep);
 
 /*
+ * Run one program in 32 again, chosen by its bytes so that every engine sees
+ * the same; another answer than in `rep` is a finding there.
+ */
+void fuzz_run_again(const uint8_t *data, size_t size, struct fuzz_report *rep);
+
+/* The second run of a program has to answer as the first. */
+bool fuzz_same_answers(struct fuzz_report *first,
+    const struct fuzz_report *second);
+
+/*
  * Add a run to the file of 32 bytes that $HOLDFAST_FUZZ_COUNT names: programs,
  * operations, comparisons, and all rare states that were seen.  Whoever leads
  * a campaign looks there, whatever the engine is.
