@@ -549,6 +549,9 @@ gen_mutate(uint64_t seed, uint64_t ops, uint8_t *data, size_t size, size_t max)
 
 	if (max < HEADER)
 		return 0;
+	/* Now and then something new: small changes rarely lead far. */
+	if (below(&state, GEN_FRESH) == 0)
+		return gen_program(gen_random(&state), ops, data, max);
 	if (size < HEADER) {
 		gen_header(&state, ops, data);
 		size = HEADER;

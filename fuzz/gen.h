@@ -24,9 +24,11 @@ uint64_t gen_record(uint64_t *state, uint64_t ops);
 size_t gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max);
 
 /*
- * Change a program in place; it has `size` bytes and may grow to `max`.
- * Returns the new size, a whole number of records.
+ * Change a program in place; it has `size` bytes and may grow to `max`; one in
+ * GEN_FRESH is a whole new one.  Returns the new size, a whole number of
+ * records.
  */
+#define GEN_FRESH 4
 size_t gen_mutate(uint64_t seed, uint64_t ops, uint8_t *data, size_t size,
     size_t max);
 

@@ -273,6 +273,9 @@ gen_mutate(uint64_t seed, uint64_t ops, uint8_t *data, size_t size, size_t max)
 
 	if (max < SYS_HEADER)
 		return 0;
+	/* Now and then something new: small changes rarely lead far. */
+	if (below(&state, GEN_FRESH) == 0)
+		return gen_program(gen_random(&state), ops, data, max);
 	if (size < SYS_HEADER) {
 		gen_header(&state, data);
 		size = SYS_HEADER;
