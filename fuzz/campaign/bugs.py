@@ -55,9 +55,17 @@ def place(bug, text):
 
 
 def stale(bugs=None, source=ROOT):
-    """Those that the tree has outgrown."""
-    return [b for b in bugs or catalogue()
-            if place(b, (pathlib.Path(source) / b.file).read_text()) is None]
+    """Those that the tree has outgrown, or that stand in another's way."""
+    gone, taken = [], collections.defaultdict(list)
+    for bug in bugs or catalogue():
+        path = pathlib.Path(source) / bug.file
+        at = place(bug, path.read_text()) if path.exists() else None
+        if at is None or any(at[0] < end and start < at[1]
+                             for start, end in taken[bug.file]):
+            gone.append(bug)
+        else:
+            taken[bug.file].append(at)
+    return gone
 
 
 def plant(bug, text, start, end):
