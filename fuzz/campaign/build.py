@@ -48,7 +48,13 @@ class Builds:
         return self.folder / flavour
 
     def env(self, flavour):
-        env = {**os.environ, 'CC': FLAVOURS[flavour][0], 'AFL_QUIET': '1'}
+        """Objects come out of ccache where there is one; what an AFL++
+        compiler does depends on its environment too, hence the name."""
+        compiler = FLAVOURS[flavour][0]
+        if shutil.which('ccache'):
+            compiler = 'ccache ' + compiler
+        env = {**os.environ, 'CC': compiler, 'AFL_QUIET': '1',
+               'CCACHE_NAMESPACE': 'holdfast-' + flavour}
         if flavour == 'cmplog':
             env['AFL_LLVM_CMPLOG'] = '1'
         return env
