@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 
-from .common import ROOT, environment, programs, say
+from .common import environment, programs, say
 
 CORPUS_MAX = 2 << 20  # bytes a target
 
@@ -34,7 +34,7 @@ def sources(opts, target):
     """Folders that may hold programs of a target."""
     out = pathlib.Path(opts.out) / target
     found = [out / 'corpus', out / 'afl/default/queue',
-             ROOT / 'fuzz/corpus' / target]
+             pathlib.Path(opts.corpus) / target]
     if opts.store:
         found += sorted(pathlib.Path(opts.store).glob(f'*/{target}'))
     return [p for p in found if p.is_dir()]
@@ -86,6 +86,6 @@ def merge(builds, opts):
             if r.returncode != 0:
                 say(f'{target}: merge failed: {r.stderr[-400:]}')
                 return 1
-            n, size = fill(ROOT / 'fuzz/corpus' / target, folder)
+            n, size = fill(pathlib.Path(opts.corpus) / target, folder)
         say(f'{target}: {n} files, {size} bytes')
     return 0

@@ -6,6 +6,8 @@ exactly one finding, triaged; --resume goes on; an interrupt leaves no process.
     test_campaign.py BUILD     a build without sanitizers
 """
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
@@ -146,6 +148,59 @@ def check_interrupt(builds, folder):
     assert report['interrupted'] and report['seconds'] < 550, report
 
 
+def load_tool():
+    """fuzz/hffuzz as a module."""
+    loader = importlib.machinery.SourceFileLoader(
+        'hffuzz', str(ROOT / 'fuzz/hffuzz'))
+    module = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader('hffuzz', loader))
+    loader.exec_module(module)
+    return module
+
+
+def check_verbs(builds, out, found):
+    """The verbs for what a campaign left behind, each by itself."""
+    tool = load_tool()
+    folder = out.parent
+
+    def verb(*arguments):
+        _, opts = tool.parse([str(a) for a in arguments])
+        opts.targets = ['canary']
+        return opts.function(builds, opts)
+
+    small = folder / 'small'
+    assert verb('min', '--output', small, found['file']) == 0
+    code, _ = quiet([builds.binary('asan', 'replay_', 'canary'), small])
+    assert code == 1
+    assert verb('triage', '--output', folder / 'triaged', small) == 0
+    assert list((folder / 'triaged').glob('*.hfp'))
+    (out / 'report.html').unlink()
+    assert verb('report', '--out', out) == 0
+    assert 'canary at find' in (out / 'report.html').read_text()
+    assert verb('replay') == 0  # there are no programs
+    check_merge(verb, out, folder)
+    _, opts = tool.parse(['exhaust', '-t', '60', '-d', '2'])
+    assert opts.arguments == ['-t', '60', '-d', '2']
+
+
+def check_merge(verb, out, folder):
+    """What was kept comes together, and goes to the store; nothing is added
+    by doing so again."""
+    corpus, store = folder / 'corpus', folder / 'store'
+    kept = out / 'canary/corpus'
+    (kept / 'tail').write_bytes(bytes(32))
+    assert verb('merge', '--out', out, '--corpus', corpus, '--store', store,
+                '--machine', 'here') == 0
+    programs = {p.name for p in (corpus / 'canary').iterdir()}
+    assert programs and all(len(name) == 40 for name in programs)
+    stored = {p.name for p in (store / 'here/canary').iterdir()}
+    assert len(stored) >= len(programs)
+    assert verb('merge', '--out', out, '--corpus', corpus, '--store', store,
+                '--machine', 'here') == 0
+    assert {p.name for p in (store / 'here/canary').iterdir()} == stored
+    assert any((corpus / 'canary').iterdir())
+
+
 def main():
     made = sys.argv[1]
     if sys.argv[2:3] == ['--run']:
@@ -166,9 +221,10 @@ def main():
                          found['regression']])
         assert code == 1
         assert campaign.run(builds, options(out, 2, resume=True)) == 1
-        second, _ = check_finding(out)
+        second, found = check_finding(out)
         assert second['runs'] == 2 > first['runs']
         assert second['operations'] >= first['operations']
+        check_verbs(builds, out, found)
         check_interrupt(builds, folder)
     print('one finding, gone on with, and interrupted')
     return 0
