@@ -280,6 +280,8 @@ def waiting(d):
     check('alloc --wait --nowait: usage',
           d.run('alloc', '4K', '--wait', '--nowait').returncode == 2)
     pool = d.json('status')[1]['pool']
+    check('status: what tenants keep', 'frames_idle' in pool
+          and {'idle_bytes', 'spans_taken'} <= d.json('status')[1]['tenant'].keys())
     check('status: the stock', {'frames_ready', 'spans_ready', 'stock_hits',
           'stock_misses', 'waiting', 'reclaim_asks'} <= pool.keys(), pool)
     check('status: the stock, text', 'stock     ' in d.run('status').stdout)
