@@ -120,7 +120,7 @@ open_files(struct linux_pool *lp)
 
 /* What the pool lacks, in one sentence. */
 static void
-note_degraded(struct linux_pool *lp)
+note_degraded(struct linux_pool *lp, const struct arch_linux_config *cfg)
 {
 	bool pinned = lp->lp_pin == ARCH_PIN_LONGTERM;
 
@@ -130,6 +130,9 @@ note_degraded(struct linux_pool *lp)
 	else if (!lp->lp_addresses)
 		lp->lp_degraded = "physical addresses are hidden: the pool was "
 				  "opened without CAP_SYS_ADMIN";
+	else if (!pinned && cfg->pin == ARCH_LINUX_PIN_NEVER)
+		lp->lp_degraded = "frames are not pinned, as was asked for: "
+				  "the kernel may move them";
 	else if (!pinned)
 		lp->lp_degraded = "frames are not pinned: io_uring is not to "
 				  "be had, so the kernel may move them";
@@ -363,7 +366,7 @@ arch_linux_open(const struct arch_linux_config *cfg, struct arch *archp)
 		return r;
 	}
 	lp->lp_big = big;
-	note_degraded(lp);
+	note_degraded(lp, cfg);
 	*archp = (struct arch){&linux_ops, lp, arch_machine_host()};
 	return 0;
 }

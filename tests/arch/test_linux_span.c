@@ -52,6 +52,23 @@ TEST(arch_linux_open__knows_the_address_of_every_frame)
 	arch_linux_close(&arch);
 }
 
+TEST(arch_linux_open__says_that_nothing_is_pinned_where_that_was_asked_for)
+{
+	struct arch_linux_config config = {
+	    .nframes = 2,
+	    .node = -1,
+	    .may_raise = true,
+	    .pin = ARCH_LINUX_PIN_NEVER,
+	};
+	struct arch arch = linux_pool_open_with(&config);
+	struct arch_pool_info info;
+
+	arch.ops->pool_info(arch.ctx, &info);
+	ASSERT_EQ(info.pin, ARCH_PIN_NONE);
+	ASSERT_HAS(info.degraded, "as was asked for");
+	arch_linux_close(&arch);
+}
+
 TEST(arch_linux_close__gives_every_frame_back)
 {
 	size_t before = linux_free_hugepages();
