@@ -230,6 +230,103 @@ TEST(stock__whoever_kept_a_descriptor_sees_nothing_of_the_next_owner)
 	live_stop(&live);
 }
 
+/* ---- What tenants keep --------------------------------------------- */
+
+/* Every frame of the pool, and not a byte of whoever had them before. */
+static void
+take_four(void *arg)
+{
+	struct holdfast *h = live_connect(&live);
+
+	(void)arg;
+	for (int i = 0; i < 4; i++) {
+		struct holdfast_buf *buf = take(h, 2 * MIB, 0);
+
+		for (size_t k = 0; k < 2 * MIB; k += 64)
+			ASSERT_EQ(((char *)buf->addr)[k], 0);
+	}
+	holdfast_close(h);
+}
+
+TEST(idle__a_real_span_is_kept_for_small_buffers_until_another_tenant_asks)
+{
+	static const char *const options[] = {"--stock", "0",
+	    "--allow-addresses", "all", NULL};
+	struct holdfast_tenant_status tenant;
+	struct holdfast *h;
+
+	live_start(&live, 8, options);
+	h = live_connect(&live);
+	for (int i = 0; i < 50; i++) {
+		struct holdfast_buf *buf =
+		    take(h, 8192, i % 2 == 0 ? HF_M_ZERO : 0);
+
+		ASSERT_EQ(buf->pin, HF_PIN_LONGTERM);
+		ASSERT_TRUE(buf->verified);
+		ASSERT_EQ(live_pagemap(getpid(), buf->addr), buf->pa);
+		for (size_t k = 0; i % 2 == 0 && k < 8192; k++)
+			ASSERT_EQ(((char *)buf->addr)[k], 0);
+		memset(buf->addr, 0x5a, 8192);
+		ASSERT_EQ(holdfast_contigfree(h, buf), HF_OK);
+	}
+	ASSERT_EQ(holdfast_tenant_status(h, &tenant), HF_OK);
+	ASSERT_EQ(tenant.spans_taken, 1u);
+	ASSERT_EQ(tenant.idle_bytes, 2 * MIB);
+	ASSERT_EQ(pool_of(h).frames_idle, 1u);
+	live_as(NOBODY, take_four, NULL);
+	ASSERT_EQ(pool_of(h).frames_idle, 0u);
+	live_wait_idle(h);
+	holdfast_close(h);
+	live_stop(&live);
+}
+
+/* Small buffers of all sizes come and go, until somebody ends it. */
+static void
+come_and_go(struct second *second)
+{
+	struct holdfast *h = live_connect(&live);
+	struct holdfast_buf *bufs[16] = {NULL};
+
+	second_say(second->from[1]);
+	for (unsigned i = 0;; i++) {
+		ASSERT_EQ(holdfast_contigfree(h, bufs[i % 16]), HF_OK);
+		bufs[i % 16] = take(h, UINT64_C(4096) << i % 7, 0);
+	}
+}
+
+TEST(idle__clients_killed_in_the_middle_leave_the_pool_as_it_was)
+{
+	static const char *const options[] = {"--allow-addresses", "all", NULL};
+	struct live_pool before, after;
+	struct second seconds[4];
+	struct holdfast *h;
+	int status;
+
+	live_start(&live, 48, options);
+	h = live_connect(&live);
+	live_wait_idle(h);
+	live_pool_read(h, &before);
+	for (int i = 0; i < 4; i++)
+		second_start(&seconds[i], i % 2 == 0 ? NOBODY : SOMEBODY,
+		    come_and_go);
+	nap(50);
+	for (int i = 0; i < 4; i++) {
+		ASSERT_EQ(kill(seconds[i].pid, SIGKILL), 0);
+		ASSERT_EQ(waitpid(seconds[i].pid, &status, 0), seconds[i].pid);
+		ASSERT_TRUE(WIFSIGNALED(status));
+		(void)close(seconds[i].to[1]);
+		(void)close(seconds[i].from[0]);
+	}
+	live_wait_idle(h);
+	ASSERT_EQ(pool_of(h).spans, 0u);
+	live_pool_read(h, &after);
+	live_pool_same(&before, &after);
+	live_pool_fini(&before);
+	live_pool_fini(&after);
+	holdfast_close(h);
+	live_stop(&live);
+}
+
 /* ---- Waiting ------------------------------------------------------ */
 
 struct waiting {
