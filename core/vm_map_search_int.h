@@ -2,9 +2,10 @@
 
 /*
  * The two descents and the two edits, written once and compiled for each
- *instruction set.
+ * instruction set.
  *
- * Included by vm_map_search.c with these defined for the set at hand:
+ * Included by vm_map_search.c and vm_map_search_x86.c with these defined for
+ * the set at hand:
  *
  *	ISA(name)      the function's name with the set's suffix
  *	ISA_TARGET     the function attribute that allows its instructions
@@ -38,7 +39,7 @@ ISA(leaf_slot)(const struct vm_leaf *leaf, vm_offset_t addr)
 	MPASS(addr >= leaf->base && leaf->count > 0);
 
 	if (__builtin_expect(leaf->wide, 0))
-		return leaf_slot_wide(leaf, addr);
+		return vm_leaf_slot_wide(leaf, addr);
 	return ISA_RANK_LEAF(leaf, (uint32_t)MIN(page, UINT32_MAX)) - 1;
 }
 
@@ -94,7 +95,7 @@ ISA(lookup)(const struct vm_tree *tree, vm_offset_t addr,
 	}
 	leaf = p;
 	if (__builtin_expect(leaf->wide || leaf->far, 0))
-		return leaf_lookup_wide(leaf, addr, entryp);
+		return vm_leaf_lookup_wide(leaf, addr, entryp);
 	/* What is 2^32 pages away is behind all that such a leaf has. */
 	page = (addr - leaf->base) >> leaf->pageshift;
 	slot = ISA_RANK_LEAF(leaf, (uint32_t)MIN(page, UINT32_MAX)) - 1;
@@ -161,7 +162,7 @@ ISA(leaf_gap)(const struct vm_leaf *leaf, unsigned from,
 
 	VM_TREE_VISIT();
 	if (__builtin_expect(leaf->wide || leaf->far || !want->narrow, 0))
-		return leaf_gap_wide(leaf, from, want->req);
+		return vm_leaf_gap_wide(leaf, from, want->req);
 	if (from < last) {
 		slot = ISA_GAP(leaf, from, last, want);
 		if (slot < last)
@@ -239,7 +240,7 @@ ISA(leaf_fit_except)(const struct vm_tree *tree, const struct vm_leaf *leaf,
     unsigned except)
 {
 	if (__builtin_expect(leaf->wide || leaf->far, 0))
-		return leaf_fit_wide(tree, leaf, except);
+		return vm_leaf_fit_wide(tree, leaf, except);
 	return fit_with_last(tree, leaf, except, ISA_INNER(tree, leaf, except));
 }
 
