@@ -368,6 +368,24 @@ vm_strict_findspace(vm_map_t map, vm_offset_t start, vm_size_t length,
 }
 
 int
+vm_strict_find_aligned(vm_map_t map, vm_offset_t start, vm_size_t length,
+    vm_offset_t alignment, struct vm_refusal *whyp)
+{
+	vm_size_t page = machine_of(map)->page_size;
+
+	MPASS(map != NULL && whyp != NULL);
+
+	if (!powerof2(alignment) || alignment < page)
+		return refuse_limit(whyp, KERN_INVALID_ARGUMENT, "alignment",
+		    "be a power of two of at least the page size", alignment,
+		    page);
+	if (length == 0)
+		return refuse(whyp, KERN_INVALID_ARGUMENT, "length", "not be 0",
+		    0);
+	return vm_strict_findspace(map, start, length, whyp);
+}
+
+int
 vm_strict_range(vm_map_t map, vm_offset_t start, vm_offset_t end,
     struct vm_refusal *whyp)
 {

@@ -40,6 +40,9 @@ int vm_strict_find(vm_map_t map, const struct vm_insert_args *args,
     struct vm_refusal *whyp);
 int vm_strict_findspace(vm_map_t map, vm_offset_t start, vm_size_t length,
     struct vm_refusal *whyp);
+/* The same, and `alignment`. */
+int vm_strict_find_aligned(vm_map_t map, vm_offset_t start, vm_size_t length,
+    vm_offset_t alignment, struct vm_refusal *whyp);
 /* [start, end) of delete, protect, inherit, madvise, wire, sync ... */
 int vm_strict_range(vm_map_t map, vm_offset_t start, vm_offset_t end,
     struct vm_refusal *whyp);

@@ -311,9 +311,9 @@ gen_again(uint64_t *state, uint64_t rec, const uint8_t *data, size_t off)
 	nplaces = below(state, 3) == 0 ? 1 : sizeof(places);
 	for (unsigned i = 0; i < nplaces; i++) {
 		const struct hf_fielddef *to =
-		    hf_field((rec & 0xff) % HF_NOPS, places[i]);
+		    hf_field(hf_op_of(rec), places[i]);
 		const struct hf_fielddef *from =
-		    hf_field((old & 0xff) % HF_NOPS, places[i]);
+		    hf_field(hf_op_of(old), places[i]);
 
 		if (to != NULL && from != NULL && to->type == from->type)
 			rec = hf_set_bits(to, rec, hf_bits(from, old));
@@ -458,7 +458,7 @@ static void
 change_operand(uint64_t *state, uint8_t *p)
 {
 	uint64_t rec = hf_load(p);
-	const struct hf_opdef *def = &hf_ops[(rec & 0xff) % HF_NOPS];
+	const struct hf_opdef *def = &hf_ops[hf_op_of(rec)];
 	const struct hf_fielddef *f;
 	uint64_t v;
 

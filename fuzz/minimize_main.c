@@ -173,7 +173,7 @@ plain_operands(struct search *s, uint8_t *work)
 
 	for (size_t i = 0; i < nrecords(s); i++) {
 		uint64_t rec = hf_load(s->best + HEADER + i * RECORD);
-		const struct hf_opdef *def = &hf_ops[(rec & 0xff) % HF_NOPS];
+		const struct hf_opdef *def = &hf_ops[hf_op_of(rec)];
 
 		for (unsigned f = 0; f < def->nfields; f++) {
 			uint64_t plain = hf_set_bits(&def->fields[f], rec,

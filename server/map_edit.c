@@ -250,19 +250,10 @@ int
 map_find_aligned(struct map *map, vm_offset_t *addrp, vm_size_t length,
     vm_offset_t max_addr, vm_offset_t alignment, struct answer *answer)
 {
-	vm_size_t page = map->arch->machine->page_size;
 	struct vm_refusal why;
 	int rv;
 
-	if (!powerof2(alignment) || alignment < page)
-		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
-		    "alignment must be a power of two of at least the page "
-		    "size (0x%llx); it is 0x%llx",
-		    (unsigned long long)page, (unsigned long long)alignment);
-	if (length == 0)
-		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
-		    "length must not be 0");
-	rv = vm_strict_findspace(map->vm, *addrp, length, &why);
+	rv = vm_strict_find_aligned(map->vm, *addrp, length, alignment, &why);
 	if (rv != KERN_SUCCESS)
 		return answer_refuse_strict(answer, rv, &why);
 	vm_map_lock(map->vm);

@@ -252,6 +252,13 @@ print_limit(const uint64_t *v)
 	    M, names[v[HF_F_KIND] < 7 ? v[HF_F_KIND] : 7], X(VALUE), M);
 }
 
+static unsigned long long
+alignment(const uint64_t *v)
+{
+	return v[HF_F_ALIGN] != 0 ? X(ALIGN)
+				  : printer.core.arch->machine->page_size;
+}
+
 static void
 print_contig(const uint64_t *v)
 {
@@ -260,10 +267,7 @@ print_contig(const uint64_t *v)
 	    (unsigned)v[HF_F_BUF], X(LEN), (int)v[HF_F_DOMAIN],
 	    (unsigned)v[HF_F_FLAGS], X(A),
 	    v[HF_F_B] != 0 ? X(B) : (unsigned long long)UINT64_MAX,
-	    v[HF_F_ALIGN] != 0
-		? X(ALIGN)
-		: (unsigned long long)printer.core.arch->machine->page_size,
-	    X(BOUNDARY), (unsigned)v[HF_F_BUF]);
+	    alignment(v), X(BOUNDARY), (unsigned)v[HF_F_BUF]);
 	put("\tif (b[%u] != NULL)\n\t\taddr = vm_dmap_to_phys(arch, b[%u]);\n",
 	    (unsigned)v[HF_F_BUF], (unsigned)v[HF_F_BUF]);
 }
@@ -333,6 +337,19 @@ print_map(uint8_t op, const uint64_t *v)
 		    "\tvm_map_unlock_read(m[%u]);\n",
 		    M, M, X(A), X(LEN), M);
 		break;
+	case HF_FIND_ALIGNED:
+		put("\taddr = %#llx;\n\tvm_map_lock(m[%u]);\n"
+		    "\trv = vm_map_find_aligned(m[%u], &addr, %#llx, %#llx,\n"
+		    "\t    %#llx);\n\tvm_map_unlock(m[%u]);\n",
+		    X(A), M, M, X(LEN), X(LIM), alignment(v), M);
+		break;
+	case HF_SIMPLIFY:
+		put("\t{\n\t\tvm_map_entry_t e;\n\n\t\tvm_map_lock(m[%u]);\n"
+		    "\t\tif (vm_map_lookup_entry(m[%u], %#llx, &e))\n"
+		    "\t\t\tvm_map_simplify_entry(m[%u], e);\n"
+		    "\t\tvm_map_unlock(m[%u]);\n\t}\n",
+		    M, M, X(A), M, M);
+		break;
 	case HF_STACK:
 		put("\trv = vm_map_stack(m[%u], %#llx, %#llx, %#llx, %#llx, "
 		    "%#x);\n",
@@ -394,6 +411,7 @@ print_call(const struct hf_call *call)
 		print_locked(call->op, v, "");
 		break;
 	case HF_CHECK_PROTECTION:
+	case HF_CHECK_BOUNDARY:
 		print_locked(call->op, v, "_read");
 		break;
 	case HF_REMOVE:
@@ -442,7 +460,8 @@ call_printed(struct hf_backend *base, const struct hf_call *call,
 	if (strstr(printer.pending, "rv =") != NULL)
 		printer.rv = call->op == HF_FINDSPACE || call->op == HF_CONTIG
 				 ? res->status != KERN_SUCCESS
-			     : call->op == HF_CHECK_PROTECTION
+			     : call->op == HF_CHECK_PROTECTION ||
+				     call->op == HF_CHECK_BOUNDARY
 				 ? (int)res->out[0].value
 				 : res->status;
 	flush();

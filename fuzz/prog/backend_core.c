@@ -699,6 +699,9 @@ static core_handler *const handlers[HF_NOPS] = {
     [HF_FORK] = core_fork,
     [HF_SUBMAP] = core_submap,
     [HF_TOUCH] = core_touch,
+    [HF_FIND_ALIGNED] = core_find_aligned,
+    [HF_CHECK_BOUNDARY] = core_check_boundary,
+    [HF_SIMPLIFY] = core_simplify,
 };
 
 static void

@@ -36,8 +36,8 @@ bool core_may_change(struct core_backend *b, const uint64_t *v, int rv,
 
 core_handler core_find_min, core_fixed, core_protect, core_inherit,
     core_madvise, core_wire, core_unwire, core_sync, core_stack, core_growstack,
-    core_check_protection, core_limit, core_flags, core_fork, core_submap,
-    core_touch;
+    core_check_protection, core_check_boundary, core_find_aligned,
+    core_simplify, core_limit, core_flags, core_fork, core_submap, core_touch;
 
 /* backend_core_page.c: frames, taken from `phys` page by page. */
 bool core_frames_init(struct core_backend *b);

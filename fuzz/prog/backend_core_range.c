@@ -188,6 +188,72 @@ core_check_protection(struct core_backend *b, const uint64_t *v,
 	hf_result_out(res, "result", HF_O_BOOL, is);
 }
 
+void
+core_check_boundary(struct core_backend *b, const uint64_t *v,
+    struct hf_result *res)
+{
+	vm_offset_t start = v[HF_F_A], end = v[HF_F_END];
+	vm_map_t map = core_map(b, v);
+	struct vm_refusal why;
+	int rv = vm_strict_range(map, start, end, &why);
+	bool is;
+
+	if (!core_may_change(b, v, rv, &why, res))
+		return;
+	vm_map_lock_read(map);
+	is = vm_map_check_boundary(map, start, end);
+	vm_map_unlock_read(map);
+	hf_result_set(res, KERN_SUCCESS);
+	hf_result_out(res, "result", HF_O_BOOL, is);
+}
+
+/* Strict whatever the world says: the core asserts what it refuses. */
+void
+core_find_aligned(struct core_backend *b, const uint64_t *v,
+    struct hf_result *res)
+{
+	vm_map_t map = core_map(b, v);
+	vm_size_t page = b->arch->machine->page_size;
+	vm_offset_t addr = v[HF_F_A];
+	vm_offset_t align = v[HF_F_ALIGN] != 0 ? v[HF_F_ALIGN] : page;
+	struct vm_refusal why;
+	int rv;
+
+	rv = vm_strict_find_aligned(map, addr, v[HF_F_LEN], align, &why);
+	if (rv != KERN_SUCCESS) {
+		core_refused(res, rv, &why);
+		return;
+	}
+	vm_map_lock(map);
+	rv = vm_map_find_aligned(map, &addr, v[HF_F_LEN], v[HF_F_LIM], align);
+	vm_map_unlock(map);
+	hf_result_set(res, rv);
+	if (rv == KERN_SUCCESS)
+		hf_result_out(res, "addr", HF_O_ADDR, addr);
+}
+
+void
+core_simplify(struct core_backend *b, const uint64_t *v, struct hf_result *res)
+{
+	vm_map_t map = core_map(b, v);
+	vm_offset_t addr = v[HF_F_A];
+	struct vm_refusal why;
+	vm_map_entry_t entry;
+	bool found;
+	int rv = vm_strict_lookup(map, addr, 0, &why);
+
+	if (rv != KERN_SUCCESS) {
+		core_refused(res, rv, &why);
+		return;
+	}
+	vm_map_lock(map);
+	found = vm_map_lookup_entry(map, addr, &entry);
+	if (found)
+		vm_map_simplify_entry(map, entry);
+	vm_map_unlock(map);
+	hf_result_set(res, found ? KERN_SUCCESS : KERN_INVALID_ADDRESS);
+}
+
 /* One of the limits of a map; the others stay. */
 void
 hf_set_limit(struct vm_map_limits *limits, uint64_t what, uint64_t value)

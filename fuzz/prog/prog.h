@@ -73,8 +73,34 @@ enum hf_opcode {
 	HF_TOUCH,
 	HF_THREAD,
 	HF_LOCK,
+	HF_FIND_ALIGNED,
+	HF_CHECK_BOUNDARY,
+	HF_SIMPLIFY,
 	HF_NOPS,
 };
+
+/*
+ * An opcode byte that names no operation counts modulo this, for ever: what
+ * old byte strings mean is not to change with every operation that is added.
+ */
+#define HF_NALIASED 43
+
+static inline uint8_t
+hf_op_of(uint64_t rec)
+{
+	uint8_t op = (uint8_t)rec;
+
+	return op < HF_NOPS ? op : op % HF_NALIASED;
+}
+
+/* How often HF_NALIASED goes into an opcode byte that names no operation. */
+static inline uint8_t
+hf_alias_of(uint64_t rec)
+{
+	uint8_t op = (uint8_t)rec;
+
+	return op < HF_NOPS ? 0 : op / HF_NALIASED;
+}
 
 /* What an operand means to the operation; also its number in an ext record. */
 enum hf_field {
@@ -228,7 +254,7 @@ struct hf_ext {
 /* One operation with what stood in front of it. */
 struct hf_inst {
 	uint8_t op;
-	uint8_t alias; /* how often HF_NOPS was subtracted from the opcode */
+	uint8_t alias; /* how often HF_NALIASED was taken from the opcode */
 	uint64_t rec;  /* the record, little endian */
 	struct hf_ext ext;
 };

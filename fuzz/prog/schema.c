@@ -136,6 +136,11 @@ const struct hf_opdef hf_ops[HF_NOPS] = {
 		F("n", HF_F_VALUE, HF_T_INT, 8, 2, 0, true, true)}},
 	[HF_LOCK] = {"lock", 2, {MAP,
 		F("how", HF_F_KIND, HF_T_INT, 56, 3, 0, false, true)}},
+	[HF_FIND_ALIGNED] = {"find_aligned", 5, {MAP, ADDR("addr"), LEN("len"),
+		LIM, F("align", HF_F_ALIGN, HF_T_ALIGN, 56, 4, 0, false, true)}},
+	[HF_CHECK_BOUNDARY] = {"check_boundary", 4, {
+		MAP, ADDR("start"), LEN("len"), END}},
+	[HF_SIMPLIFY] = {"simplify", 2, {MAP, ADDR("addr")}},
 	[HF_TOUCH] = {"touch", 3, {MAP, ADDR("addr"),
 		F("type", HF_F_TYPE, HF_T_FTYPE, 56, 4, 1, false, true)}},
 };
@@ -230,8 +235,8 @@ hf_next(const uint8_t *data, size_t size, size_t *offp, struct hf_inst *inst)
 	inst->ext.set = 0;
 	for (; off + HF_RECORD_SIZE <= size; off += HF_RECORD_SIZE) {
 		inst->rec = hf_load(data + off);
-		inst->op = (uint8_t)((inst->rec & 0xff) % HF_NOPS);
-		inst->alias = (uint8_t)((inst->rec & 0xff) / HF_NOPS);
+		inst->op = hf_op_of(inst->rec);
+		inst->alias = hf_alias_of(inst->rec);
 		if (inst->op == HF_EXT) {
 			ext_add(&inst->ext, inst->rec);
 			continue;

@@ -132,8 +132,8 @@ hf_print_inst(const struct hf_inst *inst, struct hf_buf *out)
 static void
 print_record(uint64_t rec, struct hf_buf *out)
 {
-	struct hf_inst inst = {.op = (uint8_t)((rec & 0xff) % HF_NOPS),
-	    .alias = (uint8_t)((rec & 0xff) / HF_NOPS),
+	struct hf_inst inst = {.op = hf_op_of(rec),
+	    .alias = hf_alias_of(rec),
 	    .rec = rec};
 
 	inst.ext.set = 0;
@@ -346,6 +346,18 @@ parse_u64(struct token t, uint64_t *vp)
 	return true;
 }
 
+static bool
+set_alias(uint64_t *recp, uint8_t alias)
+{
+	uint64_t op = (*recp & 0xff) + (uint64_t)alias * HF_NALIASED;
+
+	if (op > 0xff || hf_op_of(op) != (*recp & 0xff) ||
+	    hf_alias_of(op) != alias)
+		return false;
+	*recp += (uint64_t)alias * HF_NALIASED;
+	return true;
+}
+
 /* alias=, pad=, pad2=: the bits that mean nothing.  0: not one of these. */
 static int
 set_leftover(struct line *l, struct token t, bool header, struct hf_error *errp)
@@ -355,12 +367,11 @@ set_leftover(struct line *l, struct token t, bool header, struct hf_error *errp)
 	unsigned word = 0;
 
 	if (!header && named_value(t, "alias", &value)) {
-		if (!parse_u64(value, &v) ||
-		    v * HF_NOPS + (l->rec[0] & 0xff) > 0xff) {
+		if (!parse_u64(value, &v) || v > 0xff / HF_NALIASED ||
+		    !set_alias(&l->rec[0], (uint8_t)v)) {
 			(void)fail(errp, "%s: no such alias", l->def->name);
 			return -1;
 		}
-		l->rec[0] += v * HF_NOPS;
 		return 1;
 	}
 	if (header && named_value(t, "pad2", &value))

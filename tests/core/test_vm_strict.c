@@ -298,6 +298,32 @@ TEST(vm_strict_range__wants_pages_inside_the_map)
 	picture_free(map);
 }
 
+TEST(vm_strict_find_aligned__wants_a_power_of_two_and_some_length)
+{
+	struct vm_refusal why;
+	vm_map_t map = empty_map();
+
+	ASSERT_EQ(vm_strict_find_aligned(map, 0, PAGE, PAGE, &why),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_strict_find_aligned(map, 0, PAGE, UINT64_C(1) << 63, &why),
+	    KERN_SUCCESS);
+	for (unsigned i = 0; i < 3; i++) {
+		const vm_offset_t wrong[] = {0, PAGE / 2, 3 * PAGE};
+
+		ASSERT_EQ(vm_strict_find_aligned(map, 0, PAGE, wrong[i], &why),
+		    KERN_INVALID_ARGUMENT);
+		ASSERT_STREQ(why.arg, "alignment");
+		ASSERT_EQ(why.limit, PAGE);
+	}
+	ASSERT_EQ(vm_strict_find_aligned(map, 0, 0, PAGE, &why),
+	    KERN_INVALID_ARGUMENT);
+	ASSERT_STREQ(why.arg, "length");
+	ASSERT_EQ(vm_strict_find_aligned(map, 1, PAGE, PAGE, &why),
+	    KERN_INVALID_ARGUMENT);
+	ASSERT_STREQ(why.arg, "start");
+	picture_free(map);
+}
+
 TEST(vm_strict_findspace__bounds_the_length)
 {
 	vm_map_t map = empty_map();

@@ -120,6 +120,17 @@ TEST(prog__each_bit_alone_survives)
 		}
 }
 
+/* What a corpus means is not to change when an operation is added. */
+TEST(prog__an_opcode_byte_without_an_operation_means_what_it_always_did)
+{
+	for (unsigned byte = 0; byte < 256; byte++) {
+		unsigned op = byte < HF_NOPS ? byte : byte % 43;
+
+		ASSERT_EQ(hf_op_of(UINT64_C(0xabcd00) | byte), op);
+		ASSERT_EQ(op + hf_alias_of(byte) * 43u, byte);
+	}
+}
+
 TEST(prog__an_empty_and_a_short_program_survive)
 {
 	static const uint8_t data[HF_HEADER_SIZE + 11] = {1, 2, 3};

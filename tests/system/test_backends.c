@@ -39,7 +39,9 @@
 	    FUZZ_BIT(HF_MADVISE) | FUZZ_BIT(HF_WIRE) | FUZZ_BIT(HF_UNWIRE) |   \
 	    FUZZ_BIT(HF_SYNC) | FUZZ_BIT(HF_STACK) | FUZZ_BIT(HF_GROWSTACK) |  \
 	    FUZZ_BIT(HF_CHECK_PROTECTION) | FUZZ_BIT(HF_SUBMAP) |              \
-	    FUZZ_BIT(HF_FORK) | FUZZ_BIT(HF_LIMIT) | FUZZ_BIT(HF_FLAGS))
+	    FUZZ_BIT(HF_FORK) | FUZZ_BIT(HF_LIMIT) | FUZZ_BIT(HF_FLAGS) |      \
+	    FUZZ_BIT(HF_FIND_ALIGNED) | FUZZ_BIT(HF_CHECK_BOUNDARY) |          \
+	    FUZZ_BIT(HF_SIMPLIFY))
 
 /* ---- Taming ---------------------------------------------------------------
  */
@@ -82,10 +84,9 @@ tame_object(uint64_t rec)
 static uint64_t
 tame_record(uint64_t rec)
 {
-	uint8_t op = (uint8_t)(rec & 0xff);
+	uint8_t op = hf_op_of(rec);
 	const struct hf_opdef *def;
 
-	op %= HF_NOPS;
 	if (op != HF_EXT && op != HF_WORLD && (FUZZ_BIT(op) & SAME_OPS) == 0)
 		return HF_NOP;
 	rec = (rec & ~UINT64_C(0xff)) | op;

@@ -513,6 +513,37 @@ do_check_protection(struct daemon *d, const uint64_t *v, struct hf_result *res)
 }
 
 static void
+do_check_boundary(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	bool is;
+
+	if (answer(d,
+		holdfast_map_check_boundary(map_of(d, v), v[HF_F_A],
+		    v[HF_F_END], &is),
+		res))
+		hf_result_out(res, "result", HF_O_BOOL, is);
+}
+
+static void
+do_find_aligned(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	uint64_t addr = v[HF_F_A], align = v[HF_F_ALIGN];
+	int rv;
+
+	if (align == 0)
+		align = d->machine->page_size;
+	rv = holdfast_map_find_aligned(map_of(d, v), addr, v[HF_F_LEN],
+	    v[HF_F_LIM], align, &addr);
+	answer_addr(d, rv, &addr, res);
+}
+
+static void
+do_simplify(struct daemon *d, const uint64_t *v, struct hf_result *res)
+{
+	(void)answer(d, holdfast_map_simplify(map_of(d, v), v[HF_F_A]), res);
+}
+
+static void
 do_check(struct daemon *d, const uint64_t *v, struct hf_result *res)
 {
 	(void)answer(d, holdfast_map_check(map_of(d, v)), res);
@@ -555,6 +586,9 @@ static handler *const handlers[HF_NOPS] = {
     [HF_CONTIG] = do_contig,
     [HF_CONTIGFREE] = do_contigfree,
     [HF_PHYS] = do_phys,
+    [HF_FIND_ALIGNED] = do_find_aligned,
+    [HF_CHECK_BOUNDARY] = do_check_boundary,
+    [HF_SIMPLIFY] = do_simplify,
 };
 
 /* Questions leave the cached entries as they are. */
@@ -562,7 +596,8 @@ static bool
 is_question(uint8_t op)
 {
 	return op == HF_ENTRY || op == HF_ENTRIES || op == HF_STAT ||
-	       op == HF_CHECK_PROTECTION || op == HF_CHECK;
+	       op == HF_CHECK_PROTECTION || op == HF_CHECK ||
+	       op == HF_CHECK_BOUNDARY || op == HF_FIND_ALIGNED;
 }
 
 static void
