@@ -309,6 +309,22 @@ print_memory(uint8_t op, const uint64_t *v)
 }
 
 static void
+print_write_locked(uint8_t op, const uint64_t *v)
+{
+	if (op == HF_FIND_ALIGNED)
+		put("\taddr = %#llx;\n\tvm_map_lock(m[%u]);\n"
+		    "\trv = vm_map_find_aligned(m[%u], &addr, %#llx, %#llx,\n"
+		    "\t    %#llx);\n\tvm_map_unlock(m[%u]);\n",
+		    X(A), M, M, X(LEN), X(LIM), alignment(v), M);
+	else
+		put("\t{\n\t\tvm_map_entry_t e;\n\n\t\tvm_map_lock(m[%u]);\n"
+		    "\t\tif (vm_map_lookup_entry(m[%u], %#llx, &e))\n"
+		    "\t\t\tvm_map_simplify_entry(m[%u], e);\n"
+		    "\t\tvm_map_unlock(m[%u]);\n\t}\n",
+		    M, M, X(A), M, M);
+}
+
+static void
 print_map(uint8_t op, const uint64_t *v)
 {
 	switch (op) {
@@ -338,17 +354,8 @@ print_map(uint8_t op, const uint64_t *v)
 		    M, M, X(A), X(LEN), M);
 		break;
 	case HF_FIND_ALIGNED:
-		put("\taddr = %#llx;\n\tvm_map_lock(m[%u]);\n"
-		    "\trv = vm_map_find_aligned(m[%u], &addr, %#llx, %#llx,\n"
-		    "\t    %#llx);\n\tvm_map_unlock(m[%u]);\n",
-		    X(A), M, M, X(LEN), X(LIM), alignment(v), M);
-		break;
 	case HF_SIMPLIFY:
-		put("\t{\n\t\tvm_map_entry_t e;\n\n\t\tvm_map_lock(m[%u]);\n"
-		    "\t\tif (vm_map_lookup_entry(m[%u], %#llx, &e))\n"
-		    "\t\t\tvm_map_simplify_entry(m[%u], e);\n"
-		    "\t\tvm_map_unlock(m[%u]);\n\t}\n",
-		    M, M, X(A), M, M);
+		print_write_locked(op, v);
 		break;
 	case HF_STACK:
 		put("\trv = vm_map_stack(m[%u], %#llx, %#llx, %#llx, %#llx, "
