@@ -24,6 +24,7 @@
 #include "core/vm_object_int.h"
 #include "core/vm_phys.h"
 #include "fuzz/common.h"
+#include "fuzz/map_strict.h"
 #include "fuzz/ops.h"
 #include "fuzz/prog/backend_core.h"
 #include "fuzz/target.h"
@@ -481,6 +482,8 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 		run.rep->nops++;
 	fuzz_hash_answer(run.rep, call, res);
 	if (run.rep->found)
+		return false;
+	if (inst != NULL && !map_strict_follow(&run.core, call, res, run.rep))
 		return false;
 	follow_maps();
 	if (inst == NULL || hf_field(call->op, HF_F_MAP) == NULL ||

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MORE_ENTRIES 4 /* that one operation needs at most */
+
 typedef void handler(struct map_mirror *m, const uint64_t *v,
     struct hf_result *res);
 
@@ -437,17 +439,47 @@ same_rights(struct map_mirror *m, const struct hf_call *call,
 		   "mapped with %u, the model says %u", got, m->rights);
 }
 
-/* Has the operation's map a limit on its entries? */
-static bool
-is_limited(struct map_mirror *m, const struct hf_call *call)
+/* The limit on the entries of the operation's map; 0: none. */
+static uint64_t
+entry_limit(struct map_mirror *m, const struct hf_call *call)
 {
 	struct vm_map_limits limits;
 	vm_map_t map = m->core->maps[call->v[HF_F_MAP] % HF_MAPS];
 
 	if (hf_field(call->op, HF_F_MAP) == NULL || map == NULL)
-		return false;
+		return 0;
 	vm_map_get_limits(map, &limits);
-	return limits.nentries != 0;
+	return limits.nentries;
+}
+
+/*
+ * The limit on entries is the core's own; the model has none, only what there
+ * were before.  May it be what the core was short of?
+ */
+static bool
+hits_limit(struct map_mirror *m, const struct hf_call *call)
+{
+	uint64_t limit = entry_limit(m, call);
+
+	return limit != 0 &&
+	       model_map_nentries(map_of(m, call->v)) + MORE_ENTRIES > limit;
+}
+
+/* Nobody goes beyond it who was not there before. */
+static bool
+keeps_limit(struct map_mirror *m, const struct hf_call *call,
+    struct fuzz_report *rep)
+{
+	uint64_t limit = entry_limit(m, call), n, before;
+
+	if (limit == 0 || call->op == HF_LIMIT || call->op == HF_MAP)
+		return true;
+	n = vm_map_nentries(m->core->maps[call->v[HF_F_MAP] % HF_MAPS]);
+	before = model_map_nentries(map_of(m, call->v));
+	return n <= MAX(limit, before) ||
+	       fuzz_found(rep, "limit", hf_ops[call->op].name,
+		   "%" PRIu64 " entries, %" PRIu64 " before, of %" PRIu64, n,
+		   before, limit);
 }
 
 /*
@@ -477,8 +509,9 @@ map_mirror_follow(struct map_mirror *m, const struct hf_call *call,
 
 	if (handlers[call->op] == NULL || res->refused)
 		return true;
-	/* The limit on entries is the core's own; the model has none. */
-	failed |= is_limited(m, call);
+	if (!keeps_limit(m, call, rep))
+		return false;
+	failed |= hits_limit(m, call);
 	if (failed && res->status == KERN_RESOURCE_SHORTAGE)
 		return call->op == HF_TOUCH ? follow_short_touch(m, call, rep)
 					    : map_mirror_compare(m, op, rep);

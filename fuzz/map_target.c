@@ -7,6 +7,7 @@
 #include "core/vm_phys.h"
 #include "fuzz/common.h"
 #include "fuzz/map_content.h"
+#include "fuzz/map_strict.h"
 #include "fuzz/ops.h"
 
 #include <inttypes.h>
@@ -219,7 +220,8 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 	failed = sim_nfailed(run->core.arch) != run->nfailed ||
 		 run->core.frames.nrefused != run->nrefused;
 	note_rare(run, r, call, res, failed);
-	if (!follow(run, call, res, failed))
+	if (!map_strict_follow(&run->core, call, res, rep) ||
+	    !follow(run, call, res, failed))
 		return false;
 	if (r->header.cadence == 0xff || r->nops % r->header.cadence != 0)
 		return true;
