@@ -29,6 +29,12 @@ fuzz_request(const uint64_t *v, vm_size_t page)
 	    .domain = (int)MIN((int64_t)v[HF_F_DOMAIN], 99)};
 }
 
+bool
+fuzz_is_undisturbed(const struct hf_header *header)
+{
+	return (header->seed >> 4 & 7) == 6;
+}
+
 void
 fuzz_inject(struct arch *arch, const uint64_t *v)
 {

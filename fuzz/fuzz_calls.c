@@ -514,6 +514,7 @@ run_calls(const uint8_t *data, size_t size, struct fuzz_report *rep)
 	memset(&run, 0, sizeof(run));
 	hf_header_read(data, size, &header);
 	core_backend_init(&run.core, (header.seed & 1) != 0);
+	run.core.undisturbed = fuzz_is_undisturbed(&header);
 	run.rep = rep;
 	run.runner = &runner;
 	run.drawn = header.seed;

@@ -235,6 +235,7 @@ run_contig(const uint8_t *data, size_t size, struct fuzz_report *rep)
 	if (!set_window(&run, hf_preset(header.preset)))
 		return;
 	core_backend_init(&run.core, false);
+	run.core.undisturbed = fuzz_is_undisturbed(&header);
 	run.rep = rep;
 	hf_runner_init(&runner, &run.core.base, &options, &observer, data,
 	    size);

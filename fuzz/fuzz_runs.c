@@ -750,6 +750,7 @@ do_world(const uint64_t *v, struct hf_result *res)
 	(void)v;
 	if (run.arch != NULL)
 		return KERN_INVALID_ARGUMENT;
+	options.no_inject = fuzz_is_undisturbed(run.header);
 	run.arch = sim_create(&options);
 	run.size = run.arch->machine->page_size;
 	run.low = MAX(borders[run.header->seed % nitems(borders)],

@@ -542,6 +542,7 @@ do_world(struct run *run, const uint64_t *v, struct hf_result *res)
 		return KERN_INVALID_ARGUMENT;
 	options.machine = machine->name;
 	options.page_size = machine->page_size;
+	options.no_inject = fuzz_is_undisturbed(run->header);
 	run->arch = sim_create(&options);
 	return KERN_SUCCESS;
 }

@@ -235,6 +235,7 @@ map_target_run(const uint8_t *data, size_t size, struct fuzz_report *rep)
 {
 	static struct hf_runner runner;
 	static struct run run;
+	struct hf_header header;
 	const char *left;
 	struct hf_options options = {.loose = true,
 	    .quiet = true,
@@ -245,7 +246,9 @@ map_target_run(const uint8_t *data, size_t size, struct fuzz_report *rep)
 	    .arg = &run};
 
 	memset(rep, 0, sizeof(*rep));
+	hf_header_read(data, size, &header);
 	core_backend_init(&run.core, false);
+	run.core.undisturbed = fuzz_is_undisturbed(&header);
 	map_mirror_init(&run.mirror, &run.core);
 	run.content = (fuzz_target.ops & FUZZ_BIT(HF_TOUCH)) != 0
 			  ? content_create(&run.mirror)

@@ -123,6 +123,7 @@ do_world(core *b, const uint64_t *v, struct hf_result *res)
 	left = core_backend_clear(b);
 	options.machine = machine->name;
 	options.page_size = machine->page_size;
+	options.no_inject = b->undisturbed;
 	b->arch = sim_create(&options);
 	b->pmap = (struct pmap){.arch = b->arch};
 	b->compat = v[HF_F_COMPAT] != 0;

@@ -59,6 +59,7 @@ struct core_backend {
 	} frames;
 	vm_prot_t rights; /* to map with, of the last lookup or touch */
 	bool compat;
+	bool undisturbed; /* nobody asks whether an allocation shall fail */
 };
 
 /*
