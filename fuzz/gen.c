@@ -177,7 +177,7 @@ gen_preset(uint64_t *state, uint64_t ops)
 	static const uint8_t small[] = {10, 10, 10, 10, 11, 11, 11, 11, 7, 7, 7,
 	    7, 12, 12, 12, 8};
 	static const uint8_t touched[] = {7, 7, 7, 10, 10, 11, 1};
-	static const uint8_t maps[] = {0, 1, 1, 2, 3, 4, 5, 6, 7, 7, 9};
+	static const uint8_t maps[] = {0, 1, 1, 2, 3, 4, 5, 6, 7, 7, 9, 13, 14};
 
 	if ((ops >> HF_TOUCH & 1) != 0)
 		return touched[below(state, sizeof(touched))];

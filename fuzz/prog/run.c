@@ -229,15 +229,17 @@ static uint64_t
 anchor(struct hf_runner *r, unsigned map, const struct hf_expr *e)
 {
 	vm_offset_t min = r->maps[map].min, max = r->maps[map].max;
+	vm_size_t lead = r->preset != NULL ? r->preset->lead : 0;
+	vm_offset_t low = lead < max - min ? min + lead : min;
 	const struct hf_buffer *buf;
 
 	switch (e->anchor) {
 	case HF_AN_MIN:
-		return min;
+		return low;
 	case HF_AN_TOP:
 		return max;
 	case HF_AN_SUP:
-		return roundup2(min, super_size(r));
+		return roundup2(low, super_size(r));
 	case HF_AN_START:
 	case HF_AN_MID:
 	case HF_AN_END:
@@ -266,13 +268,26 @@ anchor(struct hf_runner *r, unsigned map, const struct hf_expr *e)
 	}
 }
 
+static bool
+is_physical(uint8_t anchor)
+{
+	return anchor == HF_AN_PA || anchor == HF_AN_SPA ||
+	       anchor == HF_AN_BUF_START || anchor == HF_AN_BUF_END ||
+	       anchor == HF_AN_SEG_START || anchor == HF_AN_SEG_END;
+}
+
 static uint64_t
 value(struct hf_runner *r, unsigned map, const struct hf_expr *e)
 {
+	vm_size_t unit = r->machine->page_size;
+
 	if (e->literal)
 		return e->b;
+	if (r->preset != NULL && r->preset->unit != 0 &&
+	    !is_physical(e->anchor))
+		unit = r->preset->unit;
 	return anchor(r, map, e) + (uint64_t)e->s * super_size(r) +
-	       (uint64_t)e->p * r->machine->page_size + e->b;
+	       (uint64_t)e->p * unit + e->b;
 }
 
 /* ---- Names ----------------------------------------------------------------

@@ -124,6 +124,8 @@ struct hf_preset {
 	vm_size_t page_size; /* 0: the machine's smallest */
 	vm_offset_t map_min, map_max;
 	struct hf_run segs[6]; /* ends at an empty one */
+	vm_size_t unit;        /* bytes of a `p` in operands; 0: a page */
+	vm_size_t lead;        /* what `min` is above the start of the map */
 };
 
 const struct hf_preset *hf_preset(unsigned i); /* modulo how many there are */
