@@ -8,6 +8,7 @@
  *	the machine never has rights that the map has not (or has no more)
  *	a search finds an aligned, free place, and none lower by itself
  *	looking under the caller's lock = looking
+ *	looking through a window = looking into what it shows
  *	a run of pages = its pages one by one
  *	merging what is merged already changes nothing
  *
@@ -318,6 +319,49 @@ ask_lookup(vm_map_t map, vm_offset_t addr, vm_prot_t type)
 			 hf_status_name(rv));
 }
 
+/* What the window at `addr` shows; NULL: there is none. */
+static vm_map_t
+window_at(vm_map_t map, vm_offset_t addr)
+{
+	vm_map_entry_t entry;
+	vm_map_t sub = NULL;
+
+	vm_map_lock_read(map);
+	if (vm_map_lookup_entry(map, addr, &entry) &&
+	    (entry->eflags & MAP_ENTRY_IS_SUB_MAP) != 0)
+		sub = entry->object.sub_map;
+	vm_map_unlock_read(map);
+	return sub;
+}
+
+/* Looking through a window is looking into what it shows. */
+static bool
+ask_window(vm_map_t map, vm_offset_t addr, vm_prot_t type)
+{
+	struct looked a = {.map = map}, b = {.map = window_at(map, addr)};
+	int through, into;
+
+	if (b.map == NULL)
+		return true;
+	through = vm_map_lookup(&a.map, addr, type, &a.entry, &a.object,
+	    &a.pindex, &a.prot, &a.wired);
+	if (through == KERN_SUCCESS)
+		vm_map_lookup_done(a.map, a.entry);
+	into = vm_map_lookup(&b.map, addr, type, &b.entry, &b.object, &b.pindex,
+	    &b.prot, &b.wired);
+	if (into == KERN_SUCCESS)
+		vm_map_lookup_done(b.map, b.entry);
+	if (through == KERN_RESOURCE_SHORTAGE || into == KERN_RESOURCE_SHORTAGE)
+		return true;
+	return (through == into &&
+		   a.map == (into == KERN_SUCCESS ? b.map : map) &&
+		   a.entry == b.entry && a.object == b.object &&
+		   a.pindex == b.pindex && a.prot == b.prot) ||
+	       fuzz_found(run.rep, "relation", "window",
+		   "%s through it, %s behind it", hf_status_name(through),
+		   hf_status_name(into));
+}
+
 static bool
 ask_aligned(vm_map_t map, vm_offset_t addr, vm_size_t length, unsigned shift)
 {
@@ -429,7 +473,9 @@ ask(vm_map_t map, const struct hf_call *call, vm_offset_t addr)
 		(unsigned)(call->v[HF_F_OFF] + run.runner->nops)))
 		return false;
 	if ((is_fault(call->op) &&
-		!ask_lookup(map, addr, (vm_prot_t)call->v[HF_F_TYPE] & 7)) ||
+		(!ask_lookup(map, addr, (vm_prot_t)call->v[HF_F_TYPE] & 7) ||
+		    !ask_window(map, addr,
+			(vm_prot_t)call->v[HF_F_TYPE] & 7))) ||
 	    !ask_entry(map, rounddown2(addr, page)))
 		return false;
 	vm_map_lock_read(map);

@@ -165,7 +165,7 @@ static bool
 compare(struct run *run, const char *op)
 {
 	const struct malloc_type_stats *stats = &run->core.type.ks_stats;
-	struct vm_phys_stats sum = {0};
+	struct vm_phys_stats real, sum = {0};
 	const char *broken = NULL;
 
 	/* Otherwise the core has done so after each edit. */
@@ -180,6 +180,13 @@ compare(struct run *run, const char *op)
 		    stats->mts_memalloced - stats->mts_memfreed, run->in_use);
 	if (!fuzz_compare_free(run->rep, op, run->core.phys, run->model, &sum))
 		return false;
+	vm_phys_stats(run->core.phys, &real);
+	if (real.free != sum.free || real.nruns != sum.nruns ||
+	    real.largest_run != sum.largest_run)
+		return fuzz_found(run->rep, "statistics", op,
+		    "0x%" PRIx64 " free, the longest run 0x%" PRIx64
+		    ", the model has 0x%" PRIx64 " and 0x%" PRIx64,
+		    real.free, real.largest_run, sum.free, sum.largest_run);
 	if (sum.nruns > 16)
 		run->rep->seen |= FUZZ_BIT(SEEN_FRAGMENTS);
 	if (run->segs_changed &&

@@ -273,7 +273,33 @@ of_find_min(const struct core_backend *core, const uint64_t *v)
 	return b;
 }
 
+/* Maps and objects that are made: whatever the world, and of no map yet. */
+static struct broken
+of_map(const struct core_backend *core, const uint64_t *v)
+{
+	return (struct broken){
+	    .arg = !aligned(core, v[HF_F_A] | v[HF_F_B]) ||
+		   v[HF_F_A] >= v[HF_F_B] ||
+		   v[HF_F_B] > core->arch->machine->user_max};
+}
+
+static struct broken
+of_object(const struct core_backend *core, const uint64_t *v)
+{
+	const struct arch_machine *machine = core->arch->machine;
+	vm_size_t super = machine->super[machine->nsuper - 1];
+	uint64_t kind = v[HF_F_KIND], size = v[HF_F_LEN];
+	bool known = kind == OBJT_SWAP || kind == OBJT_SUPER || kind == OBJT_SG;
+
+	return (struct broken){
+	    .arg = !known || size == 0 || size > machine->user_max ||
+		   !aligned(core, size) ||
+		   (kind == OBJT_SUPER && (size & (super - 1)) != 0)};
+}
+
 static rules *const of[HF_NOPS] = {
+    [HF_MAP] = of_map,
+    [HF_OBJECT] = of_object,
     [HF_INSERT] = of_insert,
     [HF_FIND] = of_find,
     [HF_FIND_MIN] = of_find_min,
@@ -293,6 +319,20 @@ static rules *const of[HF_NOPS] = {
     [HF_CHECK_PROTECTION] = of_check_protection,
 };
 
+/* Does the strict check look at it at all? */
+static bool
+is_checked(const struct core_backend *core, const struct hf_call *call,
+    const struct hf_result *res)
+{
+	if (of[call->op] == NULL || core->arch == NULL ||
+	    res->status >= HF_S_UNKNOWN_ID)
+		return false;
+	if (call->op == HF_MAP || call->op == HF_OBJECT)
+		return true;
+	return !core->compat && call->v[HF_F_MAP] < HF_MAPS &&
+	       map_of(core, call->v) != NULL;
+}
+
 bool
 map_strict_follow(const struct core_backend *core, const struct hf_call *call,
     const struct hf_result *res, struct fuzz_report *rep)
@@ -300,9 +340,7 @@ map_strict_follow(const struct core_backend *core, const struct hf_call *call,
 	const char *op = hf_ops[call->op].name;
 	struct broken b;
 
-	if (of[call->op] == NULL || core->compat ||
-	    res->status >= HF_S_UNKNOWN_ID || call->v[HF_F_MAP] >= HF_MAPS ||
-	    map_of(core, call->v) == NULL)
+	if (!is_checked(core, call, res))
 		return true;
 	b = of[call->op](core, call->v);
 	if (!res->refused && !b.arg && !b.addr)

@@ -116,7 +116,7 @@ class Mutants:
 
     def __init__(self, builds, targets):
         self.builds = builds
-        self.places, self.ends, self.lines = {}, {}, {}
+        self.places, self.ends, self.frames = {}, {}, {}
         made = builds.make('plain', targets, kinds=('replay_',))
         functions = core_functions(builds.path('plain') / 'core/libcore.a')
         for target in made:
@@ -171,23 +171,33 @@ class Mutants:
 
     def line(self, site):
         """(file, line) of the source, where it was written."""
-        if not self.lines:
-            self.find_lines()
-        return self.lines.get(site, ('?', 0))
+        return self.chain(site)[0][:2]
 
-    def find_lines(self):
+    def chain(self, site):
+        """(file, line, function) there, and of the calls that were inlined
+        around it, from the inside out."""
+        if not self.frames:
+            self.find_frames()
+        return self.frames.get(site, [('?', 0, site.function)])
+
+    def find_frames(self):
         for target, places in self.places.items():
             r = subprocess.run(
-                ['addr2line', '-e', self.binary(target)], text=True,
-                input=''.join(f'{p.jump:x}\n' for p in places.values()),
-                stdout=subprocess.PIPE, check=True)
-            for site, text in zip(places, r.stdout.splitlines()):
-                path, _, line = text.partition(':')
-                number = int(re.match(r'\d*', line).group(0) or 0)
-                path = os.path.relpath(
-                    os.path.join(self.builds.path('plain'), path),
-                    self.builds.source)
-                self.lines[site] = (path, number)
+                ['addr2line', '-a', '-f', '-i', '-e', self.binary(target)],
+                text=True, stdout=subprocess.PIPE, check=True,
+                input=''.join(f'{p.jump:x}\n' for p in places.values()))
+            parts = re.split(r'^0x[0-9a-f]+\n', r.stdout, flags=re.M)[1:]
+            for site, part in zip(places, parts):
+                lines = part.splitlines()
+                self.frames[site] = [self.frame(f, where) for f, where
+                                     in zip(lines[::2], lines[1::2])]
+
+    def frame(self, function, where):
+        path, _, line = where.partition(':')
+        number = int(re.match(r'\d*', line).group(0) or 0)
+        path = os.path.relpath(os.path.join(self.builds.path('plain'), path),
+                               self.builds.source)
+        return path, number, function
 
 
 class Sources:
@@ -215,6 +225,12 @@ class Sources:
             self.text(path, line)
             self.asserts[path] = assertions('\n'.join(self.files[path]))
         return line in self.asserts[path]
+
+    def reason_of(self, chain):
+        """The first reason along the calls that were inlined: what is only
+        asked by an assertion says nothing, however far in it is."""
+        return next((why for frame in chain
+                     if (why := self.reason(*frame)) is not None), None)
 
     def reason(self, path, line, function):
         if self.is_assertion(path, line):
@@ -249,7 +265,7 @@ def print_survivors(m, sources, survivors, copied):
     left, apart = [], collections.Counter()
     for site in survivors:
         path, line = m.line(site)
-        reason = sources.reason(path, line, site.function)
+        reason = sources.reason_of(m.chain(site))
         if site in copied:
             reason = 'a copy of a branch whose other copy is killed'
         if reason is not None:
