@@ -236,15 +236,16 @@ history_call(struct history *h, unsigned thread, const struct hf_call *call)
 #define MODEL_ONLY
 #endif
 
+/* Each word times a number of its own, so that none waits for another. */
 MODEL_ONLY static uint64_t
 sum_of(const struct config *c)
 {
-	uint64_t word, sum = 0;
+	uint64_t word, sum = 0, by = UINT64_C(0x9e3779b97f4a7c15);
 
 	for (size_t i = 0; i < sizeof(*c); i += sizeof(word)) {
 		__builtin_memcpy(&word, (const char *)c + i, sizeof(word));
-		sum = (sum ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-		sum ^= sum >> 29;
+		sum += (word ^ word >> 31) * by;
+		by += UINT64_C(0xbf58476d1ce4e5b8);
 	}
 	return sum;
 }
@@ -373,6 +374,27 @@ follow(struct history *h, const struct config *c, const struct answer *a)
 	}
 }
 
+/* Nobody else is under way, and there is one way: on from there. */
+MODEL_ONLY static void
+go_on(struct history *h, const struct answer *a)
+{
+	struct config *c = &h->now[0];
+
+	take_effect(h, c, a->thread);
+	h->n = is_answer(c, a) ? 1 : 0;
+	forget(c, a->thread);
+}
+
+/* Is this thread's the only operation under way, and has no effect yet? */
+static bool
+is_alone(const struct history *h, unsigned thread)
+{
+	for (unsigned t = 0; t < SCHED_THREADS; t++)
+		if (t != thread && h->op[t].pending)
+			return false;
+	return h->n == 1 && h->now[0].done == 0;
+}
+
 bool
 history_return(struct history *h, unsigned thread, int status, uint64_t value,
     bool none)
@@ -380,6 +402,11 @@ history_return(struct history *h, unsigned thread, int status, uint64_t value,
 	struct answer a = {thread, status, pack_any(&h->world, value)};
 	struct config *swap = h->now;
 
+	if (!none && is_alone(h, thread)) {
+		go_on(h, &a);
+		h->op[thread].pending = false;
+		return h->n > 0 || h->lost;
+	}
 	h->nnext = 0;
 	for (unsigned i = 0; i < h->n; i++)
 		if (!none)

@@ -88,13 +88,15 @@ fuzz_same_answers(struct fuzz_report *first, const struct fuzz_report *second)
 		   "two runs answered differently");
 }
 
+#define AGAIN_BYTES 32 /* that say whether: the header, and two operations */
+
 void
 fuzz_run_again(const uint8_t *data, size_t size, struct fuzz_report *rep)
 {
 	static struct fuzz_report again;
 	uint64_t hash = size;
 
-	for (size_t i = 0; i < size; i++)
+	for (size_t i = 0; i < size && i < AGAIN_BYTES; i++)
 		hash = (hash ^ data[i]) * UINT64_C(0x100000001b3);
 	if (rep->found || (hash >> 32 & 31) != 0)
 		return;

@@ -9,7 +9,7 @@ seconds=${1:-3}
 [ $# -eq 0 ] || shift
 export HOLDFAST_FUZZ_TARGETS="$*"
 want=$#
-[ "$want" -gt 0 ] || want=12
+[ "$want" -gt 0 ] || want=14
 command -v clang++ >/dev/null || exit 77
 root=$(cd "$(dirname "$0")/../.." && pwd)
 dir=$(mktemp -d)
