@@ -147,6 +147,26 @@ compare_shadow(vm_map_t map)
 	return true;
 }
 
+/* A page was touched: the machine has it now, with the rights it was told. */
+static void
+note_touch(vm_map_t map, vm_offset_t addr)
+{
+	size_t i = (addr - run.low) / page_size();
+	vm_map_entry_t entry;
+	bool is;
+
+	if (run.core.pmap.hooks != &all_hooks || addr < run.low || i >= SHADOW)
+		return;
+	vm_map_lock_read(map);
+	is = vm_map_lookup_entry(map, addr, &entry) &&
+	     (entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0;
+	vm_map_unlock_read(map);
+	if (!is)
+		return;
+	run.mapped[i] = true;
+	run.shadow[i] = run.core.rights;
+}
+
 static bool
 is_alone(void)
 {
@@ -537,6 +557,8 @@ called(void *arg, struct hf_runner *r, const struct hf_inst *inst,
 		return true;
 	if (res->status == KERN_RESOURCE_SHORTAGE)
 		run.rep->seen |= FUZZ_BIT(SEEN_SHORTAGE);
+	if (call->op == HF_TOUCH && res->status == KERN_SUCCESS && slot == 0)
+		note_touch(run.core.maps[0], addr);
 	(void)hf_result_get(res, "addr", &addr);
 	if (r->header.cadence == 0xff || r->nops % r->header.cadence != 0)
 		return true;

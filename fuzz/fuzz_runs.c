@@ -559,7 +559,7 @@ by_page(struct contig_req *req, const uint64_t *v, struct hf_result *res)
 static int
 by_object(struct contig_req *req, const uint64_t *v)
 {
-	vm_pindex_t pindex = v[HF_F_A] / run.size % 64;
+	vm_pindex_t pindex = v[HF_F_A] / run.size % 16;
 	uint64_t n = req->size / run.size % 64 + 1;
 	struct vm_page *next;
 	struct vm_page_run got;
@@ -732,7 +732,7 @@ add_memory(void)
 static unsigned
 reserve_shift(void)
 {
-	return (run.header->seed >> 16 & 3) != 0
+	return (run.header->seed >> 16 & 1) != 0
 		   ? 0
 		   : 4 + (run.header->seed >> 18 & 1);
 }

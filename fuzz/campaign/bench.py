@@ -5,8 +5,8 @@ One attempt is one engine on one bug with one seed; it ends when something is
 found.  Attempts come in rounds, one a seed, the quick engines first; a thread
 a core takes them from the round's list.  A bug that an engine missed with its
 first two seeds is not tried with the others, but once more at the end, for
-longer.  No round begins, and nothing is tried for longer, when the budget is
-used up.  Times are of the processor; limits are by the clock.
+longer.  When the budget is used up nothing more begins but the first two
+rounds.  Times are of the processor; limits are by the clock.
 """
 
 import json
@@ -38,7 +38,7 @@ def arguments(verb):
                       choices=ENGINES, help='default: all of them')
     verb.add_argument('--bug', dest='names', action='append')
     verb.add_argument('--budget', type=int, default=780,
-                      help='seconds after which no round begins')
+                      help='seconds; two rounds are run in any case')
     verb.add_argument('--long', type=int, default=60,
                       help='seconds for the last try at what was missed; '
                            '0: none')
@@ -50,6 +50,7 @@ class Bench:
 
     def __init__(self, builds, opts):
         self.opts = opts
+        self.until = None  # when nothing more begins; None: whenever
         folder = builds.folder / 'bugs'
         self.gone = bugs.make_tree(folder / 'src', builds.source)
         self.builds = build.Builds(folder, folder / 'src')
@@ -192,14 +193,13 @@ class Bench:
         by_engine = [(b, e) for e in self.engines for b in self.bugs]
         until = time.time() + self.opts.budget
         for seed in range(self.opts.seeds):
-            if time.time() > until:
-                say(f'the budget ends before round {seed + 1}')
-                break
+            self.until = until if seed >= GIVE_UP else None
             yield (f'round {seed + 1}',
                    [job for job in by_engine if table.wants(job, seed)],
                    seed, self.opts.time)
         if not self.opts.long:
             return
+        self.until = None
         missed = [job for job in by_engine if table.missed(job)]
         # As many as the rest of the budget has room for, and one a core.
         room = max(0.0, until - time.time()) // self.opts.long
@@ -325,8 +325,11 @@ class Table:
 def run_rounds(b, opts, table, start):
     try:
         for title, jobs, seed, limit in b.rounds(table):
-            share(jobs, lambda job, s=seed, n=limit: table.add(
-                job, b.measure(job, s, n)), opts.cores)
+            def one(job, seed=seed, limit=limit):
+                if b.until is None or time.time() < b.until:
+                    table.add(job, b.measure(job, seed, limit))
+
+            share(jobs, one, opts.cores)
             table.write(b, opts.json)
             say(f'{title}: {len(jobs)} attempts, {time.time() - start:.0f} s, '
                 f'load {load():.1f}')
