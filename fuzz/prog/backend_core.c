@@ -289,7 +289,7 @@ do_map(core *b, const uint64_t *v, struct hf_result *res)
 		return;
 	}
 	b->maps[v[HF_F_MAP]] = vm_map_create(&b->pmap, v[HF_F_A], v[HF_F_B]);
-	if (b->maps[v[HF_F_MAP]] != NULL)
+	if (b->maps[v[HF_F_MAP]] != NULL && !b->no_pager)
 		vm_map_set_pager(b->maps[v[HF_F_MAP]], b->frames.pager);
 	hf_result_set(res, b->maps[v[HF_F_MAP]] != NULL
 			       ? KERN_SUCCESS

@@ -43,6 +43,7 @@ struct core_backend {
 	uint8_t parents[HF_MAPS];
 	vm_object_t objs[HF_OBJS];
 	bool handles;         /* objects have one, with their number */
+	bool no_pager;        /* maps have no memory: nothing is touched */
 	uint64_t last_object; /* numbers that objects were given */
 	struct {
 		void *addr; /* NULL: none */

@@ -196,6 +196,8 @@ pair_start(struct pair *pair)
 	memset(pair, 0, sizeof(*pair));
 	sim_daemon_start(&pair->daemon);
 	core_backend_init(&pair->core, true);
+	/* As maps of a daemon that nobody mirrors: a fork copies no page. */
+	pair->core.no_pager = true;
 	pair->live = daemon_backend_new(pair->daemon.path);
 	ASSERT_NOT_NULL(pair->live);
 }
