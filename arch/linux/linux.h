@@ -54,6 +54,7 @@ struct arch_linux_counts {
 	size_t spans;   /* in spans that somebody holds */
 	size_t limbo;   /* revoked, withheld by the kernel */
 	size_t missing; /* taken by another process, to be replaced */
+	size_t own;     /* of `standby`: in files of their own */
 };
 
 /*

@@ -35,6 +35,8 @@
 	    ((cfg)->frame_size != 0 ? (cfg)->frame_size : LINUX_FRAME))
 /* Frames of others held at most while looking for our own. */
 #define LINUX_FOREIGN_MAX 512
+/* Frames of the standby that may be in files of their own. */
+#define LINUX_OWN_MAX     64
 /* NUMA nodes that a pool over all of them can tell apart. */
 #define LINUX_NODES       ARCH_LINUX_NODES
 
@@ -93,6 +95,18 @@ enum span_state {
 	SPAN_LIMBO,
 };
 
+/* Whoever has the fd can neither grow nor seal the file: see span.c. */
+#define SPAN_SEALS (F_SEAL_GROW | F_SEAL_SEAL)
+
+/*
+ * A file for the one frame of a slot, made as a span's is and never shown: it
+ * can become the span without another round through the kernel.
+ */
+struct own_file {
+	int fd;
+	unsigned char *va; /* NULL: the slot has none */
+};
+
 struct arch_span {
 	struct arch_span *next;  /* (p) lp_lock; all spans of the pool */
 	struct arch_span *prev;  /* (p) */
@@ -139,7 +153,9 @@ struct linux_pool {
 
 	int lp_standby[LINUX_SHARDS];        /* (c) memfds of the standby */
 	unsigned char *lp_map[LINUX_SHARDS]; /* (c) each mapped read-only */
-	vm_size_t lp_map_size;               /* (c) of each, bytes */
+	/* By slot, of whoever has it BUSY; HELD ones (p). */
+	struct own_file *lp_own;
+	vm_size_t lp_map_size;     /* (c) of each, bytes */
 	int lp_pagemap;            /* (c) /proc/self/pagemap, or -errno */
 	int lp_kpageflags;         /* (c) /proc/kpageflags, or -errno */
 	int lp_zero;               /* (c) /dev/zero */
@@ -276,6 +292,21 @@ void team_fini(struct team *team);
 void team_run(struct team *team, void (*run)(void *arg), void *arg);
 
 /* standby.c: frames in and out of the standby file. */
+
+/*
+ * Let the empty slot's next frame come into a file of its own, if there may be
+ * another; if not, or where that fails, it comes into the standby's.
+ */
+void standby_own(struct linux_pool *lp, uint32_t slot);
+/* No frame came. */
+void standby_disown(struct linux_pool *lp, uint32_t slot);
+/* Is the frame at `pa` in the standby, in a file of its own?  lp_lock held. */
+bool standby_is_own_locked(const struct linux_pool *lp, vm_paddr_t pa);
+/*
+ * Make the own file of the first frame's slot the file of the span, which has
+ * none yet.  false: the slot has no own file.
+ */
+bool standby_adopt(struct linux_pool *lp, struct arch_span *span);
 
 /*
  * Move the frame in standby slot `slot` to `span` at `index`: one step as far

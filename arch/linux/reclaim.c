@@ -106,6 +106,7 @@ drop_slot(struct linux_pool *lp, const struct arch_span *span, uint32_t slot)
 {
 	if (!lp->lp_addresses && span != NULL)
 		return;
+	standby_disown(lp, slot);
 	pthread_mutex_lock(&lp->lp_lock);
 	inventory_drop(&lp->lp_inv, slot);
 	pthread_mutex_unlock(&lp->lp_lock);
@@ -142,6 +143,8 @@ take_one(struct linux_pool *lp, struct arch_span *span, size_t *keepp,
 	slot = grab_slot(lp, span);
 	if (slot == INVENTORY_NONE)
 		return -ENOSPC;
+	if (span != NULL && span->nframes == 1 && lp->lp_addresses)
+		standby_own(lp, slot); /* likely to be a span again */
 	r = standby_move_in(lp, slot, span != NULL ? span->domain : lp->lp_node,
 	    span != NULL ? span->fd : -1, keepp);
 	if (r < 0) {

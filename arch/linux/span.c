@@ -27,7 +27,6 @@
  * revocation rests on (docs/design/pool.md, [span.seals]).
  */
 
-#define SPAN_SEALS  (F_SEAL_GROW | F_SEAL_SEAL)
 /* What one frame's end can need: LOST, CHANGED, and GAINED for one missed. */
 #define SPAN_EVENTS 3
 
@@ -245,6 +244,8 @@ span_fill(struct linux_pool *lp, struct arch_span *span)
 	struct filling fill = {lp, span, 0, 0};
 	int r;
 
+	if (span->fd < 0 && standby_adopt(lp, span))
+		return 0;
 	if (span->nframes < LINUX_TEAM_FRAMES)
 		fill_run(&fill);
 	else
@@ -422,6 +423,18 @@ span_expect_none(struct linux_pool *lp, struct arch_span *span)
 	span_free(lp, span);
 }
 
+/* Will the file of a frame in the standby do? */
+static bool
+span_may_adopt(struct linux_pool *lp, vm_paddr_t pa, size_t nframes)
+{
+	bool may;
+
+	pthread_mutex_lock(&lp->lp_lock);
+	may = nframes == 1 && standby_is_own_locked(lp, pa);
+	pthread_mutex_unlock(&lp->lp_lock);
+	return may;
+}
+
 int
 linux_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,
     struct arch_span **spanp)
@@ -434,7 +447,7 @@ linux_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,
 		return -EINVAL;
 	if (nframes > lp->lp_max || pa % lp->lp_frame_size != 0)
 		return -ENOENT;
-	r = span_new(lp, pa, nframes, true, &span);
+	r = span_new(lp, pa, nframes, !span_may_adopt(lp, pa, nframes), &span);
 	if (r < 0)
 		return r;
 	r = span_pull(lp, span);

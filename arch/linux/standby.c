@@ -15,29 +15,137 @@
  * pagemap.  lp_order keeps our own threads from coming between.
  */
 
+static bool
+slot_is_own(const struct linux_pool *lp, uint32_t slot)
+{
+	return lp->lp_own[slot].va != NULL;
+}
+
 static int
 slot_fd(const struct linux_pool *lp, uint32_t slot)
 {
-	return lp->lp_standby[slot % LINUX_SHARDS];
+	return slot_is_own(lp, slot) ? lp->lp_own[slot].fd
+				     : lp->lp_standby[slot % LINUX_SHARDS];
 }
 
 static size_t
-slot_index(uint32_t slot)
+slot_index(const struct linux_pool *lp, uint32_t slot)
 {
-	return slot / LINUX_SHARDS;
+	return slot_is_own(lp, slot) ? 0 : slot / LINUX_SHARDS;
 }
 
 static void *
 slot_va(struct linux_pool *lp, uint32_t slot)
 {
+	if (slot_is_own(lp, slot))
+		return lp->lp_own[slot].va;
 	return lp->lp_map[slot % LINUX_SHARDS] +
-	       slot_index(slot) * lp->lp_frame_size;
+	       slot / LINUX_SHARDS * lp->lp_frame_size;
 }
+
+/* ---- Files of their own ------------------------------------------------- */
+
+static void
+own_close(struct linux_pool *lp, struct own_file *own)
+{
+	if (own->va == NULL)
+		return;
+	(void)lp->lp_sys->munmap(own->va, lp->lp_frame_size);
+	(void)lp->lp_sys->close(own->fd); /* its frame is gone already */
+}
+
+/* One more, or none. */
+static bool
+own_count(struct linux_pool *lp)
+{
+	bool room;
+
+	pthread_mutex_lock(&lp->lp_lock);
+	room = lp->lp_counts.own < LINUX_OWN_MAX;
+	lp->lp_counts.own += room;
+	pthread_mutex_unlock(&lp->lp_lock);
+	return room;
+}
+
+/* The slot has none from here on; the caller's. */
+static struct own_file
+own_take(struct linux_pool *lp, uint32_t slot)
+{
+	struct own_file own = lp->lp_own[slot];
+
+	if (own.va == NULL)
+		return own;
+	lp->lp_own[slot] = (struct own_file){0};
+	pthread_mutex_lock(&lp->lp_lock);
+	MPASS(lp->lp_counts.own > 0);
+	lp->lp_counts.own--;
+	pthread_mutex_unlock(&lp->lp_lock);
+	return own;
+}
+
+void
+standby_own(struct linux_pool *lp, uint32_t slot)
+{
+	struct own_file own = {.fd = -1};
+	void *va = NULL;
+	int r;
+
+	MPASS(!slot_is_own(lp, slot));
+	if (!own_count(lp))
+		return;
+	r = memfd_frames(lp, "holdfast-span", 1, SPAN_SEALS, &own.fd);
+	if (r == 0)
+		r = lp->lp_sys->mmap(&va, lp->lp_frame_size,
+		    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, own.fd);
+	if (r == 0) {
+		own.va = va;
+		lp->lp_own[slot] = own;
+		return;
+	}
+	if (own.fd >= 0)
+		(void)lp->lp_sys->close(own.fd); /* nothing is in it */
+	pthread_mutex_lock(&lp->lp_lock);
+	lp->lp_counts.own--;
+	pthread_mutex_unlock(&lp->lp_lock);
+}
+
+void
+standby_disown(struct linux_pool *lp, uint32_t slot)
+{
+	struct own_file own = own_take(lp, slot);
+
+	own_close(lp, &own);
+}
+
+bool
+standby_is_own_locked(const struct linux_pool *lp, vm_paddr_t pa)
+{
+	uint32_t slot = inventory_find(&lp->lp_inv, pa);
+
+	return slot != INVENTORY_NONE && slot_is_own(lp, slot);
+}
+
+bool
+standby_adopt(struct linux_pool *lp, struct arch_span *span)
+{
+	struct own_file own = own_take(lp, span->from[0]);
+
+	MPASS(span->fd < 0 && span->nframes == 1);
+	if (own.va == NULL)
+		return false;
+	span->fd = own.fd;
+	span->va = own.va;
+	span_frame_left(lp, span, 0);
+	return true;
+}
+
+/* ---- Moving ------------------------------------------------------------- */
 
 int
 standby_move_out(struct linux_pool *lp, uint32_t slot, struct arch_span *span,
     size_t index)
 {
+	struct own_file own = {0};
 	uint64_t turn;
 	int r;
 
@@ -45,14 +153,17 @@ standby_move_out(struct linux_pool *lp, uint32_t slot, struct arch_span *span,
 	if (r < 0)
 		return r;
 	order_enter(lp);
-	r = memfd_punch(lp, slot_fd(lp, slot), slot_index(slot));
-	if (r == 0)
+	r = memfd_punch(lp, slot_fd(lp, slot), slot_index(lp, slot));
+	if (r == 0) {
+		own = own_take(lp, slot); /* before others may have the slot */
 		span_frame_left(lp, span, index);
+	}
 	turn = order_pass(lp);
 	if (r == 0)
 		r = memfd_fault(lp, span->fd, index,
 		    span->va + index * lp->lp_frame_size);
 	order_leave(lp, turn);
+	own_close(lp, &own);
 	(void)numa_bind(lp, -1); /* back to the default cannot fail */
 	return r;
 }
@@ -74,7 +185,7 @@ standby_move_in(struct linux_pool *lp, uint32_t slot, int domain, int fd,
 	}
 	turn = order_pass(lp);
 	if (r == 0)
-		r = memfd_take(lp, slot_fd(lp, slot), slot_index(slot));
+		r = memfd_take(lp, slot_fd(lp, slot), slot_index(lp, slot));
 	order_leave(lp, turn);
 	(void)numa_bind(lp, -1); /* back to the default cannot fail */
 	return r;
@@ -112,10 +223,11 @@ standby_give_back(struct linux_pool *lp, uint32_t slot)
 	int r;
 
 	order_enter(lp);
-	r = memfd_punch(lp, slot_fd(lp, slot), slot_index(slot));
+	r = memfd_punch(lp, slot_fd(lp, slot), slot_index(lp, slot));
 	order_leave(lp, order_pass(lp));
 	if (r < 0)
 		return; /* the slot keeps a frame nobody counts on */
+	standby_disown(lp, slot);
 	pthread_mutex_lock(&lp->lp_lock);
 	inventory_drop(&lp->lp_inv, slot);
 	pthread_mutex_unlock(&lp->lp_lock);
@@ -210,7 +322,7 @@ standby_probe(struct linux_pool *lp, bool without)
 	if (r == 0)
 		r = pagemap_read(lp, slot_va(lp, 0), &pa);
 	lp->lp_addresses = r == 0;
-	(void)memfd_punch(lp, slot_fd(lp, 0), slot_index(0));
+	(void)memfd_punch(lp, slot_fd(lp, 0), slot_index(lp, 0));
 	return r == -EPERM && without ? 0 : r;
 }
 
@@ -285,6 +397,10 @@ standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg)
 	most = MAX(most, lp->lp_max) + LINUX_FOREIGN_MAX;
 	most = roundup2(most, (size_t)LINUX_SHARDS);
 	r = inventory_init(&lp->lp_inv, (uint32_t)most, lp->lp_frame_size);
+	if (r == 0) {
+		lp->lp_own = lp->lp_sys->calloc(most, sizeof(*lp->lp_own));
+		r = lp->lp_own == NULL ? -ENOMEM : 0;
+	}
 	if (r == 0)
 		r = standby_map(lp, most);
 	if (r == 0)
@@ -299,6 +415,10 @@ standby_open(struct linux_pool *lp, const struct arch_linux_config *cfg)
 void
 standby_close(struct linux_pool *lp)
 {
+	for (uint32_t i = 0; lp->lp_own != NULL && i < lp->lp_inv.nslots; i++)
+		own_close(lp, &lp->lp_own[i]);
+	free(lp->lp_own);
+	lp->lp_own = NULL;
 	for (size_t i = 0; i < LINUX_SHARDS; i++) {
 		if (lp->lp_map[i] != NULL)
 			(void)lp->lp_sys->munmap(lp->lp_map[i],

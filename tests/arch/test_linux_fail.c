@@ -63,16 +63,26 @@ expect_whole(const struct arch *arch)
 	ASSERT_EQ(net, 0);
 }
 
+/* Descriptors without those that a frame in the standby may have. */
+static int
+nfds_but_own(const struct arch *arch)
+{
+	struct arch_linux_counts counts;
+
+	arch_linux_counts(arch, &counts);
+	return test_nfds() - (int)counts.own;
+}
+
 /* One whole life of a span, of which any step may fail. */
 static void
-life(const struct arch *arch, vm_paddr_t pa)
+life(const struct arch *arch, vm_paddr_t pa, size_t nframes)
 {
 	struct arch_span *span;
+	int nfds = nfds_but_own(arch);
 	size_t nbad = 0;
-	int nfds = test_nfds();
 	int r;
 
-	r = arch->ops->span_assemble(arch->ctx, pa, 3, &span);
+	r = arch->ops->span_assemble(arch->ctx, pa, nframes, &span);
 	if (r == 0) {
 		(void)arch->ops->span_zero(arch->ctx, span, 0, 100);
 		(void)arch->ops->span_verify(arch->ctx, span, &nbad);
@@ -84,7 +94,7 @@ life(const struct arch *arch, vm_paddr_t pa)
 		ASSERT_EQ(r, 0);
 	}
 	faulty_none();
-	ASSERT_EQ(test_nfds(), nfds);
+	ASSERT_EQ(nfds_but_own(arch), nfds);
 }
 
 /* A whole pool of neighbours; frames that were replaced end the run. */
@@ -98,7 +108,7 @@ open_with_run(vm_paddr_t *pap)
 }
 
 static unsigned
-sweep_life(enum faulty_kind kind, int error)
+sweep_life(enum faulty_kind kind, int error, size_t nframes)
 {
 	unsigned nth = 0;
 	bool fired = true;
@@ -110,7 +120,7 @@ sweep_life(enum faulty_kind kind, int error)
 		/* Several in one pool: opening one costs more. */
 		for (int i = 0; i < 32 && fired; i++) {
 			faulty_nth(kind, ++nth, error);
-			life(&arch, pa);
+			life(&arch, pa, nframes);
 			fired = faulty_fired();
 			expect_whole(&arch);
 			pa = linux_pool_run(&arch, 3);
@@ -123,12 +133,14 @@ sweep_life(enum faulty_kind kind, int error)
 TEST_TIMEOUT(span__leaves_no_trace_whatever_call_fails, 240)
 {
 	for (size_t i = 0; i < nitems(errors); i++) {
-		unsigned n = sweep_life(FAULTY_KINDS, errors[i]);
+		unsigned n = sweep_life(FAULTY_KINDS, errors[i], 3);
 
 		printf("%s: each of %u calls failed once\n",
 		    strerror(errors[i]), n);
 		ASSERT_GE(n, 20u);
 	}
+	/* One frame may come back into a file of its own, and leave in it. */
+	ASSERT_GE(sweep_life(FAULTY_KINDS, errors[0], 1), 10u);
 }
 
 TEST_TIMEOUT(span__leaves_no_trace_when_every_call_of_a_kind_fails, 240)
@@ -139,7 +151,7 @@ TEST_TIMEOUT(span__leaves_no_trace_when_every_call_of_a_kind_fails, 240)
 
 		for (size_t i = 0; i < nitems(errors); i++) {
 			faulty_all(kind, errors[i]);
-			life(&arch, pa);
+			life(&arch, pa, 3);
 			expect_whole(&arch);
 			pa = linux_pool_run(&arch, 3);
 		}

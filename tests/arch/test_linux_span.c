@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -267,6 +268,62 @@ TEST(span_assemble__knows_that_a_frame_is_out_before_a_search_can_find_it)
 	span = linux_pool_span(&arch, linux_pool_run(&arch, 4), 4);
 	ASSERT_GE(nwatched, 4u);
 	watched = NULL;
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
+	linux_pool_check(&arch);
+	arch_linux_close(&arch);
+}
+
+static size_t
+own_files(const struct arch *arch)
+{
+	struct arch_linux_counts counts;
+
+	arch_linux_counts(arch, &counts);
+	return counts.own;
+}
+
+/* What came back zeroed is not zeroed again, and is nobody's that had it. */
+TEST(span_assemble__takes_one_frame_in_the_file_that_it_came_back_in)
+{
+	struct arch arch = linux_pool_open(8);
+	vm_paddr_t pa = linux_pool_run(&arch, 1);
+	struct arch_span *span = linux_pool_span(&arch, pa, 1);
+	struct arch_span_info info;
+	struct stat before, now;
+	unsigned char *va;
+	int kept;
+
+	arch.ops->span_info(arch.ctx, span, &info);
+	kept = dup(info.fd);
+	ASSERT_TRUE(kept >= 0);
+	va = mmap(NULL, FRAME, PROT_READ | PROT_WRITE, MAP_SHARED, kept, 0);
+	ASSERT_TRUE(va != MAP_FAILED);
+	memset(va, 0x5a, FRAME);
+	ASSERT_EQ(own_files(&arch), 0u);
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
+	ASSERT_EQ(own_files(&arch), 1u);
+	linux_pool_check(&arch);
+	span = linux_pool_span(&arch, pa, 1);
+	ASSERT_EQ(own_files(&arch), 0u);
+	arch.ops->span_info(arch.ctx, span, &info);
+	ASSERT_TRUE(info.verified);
+	ASSERT_EQ(fstat(kept, &before), 0);
+	ASSERT_EQ(fstat(info.fd, &now), 0);
+	ASSERT_EQ(before.st_size, 0);
+	ASSERT_NE(before.st_ino, now.st_ino);
+	(void)munmap(va, FRAME);
+	va = mmap(NULL, FRAME, PROT_READ, MAP_SHARED, info.fd, 0);
+	ASSERT_TRUE(va != MAP_FAILED);
+	for (size_t i = 0; i < FRAME; i++)
+		ASSERT_EQ(va[i], 0);
+	(void)munmap(va, FRAME);
+	(void)close(kept);
+	/* Into its own file, and out of it to a longer span. */
+	ASSERT_EQ(recycle_until_done(&arch, span), 0);
+	ASSERT_EQ(own_files(&arch), 1u);
+	pa = linux_pool_run(&arch, 8);
+	span = linux_pool_span(&arch, pa, 8);
+	ASSERT_EQ(own_files(&arch), 0u);
 	ASSERT_EQ(recycle_until_done(&arch, span), 0);
 	linux_pool_check(&arch);
 	arch_linux_close(&arch);
