@@ -26,6 +26,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 #define CLASS_TRIES     3  /* classes looked at in stage 1 */
 #define RUN_TRIES       16 /* runs of each */
+#define FRAME_TRIES     64 /* the same, of requests for whole superpages */
 /*
  * From so many pages on (12 MiB) a request takes the highest run: the memory
  * stays denser than where it cuts the shortest of the long ones.
@@ -132,6 +133,14 @@ contig_fit(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
 	       contig_fit_slow(query, start, end, pap);
 }
 
+/* The shortest run of a class yet. */
+struct shortest {
+	vm_size_t size; /* 0: there is none */
+	vm_paddr_t pa;  /* the place in it */
+	const struct phys_tree *tree;
+	struct rt_path path;
+};
+
 /* One descent. */
 struct hunt {
 	const struct phys_query *query;
@@ -143,6 +152,8 @@ struct hunt {
 	bool bounded; /* the window cuts the tree */
 	struct rt_path *path;
 	vm_paddr_t pa; /* the place found */
+	const struct phys_tree *tree;
+	struct shortest *best; /* NULL: the first run that fits will do */
 };
 
 /*
@@ -153,18 +164,34 @@ struct hunt {
 static uint32_t
 leaf_mask(const struct hunt *h, const struct rt_leaf *leaf)
 {
-	int16_t unit = (int16_t)((1 << h->level) - 1);
 	rt_lanes fits[RT_LEAF / 8];
+	int16_t unit;
 
 	static_assert(RT_LEAF == 32, "a bit for each run");
 	MPASS(leaf->n > 0);
 
 	if (h->cls < RT_NCLASS)
 		return leaf_of_class(leaf, h->cls);
+	unit = (int16_t)((1 << h->level) - 1);
 	for (unsigned v = 0; v < RT_LEAF / 8; v++)
 		fits[v] = leaf->length[v] - (leaf->offset[v] & unit) >= h->want;
 	return lanes_mask(fits[0], fits[1]) | lanes_mask(fits[2], fits[3])
 						  << 16;
+}
+
+/* It fits, and there may be a shorter one.  Is there none? */
+static bool
+shortest_keep(struct hunt *h)
+{
+	const struct rt_path *path = h->path;
+	vm_size_t size =
+	    path->leaf->end[path->pos] - path->leaf->start[path->pos];
+
+	MPASS(size >= h->query->size);
+
+	if (h->best->size == 0 || size < h->best->size)
+		*h->best = (struct shortest){size, h->pa, h->tree, *path};
+	return size == h->query->size;
 }
 
 static bool
@@ -186,7 +213,8 @@ leaf_hunt(struct hunt *h, struct rt_leaf *leaf)
 		if (contig_fit(query, leaf->start[i], leaf->end[i], &h->pa)) {
 			h->path->leaf = leaf;
 			h->path->pos = i;
-			return true;
+			if (h->best == NULL || shortest_keep(h))
+				return true;
 		}
 		if (--h->tries == 0)
 			return false;
@@ -292,11 +320,10 @@ tree_tighten(const struct hunt *h, struct rt *rt)
 	*known = longest;
 }
 
-/* Where all stages look, and what the last one found. */
+/* Where all stages look. */
 struct search {
 	const struct phys_tree *trees[PHYS_NZONES * VM_PHYS_DOMAINS];
 	unsigned ntrees;
-	const struct phys_tree *found;
 	struct hunt hunt;
 };
 
@@ -316,7 +343,7 @@ hunt_trees(struct search *s)
 		h->height = rt->height;
 		h->bounded = h->query->low > rt_first(rt) ||
 			     h->query->high < s->trees[i]->top;
-		s->found = s->trees[i];
+		h->tree = s->trees[i];
 		if (node_hunt(h, rt->root, 0))
 			return true;
 		if (h->cls == RT_NCLASS)
@@ -337,19 +364,39 @@ classes_suit(uint64_t npages, uint64_t align)
 	return align >= UINT64_C(1) << (RT_LEVELS - 1) && npages >= align;
 }
 
-/* Stage 1: the smallest classes, some runs of each. */
+/* The shortest of a class, if that was asked for and there is one. */
 static bool
-hunt_classes(struct search *s, uint64_t npages)
+shortest_take(struct hunt *h)
+{
+	const struct shortest *best = h->best;
+
+	if (best == NULL || best->size == 0)
+		return false;
+	MPASS(best->size >= h->query->size);
+	*h->path = best->path;
+	h->pa = best->pa;
+	h->tree = best->tree;
+	return true;
+}
+
+/*
+ * Stage 1: the smallest classes, some runs of each; with `best` the shortest
+ * of the first class that has one, or else the first.
+ */
+static bool
+hunt_classes(struct search *s, uint64_t npages, struct shortest *best)
 {
 	uint64_t classes = 0;
+
+	s->hunt.best = best;
 
 	for (unsigned i = 0; i < s->ntrees; i++)
 		classes |= s->trees[i]->rt->sum.classes;
 	classes &= -(UINT64_C(1) << rt_class(npages));
 	for (unsigned i = 0; i < CLASS_TRIES && classes != 0; i++) {
 		s->hunt.cls = (unsigned)__builtin_ctzll(classes);
-		s->hunt.tries = RUN_TRIES;
-		if (hunt_trees(s))
+		s->hunt.tries = best == NULL ? RUN_TRIES : FRAME_TRIES;
+		if (hunt_trees(s) || shortest_take(&s->hunt))
 			return true;
 		classes &= classes - 1;
 	}
@@ -360,6 +407,7 @@ hunt_classes(struct search *s, uint64_t npages)
 static bool
 hunt_level(struct search *s, unsigned level, uint64_t npages)
 {
+	s->hunt.best = NULL;
 	s->hunt.cls = RT_NCLASS;
 	s->hunt.level = level;
 	s->hunt.want = (int16_t)MIN(npages, RT_MAX);
@@ -386,6 +434,7 @@ phys_search(const struct phys_tree *trees, unsigned ntrees,
 {
 	uint64_t npages = query->size >> store->page_shift;
 	uint64_t align = query->alignment >> store->page_shift;
+	struct shortest best;
 	unsigned log, level;
 	struct search s;
 	bool found;
@@ -395,7 +444,8 @@ phys_search(const struct phys_tree *trees, unsigned ntrees,
 
 	log = (unsigned)__builtin_ctzll(align);
 	level = MIN(log, RT_LEVELS - 1u);
-	s.hunt = (struct hunt){.query = query, .path = path};
+	s.hunt.query = query;
+	s.hunt.path = path; /* each stage sets the rest */
 	s.ntrees = 0;
 	for (unsigned i = 0; i < ntrees; i++)
 		if ((only == NULL || trees[i].domain == only) &&
@@ -403,7 +453,9 @@ phys_search(const struct phys_tree *trees, unsigned ntrees,
 			s.trees[s.ntrees++] = &trees[i];
 	if (s.ntrees == 0)
 		return false;
-	found = classes_suit(npages, align) && hunt_classes(&s, npages);
+	best.size = 0;
+	found = classes_suit(npages, align) &&
+		hunt_classes(&s, npages, align > 1 ? &best : NULL);
 	/* Of two halves that a boundary parts, one is long enough. */
 	if (!found && query->boundary > query->alignment && log == level &&
 	    2 * npages < RT_MAX)
@@ -412,7 +464,7 @@ phys_search(const struct phys_tree *trees, unsigned ntrees,
 		found = hunt_level(&s, level, npages);
 	if (!found)
 		return false;
-	*treep = s.found;
+	*treep = s.hunt.tree;
 	*pap = s.hunt.pa;
 	return true;
 }

@@ -464,6 +464,29 @@ TEST(vm_phys_alloc_contig__finds_whole_frames_the_smallest_hole)
 	done(phys);
 }
 
+/* Of 19, 17 and 18 frames, which are one class of lengths, the shortest. */
+TEST(vm_phys_alloc_contig__finds_whole_frames_the_shortest_run_of_a_class)
+{
+	struct vm_phys *phys = MAKE(G(1), G(2));
+	struct contig_req req = {M(32), 0, UINT64_MAX, M(2), 0, -1};
+
+	ASSERT_EQ(vm_phys_take(phys, G(1), G(2)), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(100), G(1) + M(136)),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(200), G(1) + M(234)),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(300), G(1) + M(338)),
+	    KERN_SUCCESS);
+	ASSERT_EQ(alloc(phys, req), G(1) + M(202));
+	ASSERT_EQ(alloc(phys, req), G(1) + M(104));
+	ASSERT_EQ(alloc(phys, req), G(1) + M(306));
+	/* Of two that are equally long the higher. */
+	req.size = M(2);
+	ASSERT_EQ(alloc(phys, req), G(1) + M(200));
+	ASSERT_EQ(alloc(phys, req), G(1) + M(102));
+	done(phys);
+}
+
 TEST(vm_phys_alloc_contig__fills_the_smallest_hole_that_fits)
 {
 	struct vm_phys *phys = MAKE(M(16), M(32));
