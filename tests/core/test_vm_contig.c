@@ -114,6 +114,75 @@ TEST(contigmalloc__counts_only_the_failure_when_it_fails)
 	bed_free(&bed);
 }
 
+/* X1: 100 bytes are a page, and that page has to satisfy everything. */
+TEST(contigmalloc__holds_whole_pages_against_high_and_boundary)
+{
+	struct bed bed;
+	void *addr;
+
+	bed_make(&bed, 0, M(1));
+	ASSERT_NULL(contigmalloc(100, &bed.type, 0, 0, PAGE - 1, 1, 0));
+	ASSERT_NULL(contigmalloc(100, &bed.type, 0, 0, UINT64_MAX, 1, 2048));
+	ASSERT_NULL(
+	    contigmalloc(PAGE + 1, &bed.type, 0, 0, UINT64_MAX, 1, PAGE));
+	/* Low is inclusive, high the exclusive end: X2. */
+	addr = contigmalloc(100, &bed.type, 0, PAGE, 2 * PAGE, 1, PAGE);
+	ASSERT_EQ(vm_dmap_to_phys(bed.arch, addr), PAGE);
+	contigfree(addr, 100, &bed.type);
+	bed_free(&bed);
+}
+
+/* X3: below a page nothing is asked for; 0 is no alignment. */
+TEST(contigmalloc__takes_alignments_below_a_page_and_refuses_0)
+{
+	struct bed bed;
+	void *addr;
+
+	bed_make(&bed, 0, M(1));
+	for (vm_paddr_t align = 1; align <= PAGE; align *= 2) {
+		addr =
+		    contigmalloc(PAGE, &bed.type, 0, 0, UINT64_MAX, align, 0);
+		ASSERT_EQ(vm_dmap_to_phys(bed.arch, addr), M(1) - PAGE);
+		contigfree(addr, PAGE, &bed.type);
+	}
+	ASSERT_NULL(contigmalloc(PAGE, &bed.type, 0, 0, UINT64_MAX, 0, 0));
+	bed_free(&bed);
+}
+
+/* Rounding, or an end, that wraps is no run. */
+TEST(contigmalloc__does_not_wrap)
+{
+	struct bed bed;
+
+	bed_make(&bed, 0, M(1));
+	ASSERT_NULL(
+	    contigmalloc(UINT64_MAX, &bed.type, 0, 0, UINT64_MAX, 1, 0));
+	ASSERT_NULL(contigmalloc(UINT64_MAX - PAGE + 1, &bed.type, 0, 0,
+	    UINT64_MAX, 1, 0));
+	ASSERT_NULL(contigmalloc(PAGE, &bed.type, 0, UINT64_MAX - PAGE,
+	    UINT64_MAX, 1, 0));
+	bed_free(&bed);
+}
+
+/* 4.3: M_NODUMP, M_USE_RESERVE, M_ZERO, M_FIRSTFIT, M_BESTFIT, M_EXEC and
+ * M_NEXTFIT, by FreeBSD's numbers: the place is the same. */
+TEST(contigmalloc__takes_flags_that_change_nothing)
+{
+	static const int flags[] = {M_NODUMP, M_NOWAIT | M_USE_RESERVE, M_ZERO,
+	    0x1000, 0x2000, 0x4000, 0x8000, M_WAITOK, M_NOWAIT};
+	struct bed bed;
+
+	bed_make(&bed, 0, M(1));
+	for (size_t i = 0; i < nitems(flags); i++) {
+		void *addr = contigmalloc(PAGE, &bed.type, flags[i], 0,
+		    UINT64_MAX, 1, 0);
+
+		ASSERT_EQ(vm_dmap_to_phys(bed.arch, addr), M(1) - PAGE);
+		contigfree(addr, PAGE, &bed.type);
+	}
+	bed_free(&bed);
+}
+
 TEST(contigmalloc__leaves_no_trace_when_memory_runs_out)
 {
 	struct bed bed;
@@ -234,6 +303,49 @@ TEST(contigmalloc_domainset__interleaves_by_16_mib)
 	ASSERT_EQ(domain_of(&bed, &ds, M(12)), 1);
 	ASSERT_EQ(domain_of(&bed, &ds, M(12)), 1);
 	ASSERT_EQ(domain_of(&bed, &ds, M(8)), 0);
+	bed_free(&bed);
+}
+
+/* 4.5: they are skipped, whatever the policy says of the order. */
+TEST(contigmalloc_domainset__skips_domains_without_memory_in_the_window)
+{
+	static const int policies[] = {DOMAINSET_POLICY_ROUNDROBIN,
+	    DOMAINSET_POLICY_FIRSTTOUCH, DOMAINSET_POLICY_PREFER,
+	    DOMAINSET_POLICY_INTERLEAVE};
+	struct bed bed;
+
+	bed_make_numa(&bed);
+	for (size_t i = 0; i < nitems(policies); i++) {
+		struct domainset ds = {.ds_mask = 0xff,
+		    .ds_policy = policies[i],
+		    .ds_prefer = 1,
+		    .ds_cursor = 5};
+		void *addr = contigmalloc_domainset(PAGE, &bed.type, &ds, 0,
+		    M(128), M(128) + PAGE, 1, 0);
+
+		ASSERT_EQ(vm_dmap_to_phys(bed.arch, addr), M(128));
+		contigfree(addr, PAGE, &bed.type);
+		ASSERT_NULL(contigmalloc_domainset(PAGE, &bed.type, &ds, 0,
+		    M(48), M(64), 1, 0));
+	}
+	bed_free(&bed);
+}
+
+/* Preferred is one that is not in the mask: the others in turn. */
+TEST(contigmalloc_domainset__keeps_to_its_mask)
+{
+	struct bed bed;
+	struct domainset ds = {.ds_mask = 5,
+	    .ds_policy = DOMAINSET_POLICY_PREFER,
+	    .ds_prefer = 1};
+
+	bed_make_numa(&bed);
+	ASSERT_EQ(domainset_nth(&ds, 0), -1);
+	ASSERT_EQ(domainset_nth(&ds, 1), 2);
+	ASSERT_EQ(domainset_nth(&ds, 7), 0);
+	ASSERT_EQ(domain_of(&bed, &ds, M(48)), 2);
+	ASSERT_EQ(domain_of(&bed, &ds, M(48)), 0);
+	ASSERT_EQ(domain_of(&bed, &ds, PAGE), -1);
 	bed_free(&bed);
 }
 

@@ -143,7 +143,8 @@ TEST(vm_page_alloc_noobj_contig__notes_what_the_pages_are)
 	ASSERT_EQ((int)run.vmr_busy, (int)VPB_SHARED);
 	ASSERT_TRUE(run.vmr_wired);
 	vm_page_free_contig(&source, run.vmr_pa, 1);
-	ASSERT_EQ(noobj(VM_ALLOC_NOBUSY | VM_ALLOC_NODUMP, 1, &run),
+	ASSERT_EQ(noobj(VM_ALLOC_NOBUSY | VM_ALLOC_NODUMP | VM_ALLOC_COUNT(9),
+		      1, &run),
 	    KERN_SUCCESS);
 	ASSERT_EQ((int)run.vmr_busy, (int)VPB_UNBUSIED);
 	ASSERT_TRUE(run.vmr_nodump);
