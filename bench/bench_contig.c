@@ -11,6 +11,9 @@
  * turns.
  *
  *	bench_contig [--quick] [--seed N] [--memory GIB] [--only NAME]
+ *	    [--steps N]
+ *
+ * --steps: so many in a round, whatever they cost: for counting instructions.
  */
 
 #include <err.h>
@@ -33,6 +36,14 @@ static const char *const kind_names[] = {"plain", "aligned", "low", "window"};
 struct live {
 	vm_paddr_t pa;
 	vm_size_t size;
+};
+
+struct options {
+	uint64_t seed;
+	bool quick;
+	uint64_t memory;  /* GiB; 0: each of the usual sizes */
+	const char *only; /* one contestant; NULL: those that can keep up */
+	unsigned nsteps;  /* in a round; 0: so that it takes its time */
 };
 
 /* One contestant with its memory. */
@@ -225,7 +236,7 @@ steps_for(struct contest *c, bool quick)
 
 static void
 run(vm_size_t memory, const struct peer_ops *const *peers, unsigned npeers,
-    uint64_t seed, bool quick)
+    const struct options *o)
 {
 	struct contest contests[8];
 	unsigned nsteps[8];
@@ -234,8 +245,9 @@ run(vm_size_t memory, const struct peer_ops *const *peers, unsigned npeers,
 	printf("%llu GiB, %d %% full\n", (unsigned long long)(memory >> 30),
 	    FILL_PERCENT);
 	for (unsigned i = 0; i < npeers; i++) {
-		contest_open(&contests[i], peers[i], memory, seed);
-		nsteps[i] = steps_for(&contests[i], quick);
+		contest_open(&contests[i], peers[i], memory, o->seed);
+		nsteps[i] = o->nsteps != 0 ? o->nsteps
+					   : steps_for(&contests[i], o->quick);
 	}
 	for (unsigned r = 0; r < NROUNDS; r++)
 		for (unsigned i = 0; i < npeers; i++)
@@ -254,13 +266,6 @@ run(vm_size_t memory, const struct peer_ops *const *peers, unsigned npeers,
 static const struct peer_ops *const all_peers[] = {&peer_holdfast, &peer_vmem,
     &peer_bitmap};
 
-struct options {
-	uint64_t seed;
-	bool quick;
-	uint64_t memory;  /* GiB; 0: each of the usual sizes */
-	const char *only; /* one contestant; NULL: those that can keep up */
-};
-
 static void
 run_some(const struct options *o, uint64_t gib, unsigned npeers)
 {
@@ -273,7 +278,7 @@ run_some(const struct options *o, uint64_t gib, unsigned npeers)
 			peers[n++] = all_peers[i];
 	if (n == 0)
 		errx(2, "nobody is called %s", o->only);
-	run(gib << 30, peers, n, o->seed, o->quick);
+	run(gib << 30, peers, n, o);
 }
 
 static int
@@ -284,6 +289,7 @@ options_read(struct options *o, int argc, char **argv)
 	    {"seed", required_argument, NULL, 's'},
 	    {"memory", required_argument, NULL, 'm'},
 	    {"only", required_argument, NULL, 'o'},
+	    {"steps", required_argument, NULL, 'n'},
 	    {NULL, 0, NULL, 0},
 	};
 
@@ -297,6 +303,8 @@ options_read(struct options *o, int argc, char **argv)
 			o->memory = strtoull(optarg, NULL, 0);
 		else if (c == 'o')
 			o->only = optarg;
+		else if (c == 'n')
+			o->nsteps = (unsigned)strtoul(optarg, NULL, 0);
 		else
 			return -1;
 	return 0;
