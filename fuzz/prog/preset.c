@@ -42,13 +42,14 @@ static const struct hf_preset presets[] = {
     {"phys-super", "x86_64", 0, K(64), M(1), .segs = {{M(3), M(9) + K(4), 0}}},
     /*
      * Every page of a program is 2^24 pages here, so that no length fits the
-     * word that the map's tree has for it; and it begins 2^33 pages behind the
-     * start of the map, whose leaves count 2^32 pages.
+     * word that the map's tree has for it.
      */
     {"far", "x86_64", 0, K(4), UINT64_C(1) << 47,
-	.segs = {{G(1), G(1) + M(4), 0}}, .unit = UINT64_C(1) << 36,
-	.lead = UINT64_C(1) << 45},
-    /* The second alone. */
+	.segs = {{G(1), G(1) + M(4), 0}}, .unit = UINT64_C(1) << 36},
+    /*
+     * Programs begin 2^33 pages behind the start of the map, whose leaves
+     * count 2^32 pages.
+     */
     {"wide", "x86_64", 0, K(4), UINT64_C(1) << 47,
 	.segs = {{G(1), G(1) + M(4), 0}}, .lead = UINT64_C(1) << 45},
 };
