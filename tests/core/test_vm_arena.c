@@ -814,6 +814,8 @@ TEST(vm_arena_close__keeps_its_word_without_memory)
 			    KERN_SUCCESS);
 		sim_fail_from(arch, nth);
 		ASSERT_EQ(vm_arena_close(arena, wide.start), KERN_SUCCESS);
+		/* It finds memory for the search, and then for no closing. */
+		sim_fail_from(arch, 1 + nth % 4);
 		rv = vm_arena_alloc(arena, &req, &got);
 		ASSERT_TRUE(
 		    rv == KERN_NO_SPACE || rv == KERN_RESOURCE_SHORTAGE);
