@@ -223,10 +223,12 @@ bool pagemap_frame_is_poisoned(const struct linux_pool *lp, vm_paddr_t pa);
 int memfd_frames(const struct linux_pool *lp, const char *name, size_t nframes,
     int seals, int *fdp);
 int memfd_base(const struct linux_pool *lp, vm_size_t size, int *fdp);
-/* Take a frame of the kernel's into the hole at `index`.  -ENOSPC: none. */
-int memfd_take(const struct linux_pool *lp, int fd, size_t index);
-/* The same through the mapping of the hole, `va`: see memfd.c. */
-int memfd_fault(const struct linux_pool *lp, int fd, size_t index, void *va);
+/*
+ * Take a frame of the kernel's into the hole at `index`, which is mapped at
+ * `va`, `writable` or for reading.  -ENOSPC: none.
+ */
+int memfd_take(const struct linux_pool *lp, int fd, size_t index, void *va,
+    bool writable);
 int memfd_punch(const struct linux_pool *lp, int fd, size_t index);
 int memfd_cut(const struct linux_pool *lp, int fd, size_t nframes);
 

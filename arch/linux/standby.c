@@ -160,8 +160,8 @@ standby_move_out(struct linux_pool *lp, uint32_t slot, struct arch_span *span,
 	}
 	turn = order_pass(lp);
 	if (r == 0)
-		r = memfd_fault(lp, span->fd, index,
-		    span->va + index * lp->lp_frame_size);
+		r = memfd_take(lp, span->fd, index,
+		    span->va + index * lp->lp_frame_size, true);
 	order_leave(lp, turn);
 	own_close(lp, &own);
 	(void)numa_bind(lp, -1); /* back to the default cannot fail */
@@ -185,7 +185,8 @@ standby_move_in(struct linux_pool *lp, uint32_t slot, int domain, int fd,
 	}
 	turn = order_pass(lp);
 	if (r == 0)
-		r = memfd_take(lp, slot_fd(lp, slot), slot_index(lp, slot));
+		r = memfd_take(lp, slot_fd(lp, slot), slot_index(lp, slot),
+		    slot_va(lp, slot), false);
 	order_leave(lp, turn);
 	(void)numa_bind(lp, -1); /* back to the default cannot fail */
 	return r;
