@@ -462,7 +462,9 @@ main(int argc, char **argv)
 	if (argc != 2 && !holds)
 		errx(2, "usage: guest_operator [--hold] SOCKET");
 	if (holds) {
-		hold(join(socket));
+		h = join(socket);
+		hold(h);
+		holdfast_close(h);
 		return 0;
 	}
 	helper_start(&has_map, holder, socket);
