@@ -209,6 +209,11 @@ void events_gained_locked(struct linux_pool *lp, const struct arch_frame *frame,
 int pagemap_touch(const struct linux_pool *lp, void *va, size_t len,
     bool writable);
 /*
+ * Unmap them here; the file keeps them.  What fails (before Linux 5.18) only
+ * makes it slower to punch them, which then interrupts other processors.
+ */
+void pagemap_forget(const struct linux_pool *lp, void *va, size_t len);
+/*
  * The frame behind `va`.  -ENODATA: none is mapped there.  -EPERM: the kernel
  * hides addresses.
  */
@@ -237,7 +242,15 @@ int memfd_cut(const struct linux_pool *lp, int fd, size_t nframes);
 /* Rings for `nslots` slots.  Needs CAP_IPC_LOCK to be free of the limit. */
 int pins_init(struct linux_pool *lp, size_t nslots);
 void pins_fini(struct linux_pool *lp);
-int pins_take(struct linux_pool *lp, struct arch_span *span);
+/* How many frames at a time a span of so many is pinned; at least 1. */
+size_t pins_frames(const struct linux_pool *lp, size_t nframes);
+/*
+ * Pin `n` frames of the span from `first` on, pins_frames() or the rest.  May
+ * be called by several threads.  The caller sets span->pin when all are.
+ */
+int pins_take(struct linux_pool *lp, struct arch_span *span, size_t first,
+    size_t n);
+/* Unpin all that is pinned. */
 void pins_drop(struct linux_pool *lp, struct arch_span *span);
 
 /* numa.c */
@@ -372,7 +385,19 @@ bool linux_pool_event(void *ctx, struct arch_event *evp);
 int linux_pool_grow(void *ctx, const struct arch_grow *grow);
 int linux_pool_shrink(void *ctx, vm_paddr_t pa, size_t nframes);
 
+/* fill.c */
+
+/*
+ * Move the span's frames from the standby to its file, pin them and read them
+ * back; adopts an own file.  After an error some are OUT, and some pinned.
+ * -EAGAIN: another process was in the way.
+ */
+int fill_span(struct linux_pool *lp, struct arch_span *span);
+
 /* span.c */
+/* Is the frame at `i` where it was?  -EAGAIN: no.  Others: cannot tell. */
+int span_frame_check(const struct linux_pool *lp, const struct arch_span *span,
+    size_t i);
 int linux_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,
     struct arch_span **spanp);
 void linux_span_info(void *ctx, struct arch_span *span,

@@ -22,6 +22,12 @@ pagemap_touch(const struct linux_pool *lp, void *va, size_t len, bool writable)
 	return r;
 }
 
+void
+pagemap_forget(const struct linux_pool *lp, void *va, size_t len)
+{
+	(void)lp->lp_sys->madvise(va, len, MADV_DONTNEED);
+}
+
 int
 pagemap_read(const struct linux_pool *lp, const void *va, vm_paddr_t *pap)
 {

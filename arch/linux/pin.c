@@ -119,30 +119,36 @@ slot_drop(struct linux_pins *pins, uint32_t slot)
 	pthread_mutex_unlock(&pins->lock);
 }
 
-int
-pins_take(struct linux_pool *lp, struct arch_span *span)
+/* Slots that a span is pinned in, where frames are small enough. */
+#define PIN_PIECES 32
+
+size_t
+pins_frames(const struct linux_pool *lp, size_t nframes)
 {
-	size_t size = span->nframes * lp->lp_frame_size;
-	size_t len;
+	size_t most = MAX(LINUX_RING_SLOT_MAX / lp->lp_frame_size, 1);
+
+	return MIN((nframes + PIN_PIECES - 1) / PIN_PIECES, most);
+}
+
+int
+pins_take(struct linux_pool *lp, struct arch_span *span, size_t first, size_t n)
+{
+	struct linux_pins *pins = &lp->lp_pins;
 	uint32_t slot;
 	int r;
 
-	MPASS(span->nslots == 0);
-	for (size_t done = 0; done < size; done += len) {
-		len = MIN(size - done, LINUX_RING_SLOT_MAX);
-		r = slot_take(&lp->lp_pins, &slot);
-		if (r == 0) {
-			r = ring_update(lp, slot, span->va + done, len);
-			if (r < 0)
-				slot_drop(&lp->lp_pins, slot);
-		}
-		if (r < 0) {
-			pins_drop(lp, span);
-			return r;
-		}
-		span->slots[span->nslots++] = slot;
+	r = slot_take(pins, &slot);
+	if (r < 0)
+		return r;
+	r = ring_update(lp, slot, span->va + first * lp->lp_frame_size,
+	    n * lp->lp_frame_size);
+	if (r < 0) {
+		slot_drop(pins, slot);
+		return r;
 	}
-	span->pin = ARCH_PIN_LONGTERM;
+	pthread_mutex_lock(&pins->lock);
+	span->slots[span->nslots++] = slot;
+	pthread_mutex_unlock(&pins->lock);
 	return 0;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,8 +13,8 @@
  *
  *	new        file, mapping, records: all that can run out
  *	pull       its frames leave the inventory (nobody else can want them)
- *	fill       each frame from its standby slot to its place in the file
- *	settle     mapped, pinned, read back
+ *	fill       each frame from its standby slot to its place in the file,
+ *	           mapped, pinned, read back (fill.c)
  *	(live)     somebody has the fd
  *	revoke     unpinned, unmapped here
  *	reclaim    file cut to nothing, frames proved free and taken back
@@ -73,7 +72,7 @@ span_free(struct linux_pool *lp, struct arch_span *span)
 static int
 span_alloc_tables(struct linux_pool *lp, struct arch_span *span)
 {
-	size_t nslots = span_size(lp, span) / LINUX_RING_SLOT_MAX + 1;
+	size_t nslots = span->nframes / pins_frames(lp, span->nframes) + 1;
 
 	span->slots = lp->lp_sys->calloc(nslots, sizeof(*span->slots));
 	span->from = lp->lp_sys->calloc(span->nframes, sizeof(*span->from));
@@ -213,50 +212,9 @@ span_frame_left(struct linux_pool *lp, struct arch_span *span, size_t i)
 	pthread_mutex_unlock(&lp->lp_lock);
 }
 
-/* Filling a span, shared with the helpers. */
-struct filling {
-	struct linux_pool *lp;
-	struct arch_span *span;
-	atomic_size_t next; /* frame nobody has begun */
-	atomic_int error;   /* the first one; nobody begins another frame */
-};
-
-static void
-fill_run(void *arg)
-{
-	struct filling *fill = arg;
-	struct arch_span *span = fill->span;
-	int none = 0;
-	size_t i;
-	int r;
-
-	while (atomic_load(&fill->error) == 0 &&
-	       (i = atomic_fetch_add(&fill->next, 1)) < span->nframes) {
-		r = standby_move_out(fill->lp, span->from[i], span, i);
-		if (r < 0)
-			atomic_compare_exchange_strong(&fill->error, &none, r);
-	}
-}
-
-static int
-span_fill(struct linux_pool *lp, struct arch_span *span)
-{
-	struct filling fill = {lp, span, 0, 0};
-	int r;
-
-	if (span->fd < 0 && standby_adopt(lp, span))
-		return 0;
-	if (span->nframes < LINUX_TEAM_FRAMES)
-		fill_run(&fill);
-	else
-		team_run(&lp->lp_team, fill_run, &fill);
-	r = atomic_load(&fill.error);
-	return r == -ENOSPC ? -EAGAIN : r;
-}
-
-/* Is the frame at `i` where it was?  -EAGAIN: no.  Others: cannot tell. */
-static int
-frame_check(const struct linux_pool *lp, const struct arch_span *span, size_t i)
+int
+span_frame_check(const struct linux_pool *lp, const struct arch_span *span,
+    size_t i)
 {
 	vm_paddr_t pa;
 	int r;
@@ -269,29 +227,6 @@ frame_check(const struct linux_pool *lp, const struct arch_span *span, size_t i)
 	if (r < 0)
 		return r;
 	return pa == span->pa + i * lp->lp_frame_size ? 0 : -EAGAIN;
-}
-
-/* Mapped first, then pinned, then read: pinning may itself move a page. */
-static int
-span_settle(struct linux_pool *lp, struct arch_span *span)
-{
-	int r;
-
-	r = pagemap_touch(lp, span->va, span_size(lp, span), true);
-	if (r < 0)
-		return r;
-	if (lp->lp_pin == ARCH_PIN_LONGTERM) {
-		r = pins_take(lp, span);
-		if (r < 0 && lp->lp_pin_want == ARCH_LINUX_PIN_REQUIRE)
-			return r;
-	}
-	for (size_t i = 0; i < span->nframes; i++) {
-		r = frame_check(lp, span, i);
-		if (r < 0)
-			return r;
-	}
-	span->verified = lp->lp_addresses;
-	return 0;
 }
 
 /* Put the frames that are still in their slots back; returns how many left. */
@@ -455,9 +390,7 @@ linux_span_assemble(void *ctx, vm_paddr_t pa, size_t nframes,
 		span_free(lp, span);
 		return r;
 	}
-	r = span_fill(lp, span);
-	if (r == 0)
-		r = span_settle(lp, span);
+	r = fill_span(lp, span);
 	if (r < 0) {
 		span_abort(lp, span);
 		return r;
@@ -494,7 +427,7 @@ linux_span_verify(void *ctx, struct arch_span *span, size_t *nbadp)
 	if (span->va == NULL)
 		return -ESTALE; /* revoked: there is nothing to read */
 	for (size_t i = 0; i < span->nframes; i++) {
-		r = frame_check(lp, span, i);
+		r = span_frame_check(lp, span, i);
 		if (r == -EAGAIN)
 			nbad++;
 		else if (r < 0)
@@ -519,7 +452,7 @@ linux_span_check(void *ctx, struct arch_span *span, size_t first, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		vm_paddr_t pa = span->pa + (first + i) * lp->lp_frame_size;
 
-		r = frame_check(lp, span, first + i);
+		r = span_frame_check(lp, span, first + i);
 		if (r < 0 && r != -EAGAIN)
 			return r;
 		states[i] = ARCH_FRAME_SOUND;
@@ -539,7 +472,7 @@ range_check(const struct linux_pool *lp, const struct arch_span *span,
 	size_t last = (off + len - 1) / lp->lp_frame_size;
 
 	for (size_t i = off / lp->lp_frame_size; i <= last; i++)
-		if (frame_check(lp, span, i) < 0)
+		if (span_frame_check(lp, span, i) < 0)
 			return -EFAULT;
 	return 0;
 }
@@ -577,7 +510,7 @@ static void
 span_note_changes(struct linux_pool *lp, struct arch_span *span)
 {
 	for (size_t i = 0; i < span->nframes; i++) {
-		if (frame_check(lp, span, i) != -EAGAIN)
+		if (span_frame_check(lp, span, i) != -EAGAIN)
 			continue;
 		pthread_mutex_lock(&lp->lp_lock);
 		span_event_locked(lp, span, ARCH_SPAN_CHANGED, i);

@@ -215,6 +215,8 @@ standby_identify(struct linux_pool *lp, uint32_t slot,
 		r = pagemap_read(lp, va, &pa);
 	if (r == 0)
 		*framep = (struct arch_frame){pa, numa_node_of(lp, va)};
+	if (r == 0 && !slot_is_own(lp, slot))
+		pagemap_forget(lp, va, lp->lp_frame_size);
 	return r;
 }
 

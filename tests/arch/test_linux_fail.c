@@ -159,6 +159,33 @@ TEST_TIMEOUT(span__leaves_no_trace_when_every_call_of_a_kind_fails, 240)
 	}
 }
 
+/* It is pinned piece by piece: then what the pieces have is not its pin. */
+TEST(span_assemble__promises_no_pin_when_one_piece_has_none)
+{
+	vm_paddr_t pa;
+	struct arch arch = open_with_run(&pa);
+
+	for (unsigned nth = 1; nth <= 3; nth++) {
+		struct arch_span_info info;
+		struct arch_span *span;
+
+		faulty_nth(FAULTY_RING_REGISTER, nth, ENOMEM);
+		span = linux_pool_span(&arch, pa, 3);
+		ASSERT_TRUE(faulty_fired());
+		faulty_none();
+		arch.ops->span_info(arch.ctx, span, &info);
+		ASSERT_EQ(info.pin, ARCH_PIN_NONE);
+		ASSERT_TRUE(info.verified);
+		ASSERT_EQ(recycle_until_done(&arch, span), 0);
+		span = linux_pool_span(&arch, pa, 3);
+		arch.ops->span_info(arch.ctx, span, &info);
+		ASSERT_EQ(info.pin, ARCH_PIN_LONGTERM);
+		ASSERT_EQ(recycle_until_done(&arch, span), 0);
+	}
+	linux_pool_check(&arch);
+	arch_linux_close(&arch);
+}
+
 /*
  * Open and close with the nth call of a kind failing; `before` frames were
  * free.  A closed ring lets go of its pins a little later.
