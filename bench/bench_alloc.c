@@ -7,7 +7,8 @@
  * same sizes whose answer carries one descriptor, which its receiver closes;
  * the whole life of a zeroed 2 MiB buffer, with and without mapping and
  * touching it; a 64 MiB span that is not in stock, beside as much memory taken
- * with fallocate(2) by two threads.
+ * by two threads with fallocate(2), and by touching the last page of each
+ * frame, which makes the kernel zero it upwards: the most it can do.
  *
  * Client and loop share a processor, workers are free to run elsewhere.  The
  * contestants take turns of ten.  A free is not answered, so that the daemon
@@ -48,6 +49,7 @@
 #define TURN   10 /* samples of one contestant at a time */
 #define TURNS  2  /* of each in a round */
 #define LARGE  (64ul << 20)
+#define PAGE   4096ul
 #define NLARGE 8
 
 /* ---- The floor ----------------------------------------------------------- */
@@ -382,31 +384,65 @@ small(const char *program, int cpu, int rounds)
 /* ---- 64 MiB ----------------------------------------------------------------
  */
 
+struct half {
+	int fd;
+	char *va; /* NULL: to be filled by fallocate */
+};
+
 static void *
 plain_half(void *arg)
 {
-	int *fd = arg;
+	struct half *half = arg;
 
-	*fd = memfd_create("plain", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
-	if (*fd < 0 || fallocate(*fd, 0, 0, LARGE / 2) < 0)
+	if (half->va == NULL && fallocate(half->fd, 0, 0, LARGE / 2) < 0)
 		err(1, "fallocate");
+	for (size_t end = FRAME; half->va != NULL && end <= LARGE / 2;
+	     end += FRAME)
+		if (madvise(half->va + end - PAGE, PAGE, MADV_POPULATE_WRITE) <
+		    0)
+			err(1, "MADV_POPULATE_WRITE");
 	return NULL;
 }
 
+static struct half
+half_open(bool touch)
+{
+	struct half half = {.va = NULL};
+
+	half.fd =
+	    memfd_create("plain", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+	if (half.fd < 0 || ftruncate(half.fd, LARGE / 2) < 0)
+		err(1, "memfd_create");
+	if (touch)
+		half.va = mmap(NULL, LARGE / 2, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_NORESERVE, half.fd, 0);
+	if (half.va == MAP_FAILED)
+		err(1, "mmap");
+	return half;
+}
+
 static void
-plain(struct bench_samples *out)
+half_close(const struct half *half)
+{
+	if (half->va != NULL)
+		(void)munmap(half->va, LARGE / 2);
+	(void)close(half->fd);
+}
+
+static void
+plain(struct bench_samples *out, bool touch)
 {
 	double t = bench_now_ns();
+	struct half halves[2] = {half_open(touch), half_open(touch)};
 	pthread_t thread;
-	int fds[2];
 
-	if (pthread_create(&thread, NULL, plain_half, &fds[0]) != 0)
+	if (pthread_create(&thread, NULL, plain_half, &halves[0]) != 0)
 		errx(1, "pthread_create");
-	(void)plain_half(&fds[1]);
+	(void)plain_half(&halves[1]);
 	(void)pthread_join(thread, NULL);
 	bench_add(out, bench_now_ns() - t);
-	(void)close(fds[0]);
-	(void)close(fds[1]);
+	half_close(&halves[0]);
+	half_close(&halves[1]);
 }
 
 static void
@@ -421,7 +457,7 @@ static void
 large(const char *program, int rounds)
 {
 	static const char *const options[] = {"--stock", "0", NULL};
-	struct bench_samples ours = {0}, theirs = {0};
+	struct bench_samples ours = {0}, theirs = {0}, upwards = {0};
 	struct bench_daemon daemon;
 	struct holdfast *h;
 
@@ -431,7 +467,8 @@ large(const char *program, int rounds)
 		struct holdfast_buf *buf;
 		double t;
 
-		plain(&theirs);
+		plain(&theirs, false);
+		plain(&upwards, true);
 		t = bench_now_ns();
 		buf = take(h, LARGE, true);
 		if (i > 0) /* the first one starts threads */
@@ -440,12 +477,15 @@ large(const char *program, int rounds)
 		(void)settle(h, 0);
 	}
 	speed_print("64 MiB by fallocate, two threads", &theirs, 0);
+	speed_print("64 MiB touched from the end, two threads", &upwards,
+	    bench_quantile(&theirs, 0.5));
 	speed_print("64 MiB from the daemon, no stock", &ours,
 	    bench_quantile(&theirs, 0.5));
 	holdfast_close(h);
 	bench_daemon_stop(&daemon);
 	bench_fini(&ours);
 	bench_fini(&theirs);
+	bench_fini(&upwards);
 }
 
 int
