@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -230,16 +231,20 @@ TEST(span_assemble__gives_zeroes_after_another_tenant_wrote)
 }
 
 static struct linux_pool *watched;
-static size_t nwatched; /* frames that were asked for under watched eyes */
+static atomic_size_t nwatched; /* frames that were asked for meanwhile */
 
-/* The kernel is asked for the frame that was just given to it. */
+/*
+ * The kernel is asked for the frame that was just given to it, by its last
+ * page: then it zeroes upwards.  Other touches map what is in place.
+ */
 static int
 watched_madvise(void *va, size_t len, int advice)
 {
 	struct arch_span *span = watched != NULL ? watched->lp_spans : NULL;
 	size_t i;
 
-	if (span != NULL && advice == MADV_POPULATE_WRITE) {
+	if (span != NULL && advice == MADV_POPULATE_WRITE && len < FRAME) {
+		ASSERT_EQ(((uintptr_t)va + len) % FRAME, 0u);
 		i = (size_t)((unsigned char *)va - span->va) / FRAME;
 		ASSERT_EQ(span->where[i], FRAME_OUT);
 		ASSERT_EQ(span_expects(watched, span, span->pa + i * FRAME),
