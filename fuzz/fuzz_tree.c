@@ -9,7 +9,8 @@
  *	fixed start len      give the entry that holds start these bounds
  *	protect start        cut the entry in two there
  *	inherit start        join the entry with the one in front of it
- *	madvise start len    enter many small ones from start on
+ *	madvise start len    enter many small ones from start on; behind the
+ *			     last, in a deep world: very many, reserved at once
  *	remove start len     take out all that begin in there
  *	find addr len space  the lowest fit; off: its phase
  *	entry addr           the last entry at or below
@@ -35,12 +36,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MANY    256  /* entries that one operation enters */
-#define ENTRIES 4096 /* at most, so that the model stays quick */
-#define SMALL   128  /* entries that are all compared at the cadence */
-#define ALL     16   /* operations between comparisons of a larger tree */
-#define NEAR    4    /* entries to each side of that place */
-#define NISAS   3
+#define MANY         256  /* entries that one operation enters */
+#define ENTRIES      4096 /* at most, so that the model stays quick */
+#define SMALL        128  /* entries that are all compared at the cadence */
+#define ALL          16   /* operations between comparisons of a larger tree */
+#define NEAR         4    /* entries to each side of that place */
+#define NISAS        3
+/* Of one program in 2^16, by its seed: a tree of three levels. */
+#define DEEP         0xdee9
+#define DEEP_MANY    512 /* times as many entries */
+#define DEEP_ENTRIES (96 * 1024)
 
 enum seen {
 	SEEN_SHORTAGE,
@@ -168,21 +173,39 @@ seek(struct run *run, vm_offset_t addr, size_t i, struct vm_cursor *cur)
 /* ---- Edits ----------------------------------------------------------------
  */
 
-/* An entry out of the zone, and room for it in the tree; NULL: shortage. */
-static struct vm_map_entry *
-entry_new(struct run *run, vm_offset_t start, vm_offset_t end)
+static bool
+is_deep(const struct run *run)
 {
-	struct vm_map_entry *entry;
+	return run->header->seed >> 16 == DEEP;
+}
 
-	if (vm_tree_reserve(&run->tree, 1) != KERN_SUCCESS)
-		return NULL;
-	entry = uma_zalloc(&run->entries);
+static bool
+is_full(const struct run *run)
+{
+	return run->model.n >= (is_deep(run) ? DEEP_ENTRIES : ENTRIES);
+}
+
+/* An entry out of the zone; NULL: shortage. */
+static struct vm_map_entry *
+entry_alloc(struct run *run, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry *entry = uma_zalloc(&run->entries);
+
 	if (entry == NULL)
 		return NULL;
 	memset(entry, 0, sizeof(*entry));
 	entry->start = start;
 	entry->end = end;
 	return entry;
+}
+
+/* The same, and room for it in the tree. */
+static struct vm_map_entry *
+entry_new(struct run *run, vm_offset_t start, vm_offset_t end)
+{
+	if (vm_tree_reserve(&run->tree, 1) != KERN_SUCCESS)
+		return NULL;
+	return entry_alloc(run, start, end);
 }
 
 static int
@@ -194,7 +217,7 @@ enter(struct run *run, vm_offset_t start, vm_offset_t end)
 
 	if (start < model_tree_gap_start(&run->model, i) ||
 	    end > model_tree_gap_end(&run->model, i) || end <= start ||
-	    run->model.n >= ENTRIES)
+	    is_full(run))
 		return KERN_NO_SPACE;
 	if (!seek(run, start, i, &cur))
 		return KERN_FAILURE;
@@ -215,6 +238,59 @@ do_insert(struct run *run, const uint64_t *v, struct hf_result *res)
 	return enter(run, start, start + roundup2(v[HF_F_LEN], page_size(run)));
 }
 
+static size_t
+in_use(const struct uma_zone *zone)
+{
+	return zone->uz_nitems - zone->uz_nfree;
+}
+
+/* What grows at its end leaves leaves and nodes behind that are quite full. */
+static bool
+is_dense(struct run *run, uint64_t n, size_t leaves, size_t nodes)
+{
+	uint64_t nleaves = n * 4 / (3 * VM_LEAF_FANOUT) + 2;
+	uint64_t nnodes = nleaves * 3 / (2 * VM_NODE_FANOUT) + VM_TREE_DEPTH;
+
+	leaves = in_use(&run->tree.leaves) - leaves;
+	nodes = in_use(&run->tree.nodes) - nodes;
+	return (leaves <= nleaves && nodes <= nnodes) ||
+	       fuzz_found(run->rep, "cost", "madvise",
+		   "%zu leaves and %zu nodes for %" PRIu64 " entries", leaves,
+		   nodes, n);
+}
+
+/*
+ * `n` of them behind the last, one behind the other: no more leaves and nodes
+ * than were reserved for all of them together.
+ */
+static int
+append(struct run *run, vm_offset_t at, vm_size_t stride, uint64_t n)
+{
+	vm_size_t page = page_size(run);
+	size_t leaves, nodes;
+	struct vm_map_entry *entry;
+	struct vm_cursor cur;
+	uint64_t i;
+
+	n = MIN(n, (run->model.max - at) / stride);
+	n = MIN(n, DEEP_ENTRIES - run->model.n);
+	if (vm_tree_reserve_append(&run->tree, n) != KERN_SUCCESS)
+		return KERN_RESOURCE_SHORTAGE;
+	leaves = in_use(&run->tree.leaves);
+	nodes = in_use(&run->tree.nodes);
+	for (i = 0; i < n; i++, at += stride) {
+		entry = entry_alloc(run, at, at + page);
+		if (entry == NULL)
+			return KERN_RESOURCE_SHORTAGE;
+		if (!seek(run, at, run->model.n, &cur))
+			return KERN_FAILURE;
+		vm_tree_insert(&run->tree, &cur, entry);
+		model_tree_insert(&run->model, run->model.n, at, at + page,
+		    entry);
+	}
+	return is_dense(run, n, leaves, nodes) ? KERN_SUCCESS : KERN_FAILURE;
+}
+
 static int
 do_many(struct run *run, const uint64_t *v, struct hf_result *res)
 {
@@ -224,6 +300,9 @@ do_many(struct run *run, const uint64_t *v, struct hf_result *res)
 	int rv = KERN_SUCCESS;
 
 	(void)res;
+	if (is_deep(run) && at < run->model.max &&
+	    at >= model_tree_gap_start(&run->model, run->model.n))
+		return append(run, at, stride, n * DEEP_MANY);
 	for (; n > 0 && rv != KERN_FAILURE && at < run->model.max; n--) {
 		rv = enter(run, at, at + page);
 		at += stride;
@@ -308,7 +387,7 @@ do_split(struct run *run, const uint64_t *v, struct hf_result *res)
 
 	(void)res;
 	if (i == run->model.n || run->model.range[i].start == at ||
-	    run->model.n >= ENTRIES)
+	    is_full(run))
 		return KERN_INVALID_ADDRESS;
 	if (!seek(run, at, i + 1, &cur))
 		return KERN_FAILURE;

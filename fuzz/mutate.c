@@ -198,6 +198,7 @@ mutate(struct site *site)
 {
 	bool reached = false;
 	int status = 0;
+	size_t by;
 	pid_t pid;
 
 	for (size_t i = 0; i < m.n && !reached; i++)
@@ -220,13 +221,14 @@ mutate(struct site *site)
 		printf("%" PRIx64 " answers\n", site->address);
 		return;
 	}
+	by = m.order[m.told->program];
 	prefer(m.told->program);
 	if (WIFSIGNALED(status))
-		printf("%" PRIx64 " killed signal %d\n", site->address,
-		    WTERMSIG(status));
+		printf("%" PRIx64 " killed signal %d by %zu\n", site->address,
+		    WTERMSIG(status), by);
 	else
-		printf("%" PRIx64 " killed %s %s\n", site->address,
-		    m.told->oracle, m.told->op);
+		printf("%" PRIx64 " killed %s %s by %zu\n", site->address,
+		    m.told->oracle, m.told->op, by);
 }
 
 static bool

@@ -19,7 +19,8 @@ struct mutate_program {
  * `sites` is a file of lines "ADDRESS BYTE", both in hexadecimal, relative to
  * where the image begins: a conditional jump, and the byte of it whose lowest
  * bit inverts it.  Prints for each "ADDRESS unreached", "ADDRESS survived", or
- * "ADDRESS killed HOW".  0, or -1 where that cannot be done.
+ * "ADDRESS killed HOW by N", the program of that number.  0, or -1 where that
+ * cannot be done.
  */
 int mutate_all(const char *sites, const struct mutate_program *programs,
     size_t n);
