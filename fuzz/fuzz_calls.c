@@ -227,14 +227,29 @@ back(vm_map_t map, vm_map_entry_t entry)
 		    vm_map_reserved(map), before);
 }
 
+/* Nobody else has the memory behind a handle that the entry would copy. */
+static bool
+can_own(vm_map_entry_t entry)
+{
+	const struct vm_object *object = entry->object.vm_object;
+
+	return (entry->eflags & MAP_ENTRY_IS_SUB_MAP) == 0 &&
+	       (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0 && object != NULL &&
+	       object->release != NULL && object->refs == 1;
+}
+
 static void
 own(vm_map_t map, vm_map_entry_t entry)
 {
 	bool needed = (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0;
+	bool can = can_own(entry);
 	vm_size_t before = vm_map_reserved(map);
 	vm_size_t paid = entry->cred ? entry_size(entry) : 0;
 
 	vm_map_own(map, entry);
+	if (((entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0) != (!needed || can))
+		(void)fuzz_found(run.rep, "out", "own",
+		    can ? "it was not taken over" : "somebody else has it");
 	if (!needed || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
 		paid = 0;
 	else
@@ -430,10 +445,32 @@ ask_run(vm_object_t object, vm_pindex_t pindex)
 			    "page %" PRIu64 " of %" PRIu64 " is elsewhere", i,
 			    all.npages);
 	}
+	if (all.npages < 16 && pindex + all.npages < object->size) {
+		vm_object_run(object, pindex + all.npages, 1, &one);
+		if (all.object == object && all.object == one.object &&
+		    all.frame + all.npages == one.frame)
+			return fuzz_found(run.rep, "relation", "run",
+			    "it goes on behind page %" PRIu64, all.npages);
+	}
 	run.rep->seen |= all.npages > 1 ? FUZZ_BIT(SEEN_RUN) : 0;
 	return vm_object_npages(object) == object->pages.count &&
 	       (object->shadow_first == NULL) ==
 		   (vm_object_nshadows(object) == 0);
+}
+
+/*
+ * Whoever has a colour and shadows something has it from there.  What was cut
+ * off has none.
+ */
+static bool
+has_color(const struct vm_object *object)
+{
+	const struct vm_object *back = object->backing;
+
+	return back == NULL || (object->flags & OBJ_COLORED) == 0 ||
+	       ((back->flags & OBJ_COLORED) != 0 &&
+		   object->color ==
+		       back->color + object->backing_offset / page_size());
 }
 
 static bool
@@ -464,7 +501,7 @@ ask_entry(vm_map_t map, vm_offset_t addr)
 	    (addr >= vm_map_min(map) && addr <= vm_map_max(map)))
 		good = false;
 	if (object != NULL)
-		good = ask_run(object, pindex) && good;
+		good = ask_run(object, pindex) && has_color(object) && good;
 	vm_map_unlock_read(map);
 	return good || fuzz_found(run.rep, "relation", "entry",
 			   "neighbours do not know each other");

@@ -80,6 +80,8 @@ struct run {
 	struct arch *arch;
 	struct vm_arena *arena[NARENAS];
 	struct tap tap[NARENAS];
+	/* What each was asked, and how it ended. */
+	uint64_t nallocs[NARENAS], nfailures[NARENAS];
 	struct buffer buf[HF_BUFS];
 	struct page page[PAGES];
 	size_t npages; /* that are looked at */
@@ -233,6 +235,14 @@ set_user(const struct buffer *buf, uint8_t user)
 /* ---- Between the levels ---------------------------------------------------
  */
 
+/* An arena has been asked; what need not be does not fail. */
+static void
+tally(unsigned who, int rv, bool must)
+{
+	run.nallocs[who] += rv == KERN_SUCCESS;
+	run.nfailures[who] += rv != KERN_SUCCESS && must;
+}
+
 static int
 tap_import(void *arg, const struct contig_req *req, vm_size_t quantum,
     bool must, struct vm_arena_span *spanp)
@@ -240,6 +250,7 @@ tap_import(void *arg, const struct contig_req *req, vm_size_t quantum,
 	struct tap *tap = arg;
 	int rv = vm_arena_import(tap->above, req, quantum, must, spanp);
 
+	tally(above(tap->who), rv, must);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	(void)move_span(spanp->start, spanp->end, tap->who, true, 0);
@@ -311,6 +322,13 @@ compare(const char *op)
 			    " used; the model has %zu and %zu pages",
 			    who, stats.span_bytes, stats.used_bytes, spans[who],
 			    used[who]);
+		if (stats.nallocs != run.nallocs[who] ||
+		    stats.nfailures != run.nfailures[who])
+			return fuzz_found(run.rep, "statistics", op,
+			    "%u: %" PRIu64 " allocations and %" PRIu64
+			    " failures, not %" PRIu64 " and %" PRIu64,
+			    who, stats.nallocs, stats.nfailures,
+			    run.nallocs[who], run.nfailures[who]);
 	}
 	return true;
 }
@@ -358,6 +376,7 @@ do_lend(const uint64_t *v)
 	if (contig_req_check(&req, run.size, NULL) != KERN_SUCCESS)
 		return KERN_INVALID_ARGUMENT;
 	rv = vm_arena_import(run.arena[POOL], &req, q, false, &span);
+	tally(POOL, rv, false);
 	if (rv != KERN_SUCCESS)
 		return rv;
 	rv = vm_arena_lend(run.arena[run.now], &span);
@@ -524,6 +543,7 @@ do_contig(const uint64_t *v, struct hf_result *res)
 	if (contig_req_check(&req, run.size, &why) != KERN_SUCCESS)
 		return KERN_INVALID_ARGUMENT;
 	rv = vm_arena_alloc(run.arena[run.now], &req, &pa);
+	tally(run.now, rv, true);
 	if (rv == KERN_NO_SPACE && feasible(&req, run.now))
 		(void)fuzz_found(run.rep, "infeasible", "contig",
 		    "arena %u has no space, but there is a run", run.now);
