@@ -5,9 +5,10 @@
  *
  * Three stages, each a bounded descent in every tree, from high addresses:
  *
- *	1. requests that any pages will do for, but for very long ones, and
- *	   those for whole superpages: the smallest classes of lengths that
- *	   have a run,
+ *	1. requests that any pages will do for, but for very long ones, those
+ *	   for whole superpages and, while memory is scarce, others with large
+ *	   alignments: the smallest classes of lengths that have a run; for
+ *	   those of middle length the shortest of some runs,
  *	2. any run whose length alone guarantees a fit,
  *	3. every run whose length does not rule a fit out.
  *
@@ -27,11 +28,21 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 #define CLASS_TRIES     3  /* classes looked at in stage 1 */
 #define RUN_TRIES       16 /* runs of each */
 #define FRAME_TRIES     64 /* the same, of requests for whole superpages */
+#define SUPERPAGE_PAGES (1u << (RT_LEVELS - 1))
 /*
- * From so many pages on (12 MiB) a request takes the highest run: the memory
- * stays denser than where it cuts the shortest of the long ones.
+ * Lengths in pages (1, 12 and 24 MiB): of these a request takes the
+ * shortest run that is found, shorter ones and longer ones the highest of a
+ * class, and the longest ones the highest of all.  So memory stays densest.
  */
-#define CLASS_PAGES_MAX 3072
+#define SHORTEST_MIN    256
+#define SHORTEST_MAX    3072
+#define CLASS_MAX       6144
+/*
+ * Memory without a run of so many pages (64 MiB) is scarce.  Then alignments
+ * of SHORTEST_MIN and more go by classes, too: no long run is there to be
+ * kept, and the middle ones last longer.
+ */
+#define SCARCE_PAGES    16384
 
 /* [pa, pa + size) has no multiple of the boundary inside. */
 static bool
@@ -114,8 +125,8 @@ contig_fit_slow(const struct phys_query *query, vm_paddr_t start,
 	return true;
 }
 
-bool
-contig_fit(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
+static inline bool
+run_fit(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
     vm_paddr_t *pap)
 {
 	vm_paddr_t pa = end - query->size;
@@ -133,10 +144,16 @@ contig_fit(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
 	       contig_fit_slow(query, start, end, pap);
 }
 
+bool
+contig_fit(const struct phys_query *query, vm_paddr_t start, vm_paddr_t end,
+    vm_paddr_t *pap)
+{
+	return run_fit(query, start, end, pap);
+}
+
 /* The shortest run of a class yet. */
 struct shortest {
-	vm_size_t size; /* 0: there is none */
-	vm_paddr_t pa;  /* the place in it */
+	vm_paddr_t pa; /* the place in it */
 	const struct phys_tree *tree;
 	struct rt_path path;
 };
@@ -154,6 +171,7 @@ struct hunt {
 	vm_paddr_t pa; /* the place found */
 	const struct phys_tree *tree;
 	struct shortest *best; /* NULL: the first run that fits will do */
+	vm_size_t below;       /* only runs shorter than this; bytes */
 };
 
 /*
@@ -187,10 +205,10 @@ shortest_keep(struct hunt *h)
 	vm_size_t size =
 	    path->leaf->end[path->pos] - path->leaf->start[path->pos];
 
-	MPASS(size >= h->query->size);
+	MPASS(size >= h->query->size && size < h->below);
 
-	if (h->best->size == 0 || size < h->best->size)
-		*h->best = (struct shortest){size, h->pa, h->tree, *path};
+	*h->best = (struct shortest){h->pa, h->tree, *path};
+	h->below = size;
 	return size == h->query->size;
 }
 
@@ -210,7 +228,8 @@ leaf_hunt(struct hunt *h, struct rt_leaf *leaf)
 			continue;
 		if (leaf->end[i] <= query->low)
 			return false;
-		if (contig_fit(query, leaf->start[i], leaf->end[i], &h->pa)) {
+		if (leaf->end[i] - leaf->start[i] < h->below &&
+		    run_fit(query, leaf->start[i], leaf->end[i], &h->pa)) {
 			h->path->leaf = leaf;
 			h->path->pos = i;
 			if (h->best == NULL || shortest_keep(h))
@@ -353,15 +372,40 @@ hunt_trees(struct search *s)
 	return false;
 }
 
-/* Is the request one for stage 1? */
+/* The classes that have runs, in any of the trees. */
+static uint64_t
+classes_all(const struct search *s)
+{
+	uint64_t classes = 0;
+
+	for (unsigned i = 0; i < s->ntrees; i++)
+		classes |= s->trees[i]->rt->sum.classes;
+	return classes;
+}
+
+/* May the request go by classes, stage 1? */
 static bool
-classes_suit(uint64_t npages, uint64_t align)
+classes_suit(const struct search *s, uint64_t npages, uint64_t align)
 {
 	MPASS(npages > 0 && align > 0);
 
 	if (align == 1)
-		return npages < CLASS_PAGES_MAX;
-	return align >= UINT64_C(1) << (RT_LEVELS - 1) && npages >= align;
+		return npages < CLASS_MAX;
+	if (align < SHORTEST_MIN || npages < align)
+		return false;
+	return align >= SUPERPAGE_PAGES ||
+	       classes_all(s) >> rt_class(SCARCE_PAGES) == 0;
+}
+
+/* How many runs of a class to look at for the shortest; 0: the first does. */
+static unsigned
+shortest_tries(uint64_t npages, uint64_t align)
+{
+	if (align >= SUPERPAGE_PAGES)
+		return FRAME_TRIES;
+	return align > 1 || (npages >= SHORTEST_MIN && npages < SHORTEST_MAX)
+		   ? RUN_TRIES
+		   : 0;
 }
 
 /* The shortest of a class, if that was asked for and there is one. */
@@ -370,9 +414,9 @@ shortest_take(struct hunt *h)
 {
 	const struct shortest *best = h->best;
 
-	if (best == NULL || best->size == 0)
+	if (h->below == UINT64_MAX)
 		return false;
-	MPASS(best->size >= h->query->size);
+	MPASS(best != NULL && h->below >= h->query->size);
 	*h->path = best->path;
 	h->pa = best->pa;
 	h->tree = best->tree;
@@ -380,22 +424,22 @@ shortest_take(struct hunt *h)
 }
 
 /*
- * Stage 1: the smallest classes, some runs of each; with `best` the shortest
- * of the first class that has one, or else the first.
+ * Stage 1: the smallest classes, some runs of each.  The shortest of them of
+ * the first class that has one, or else the first.
  */
 static bool
-hunt_classes(struct search *s, uint64_t npages, struct shortest *best)
+hunt_classes(struct search *s, uint64_t npages, uint64_t align)
 {
-	uint64_t classes = 0;
+	unsigned tries = shortest_tries(npages, align);
+	struct shortest best;
+	uint64_t classes = classes_all(s);
 
-	s->hunt.best = best;
-
-	for (unsigned i = 0; i < s->ntrees; i++)
-		classes |= s->trees[i]->rt->sum.classes;
+	s->hunt.best = tries > 0 ? &best : NULL;
+	s->hunt.below = UINT64_MAX;
 	classes &= -(UINT64_C(1) << rt_class(npages));
 	for (unsigned i = 0; i < CLASS_TRIES && classes != 0; i++) {
 		s->hunt.cls = (unsigned)__builtin_ctzll(classes);
-		s->hunt.tries = best == NULL ? RUN_TRIES : FRAME_TRIES;
+		s->hunt.tries = tries > 0 ? tries : RUN_TRIES;
 		if (hunt_trees(s) || shortest_take(&s->hunt))
 			return true;
 		classes &= classes - 1;
@@ -408,6 +452,7 @@ static bool
 hunt_level(struct search *s, unsigned level, uint64_t npages)
 {
 	s->hunt.best = NULL;
+	s->hunt.below = UINT64_MAX;
 	s->hunt.cls = RT_NCLASS;
 	s->hunt.level = level;
 	s->hunt.want = (int16_t)MIN(npages, RT_MAX);
@@ -434,7 +479,6 @@ phys_search(const struct phys_tree *trees, unsigned ntrees,
 {
 	uint64_t npages = query->size >> store->page_shift;
 	uint64_t align = query->alignment >> store->page_shift;
-	struct shortest best;
 	unsigned log, level;
 	struct search s;
 	bool found;
@@ -453,9 +497,8 @@ phys_search(const struct phys_tree *trees, unsigned ntrees,
 			s.trees[s.ntrees++] = &trees[i];
 	if (s.ntrees == 0)
 		return false;
-	best.size = 0;
-	found = classes_suit(npages, align) &&
-		hunt_classes(&s, npages, align > 1 ? &best : NULL);
+	found =
+	    classes_suit(&s, npages, align) && hunt_classes(&s, npages, align);
 	/* Of two halves that a boundary parts, one is long enough. */
 	if (!found && query->boundary > query->alignment && log == level &&
 	    2 * npages < RT_MAX)

@@ -425,18 +425,78 @@ TEST(vm_phys_alloc_contig__spares_memory_below_4_gib_where_much_lies_above)
 	done(phys);
 }
 
-/* Holes of 12 and 40 MiB: the highest, or the one that fits best. */
+/* Holes of 24 and 40 MiB: the highest, or the one that fits best. */
 TEST(vm_phys_alloc_contig__takes_the_highest_run_for_very_long_requests)
 {
 	struct vm_phys *phys = MAKE(G(1), G(2));
 
 	ASSERT_EQ(vm_phys_take(phys, G(1), G(2)), KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(100), G(1) + M(112)),
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(100), G(1) + M(124)),
 	    KERN_SUCCESS);
 	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(300), G(1) + M(340)),
 	    KERN_SUCCESS);
-	ASSERT_EQ(alloc_plain(phys, M(12)), G(1) + M(328));
-	ASSERT_EQ(alloc_plain(phys, M(12) - PAGE), G(1) + M(100) + PAGE);
+	ASSERT_EQ(alloc_plain(phys, M(24)), G(1) + M(316));
+	ASSERT_EQ(alloc_plain(phys, M(24) - PAGE), G(1) + M(100) + PAGE);
+	done(phys);
+}
+
+/* Taken but for three runs of one class: the shortest is in the middle. */
+static struct vm_phys *
+make_three(vm_size_t low, vm_size_t middle, vm_size_t high)
+{
+	struct vm_phys *phys = MAKE(G(1), G(2));
+
+	ASSERT_EQ(vm_phys_take(phys, G(1), G(2)), KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(100), G(1) + M(100) + low),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(200),
+		      G(1) + M(200) + middle),
+	    KERN_SUCCESS);
+	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(300), G(1) + M(300) + high),
+	    KERN_SUCCESS);
+	return phys;
+}
+
+TEST(vm_phys_alloc_contig__takes_the_shortest_of_a_class_from_1_mib_on)
+{
+	struct vm_phys *phys = make_three(270 * PAGE, 258 * PAGE, 280 * PAGE);
+
+	ASSERT_EQ(alloc_plain(phys, 256 * PAGE), G(1) + M(200) + 2 * PAGE);
+	ASSERT_EQ(alloc_plain(phys, 256 * PAGE), G(1) + M(100) + 14 * PAGE);
+	ASSERT_EQ(alloc_plain(phys, 256 * PAGE), G(1) + M(300) + 24 * PAGE);
+	done(phys);
+	phys = make_three(270 * PAGE, 258 * PAGE, 280 * PAGE);
+	ASSERT_EQ(alloc_plain(phys, 255 * PAGE), G(1) + M(300) + 25 * PAGE);
+	done(phys);
+}
+
+TEST(vm_phys_alloc_contig__takes_the_highest_of_a_class_from_12_mib_on)
+{
+	struct vm_phys *phys =
+	    make_three(M(12) + 9 * PAGE, M(12), M(12) + 8 * PAGE);
+
+	ASSERT_EQ(alloc_plain(phys, M(12) - PAGE), G(1) + M(200) + PAGE);
+	done(phys);
+	phys = make_three(M(12) + 9 * PAGE, M(12), M(12) + 8 * PAGE);
+	ASSERT_EQ(alloc_plain(phys, M(12)), G(1) + M(300) + 8 * PAGE);
+	done(phys);
+}
+
+/* Nothing of 64 MiB is free, or something is. */
+TEST(vm_phys_alloc_contig__fills_small_holes_with_what_is_aligned_when_scarce)
+{
+	struct contig_req req = {M(1), 0, UINT64_MAX, M(1), 0, -1};
+	struct vm_phys *phys = make_three(M(64) - PAGE, M(1), M(2));
+
+	ASSERT_EQ(alloc(phys, req), G(1) + M(200));
+	done(phys);
+	phys = make_three(M(64), M(1), M(2));
+	ASSERT_EQ(alloc(phys, req), G(1) + M(301));
+	done(phys);
+	/* Half a MiB does without in any case. */
+	req.size = req.alignment = M(1) / 2;
+	phys = make_three(M(63), M(1) / 2, M(2));
+	ASSERT_EQ(alloc(phys, req), G(1) + M(302) - M(1) / 2);
 	done(phys);
 }
 
