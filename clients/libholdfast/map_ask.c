@@ -73,6 +73,24 @@ entry_from_wire(const Holdfast__V1__Entry *from)
 	};
 }
 
+/* It holds the address, or is the one before it. */
+static int
+check_entry(struct holdfast_map *map, const Holdfast__V1__Entry *entry,
+    uint64_t addr, bool found)
+{
+	uint64_t mask = map->h->info.page_size - 1;
+
+	if (entry->start < entry->end &&
+	    ((entry->start | entry->end) & mask) == 0 &&
+	    (found ? entry->start <= addr && addr < entry->end
+		   : entry->end <= addr))
+		return HF_OK;
+	return hf_mistrust(map->h,
+	    "the daemon sent an entry [%#llx, %#llx) for the address %#llx",
+	    (unsigned long long)entry->start, (unsigned long long)entry->end,
+	    (unsigned long long)addr);
+}
+
 int
 holdfast_map_lookup(struct holdfast_map *map, uint64_t addr,
     uint32_t fault_type, struct holdfast_entry *entryp, uint64_t *pindexp)
@@ -89,6 +107,9 @@ holdfast_map_lookup(struct holdfast_map *map, uint64_t addr,
 	if (reply->map_lookup->entry == NULL)
 		return hf_mistrust(map->h, "the daemon found no entry and "
 					   "called it success");
+	r = check_entry(map, reply->map_lookup->entry, addr, true);
+	if (r != HF_OK)
+		return r;
 	*entryp = entry_from_wire(reply->map_lookup->entry);
 	*pindexp = reply->map_lookup->pindex;
 	return HF_OK;
@@ -111,6 +132,10 @@ holdfast_map_lookup_entry(struct holdfast_map *map, uint64_t addr, bool *foundp,
 	if (res->found && res->entry == NULL)
 		return hf_mistrust(map->h, "the daemon found no entry and "
 					   "called it success");
+	if (res->entry != NULL)
+		r = check_entry(map, res->entry, addr, res->found);
+	if (r != HF_OK)
+		return r;
 	*foundp = res->found;
 	*entryp = res->entry != NULL ? entry_from_wire(res->entry)
 				     : (struct holdfast_entry){0};

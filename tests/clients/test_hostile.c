@@ -889,6 +889,10 @@ tweak_found(struct fake_answer *a, const char *lie)
 				   : UINT64_MAX - 4095;
 	if (a->op == LOOKUP && strcmp(lie, "no entry") == 0)
 		a->lookup.entry = NULL;
+	if (a->op == LOOKUP && strcmp(lie, "an entry elsewhere") == 0)
+		a->lookup.entry->start += 4096;
+	if (a->op == LOOKUP && strcmp(lie, "an inverted entry") == 0)
+		a->lookup.entry->end = 0;
 	if (a->op == RUNS && strcmp(lie, "runs for ever") == 0)
 		a->runs.next = FAKE_SPAN_PA;
 	if (a->op == RUNS && strcmp(lie, "an inverted run") == 0)
@@ -919,25 +923,39 @@ TEST(hostile__a_found_address_lies_in_the_map)
 	EACH(lies, find_meets);
 }
 
-TEST(hostile__lookups_and_runs_are_checked)
+static void
+lookup_meets(const char *lie)
 {
 	struct holdfast_map_options options = {.name = "m", .no_mirror = true};
-	static const char *const lies[] = {"runs for ever", "an inverted run"};
-	struct holdfast_run *segs, *runs;
 	struct holdfast_entry entry;
 	struct holdfast_map *map;
+	struct scene scene;
 	struct holdfast *h;
-	struct fake fake;
 	uint64_t pindex;
-	size_t n, m;
 
-	fake_start(&fake, tweak_found, "no entry");
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, tweak_found, lie);
 	ASSERT_EQ(holdfast_map_create(h, &options, &map), HF_OK);
 	ASSERT_EQ(holdfast_map_lookup(map, FAKE_MAP_MIN, 1, &entry, &pindex),
 	    -EPROTO);
-	holdfast_close(h);
-	fake_stop(&fake);
+	scene_end(&scene);
+}
+
+TEST(hostile__a_looked_up_entry_holds_the_address)
+{
+	static const char *const lies[] = {"no entry", "an entry elsewhere",
+	    "an inverted entry"};
+
+	EACH(lies, lookup_meets);
+}
+
+TEST(hostile__runs_are_checked)
+{
+	static const char *const lies[] = {"runs for ever", "an inverted run"};
+	struct holdfast_run *segs, *runs;
+	struct holdfast *h;
+	struct fake fake;
+	size_t n, m;
+
 	for (size_t i = 0; i < 2; i++) {
 		fake_start(&fake, tweak_found, lies[i]);
 		h = fake_connect(&fake);
