@@ -58,6 +58,9 @@ class Bench:
         self.targets = self.builds.targets()
         self.engines = opts.engines or [
             e for e in ENGINES if e != 'afl' or build.has_afl()]
+        unknown = set(opts.names or ()) - {b.name for b in bugs.catalogue()}
+        if unknown:
+            raise SystemExit('no such bug: ' + ', '.join(sorted(unknown)))
         self.bugs = [b for b in bugs.catalogue() if b not in self.gone
                      and set(b.targets) & set(opts.targets)
                      and (not opts.names or b.name in opts.names)]
