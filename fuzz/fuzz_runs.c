@@ -414,7 +414,8 @@ is_set_right(struct contig_req *req, vm_paddr_t pa)
 	if (run.set.ds_policy != DOMAINSET_POLICY_PREFER || wish.domain < 0 ||
 	    wish.domain >= VM_PHYS_DOMAINS ||
 	    (run.set.ds_mask >> wish.domain & 1) == 0 ||
-	    at.domain == wish.domain)
+	    at.domain == wish.domain ||
+	    sim_nfailed(run.arch) != run.nfailed) /* no memory to look there */
 		return true;
 	run.rep->seen |= FUZZ_BIT(SEEN_SET);
 	return !model_phys_feasible(run.model, &wish) ||
@@ -506,8 +507,11 @@ page_request(int flags)
 		req |= VM_ALLOC_WAITFAIL;
 	if ((flags & M_NODUMP) != 0)
 		req |= VM_ALLOC_NODUMP | VM_ALLOC_WIRED;
-	if ((flags & M_NORECLAIM) != 0)
-		req |= VM_ALLOC_NOBUSY | VM_ALLOC_WAITOK;
+	/* What the core asserts that nobody asks for stays out. */
+	if ((flags & M_NORECLAIM) != 0 && (req & VM_ALLOC_SBUSY) == 0)
+		req |= VM_ALLOC_NOBUSY;
+	if ((flags & M_NORECLAIM) != 0 && (req & VM_ALLOC_NOWAIT) == 0)
+		req |= VM_ALLOC_WAITOK;
 	return req;
 }
 
