@@ -401,6 +401,10 @@ insert_asserts(core *b, const struct vm_insert_args *a, struct hf_result *res)
 	else if ((a->cow & (MAP_CREATE_STACK_GAP | MAP_CREATE_GUARD)) ==
 		 MAP_CREATE_STACK_GAP)
 		core_asserted(res, "a stack gap that is a guard");
+	else if ((a->cow & (MAP_ACC_CHARGED | MAP_COPY_ON_WRITE)) ==
+		     MAP_ACC_CHARGED &&
+		 a->object != NULL)
+		core_asserted(res, "no object with charged, but to copy");
 	else if ((a->find_space >> 8) > 63 ||
 		 (a->find_space > VMFS_SUPER_SPACE &&
 		     (a->find_space & 0xff) != 0))
