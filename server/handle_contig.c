@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "core/kassert.h"
 #include "server/contig.h"
 #include "server/dispatch.h"
 
@@ -104,6 +105,16 @@ policy_prefers(unsigned policy)
 	       policy == DOMAINSET_POLICY_PREFER;
 }
 
+static const char *
+policy_name(unsigned policy)
+{
+	static const char *const names[] = {"none", "round-robin",
+	    "first-touch", "prefer", "interleave"};
+
+	MPASS(policy < nitems(names));
+	return names[policy];
+}
+
 /* Without a mask if there is neither a policy nor a choice of domains. */
 static bool
 contig_alloc_domains(struct call *call, const Holdfast__V1__ContigAlloc *alloc,
@@ -114,27 +125,28 @@ contig_alloc_domains(struct call *call, const Holdfast__V1__ContigAlloc *alloc,
 
 	if (alloc->domain < 0 || alloc->domain > VM_PHYS_DOMAINS)
 		rv = answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
-		    "domain must be 0 (any) or a NUMA node plus 1, at most "
-		    "%d; it is %d",
-		    VM_PHYS_DOMAINS, alloc->domain);
+		    "domain must be a NUMA node below %d; it is %lld",
+		    VM_PHYS_DOMAINS, (long long)alloc->domain - 1);
 	else if ((alloc->domains & ~DOMAINS_ALL) != 0)
 		rv = answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
-		    "domains must be made of bits below %d; it is 0x%x",
-		    VM_PHYS_DOMAINS, alloc->domains);
+		    "domains must be made of NUMA nodes below %d, so at most "
+		    "0x%x; it is 0x%x",
+		    VM_PHYS_DOMAINS, DOMAINS_ALL, alloc->domains);
 	else if (policy > DOMAINSET_POLICY_INTERLEAVE)
 		rv = answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
 		    "policy must be at most %d (interleave); it is %u",
 		    DOMAINSET_POLICY_INTERLEAVE, policy);
 	else if (policy_prefers(policy) && alloc->domain == 0)
 		rv = answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
-		    "domain must be a NUMA node plus 1 with policy %u; it is 0",
-		    policy);
+		    "domain must be given with policy %u (%s)", policy,
+		    policy_name(policy));
 	else if (!policy_prefers(policy) && alloc->domain != 0 &&
 		 (policy != 0 || alloc->domains != 0))
 		rv = answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
-		    "domain must be 0 with policy %u and domains 0x%x; it is "
-		    "%d",
-		    policy, alloc->domains, alloc->domain);
+		    "domain must not be given with policy %u (%s) and domains "
+		    "0x%x; it is %d",
+		    policy, policy_name(policy), alloc->domains,
+		    alloc->domain - 1);
 	*dsp = (struct domainset){.ds_policy = (int)policy,
 	    .ds_prefer = alloc->domain - 1};
 	if (policy != 0 || alloc->domains != 0)

@@ -438,8 +438,8 @@ handle_pool_change(struct call *call)
 	}
 	if (change->domain < 0) {
 		(void)answer_refuse(&call->answer, KERN_INVALID_ARGUMENT,
-		    "domain must be 0 (any) or a NUMA node plus 1; it is %d",
-		    change->domain);
+		    "domain must be a NUMA node; it is %lld",
+		    (long long)change->domain - 1);
 		return CALL_DONE;
 	}
 	switch (change->action) {

@@ -126,7 +126,15 @@ vm_size_t pool_idle(const struct pool *pool);
  */
 void pool_drain(struct pool *pool, bool on);
 
-/* Say why pool_take() found nothing.  Names addresses only if `tell`. */
+/* The numbers of domains, a bit each, as text: "0, 2". */
+#define POOL_DOMAINS_TEXT (4 * VM_PHYS_DOMAINS)
+void pool_domains_text(uint32_t domains, char text[POOL_DOMAINS_TEXT]);
+
+/*
+ * Say why pool_take() found nothing: which argument stands in the way, and
+ * what it would have to be.  Names addresses, and limits that tell of them,
+ * only if `tell`.
+ */
 int pool_refuse(struct pool *pool, const struct contig_req *req, bool tell,
     struct answer *answer);
 

@@ -453,6 +453,7 @@ resize_check(struct pool *pool, const struct resize *resize,
     struct answer *answer)
 {
 	const struct arch_ops *ops = pool->arch->ops;
+	char domains[POOL_DOMAINS_TEXT];
 	struct arch_pool_info info;
 
 	ops->pool_info(pool->arch->ctx, &info);
@@ -461,16 +462,20 @@ resize_check(struct pool *pool, const struct resize *resize,
 		    "this daemon's pool cannot change its size");
 	if ((resize->big || resize->kind == RESIZE_DEMOTE) && pool->big == NULL)
 		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
-		    "big must be false: the pool has no big frames");
+		    "%s: the pool has no frames of 1 GiB, which the daemon "
+		    "takes at its start (--pool-1g)",
+		    resize->big ? "big must be false" : "frames must be 0");
 	if (resize->domain >= VM_PHYS_DOMAINS ||
-	    (resize->domain >= 0 && (info.nodes >> resize->domain & 1) == 0))
+	    (resize->domain >= 0 && (info.nodes >> resize->domain & 1) == 0)) {
+		pool_domains_text((uint32_t)info.nodes, domains);
 		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
-		    "domain must be a NUMA node that the pool may use; it is "
-		    "%d",
-		    resize->domain);
+		    "domain must be a NUMA node that the pool may use (%s); "
+		    "it is %d",
+		    domains, resize->domain);
+	}
 	if (resize->kind != RESIZE_REBALANCE && resize->asked == 0)
 		return answer_refuse(answer, KERN_INVALID_ARGUMENT,
-		    "frames must be at least 1");
+		    "frames must be at least 1; it is 0");
 	if (resize->kind == RESIZE_GROW)
 		return check_grow(pool, resize, answer);
 	if (resize->kind == RESIZE_SHRINK)

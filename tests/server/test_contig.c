@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -123,10 +125,12 @@ TEST(contig__bad_arguments_are_named_and_leave_no_trace)
 		ALLOC(.size = PAGE, .flags = 0x8000)},
 	    {"flags", REFUSED(INVALID_ARGUMENT),
 		ALLOC(.size = PAGE, .flags = M_NOWAIT | M_WAITOK)},
-	    {"domain", REFUSED(INVALID_ARGUMENT),
-		ALLOC(.size = PAGE, .domain = 99)},
-	    {"domain", REFUSED(INVALID_ARGUMENT),
-		ALLOC(.size = PAGE, .domain = -2)},
+	    {"domain must be a NUMA node below 8; it is 98",
+		REFUSED(INVALID_ARGUMENT), ALLOC(.size = PAGE, .domain = 99)},
+	    {"domain must be a NUMA node below 8; it is -3",
+		REFUSED(INVALID_ARGUMENT), ALLOC(.size = PAGE, .domain = -2)},
+	    {"domain must be one in which the pool has memory (0); it is 3",
+		REFUSED(NO_SPACE), ALLOC(.size = PAGE, .domain = 4)},
 	    {"type", REFUSED(INVALID_ARGUMENT),
 		ALLOC(.size = PAGE,
 		    .type = (char *)"a_name_that_is_longer_than_31_bytes")},
@@ -184,6 +188,95 @@ TEST(contig__a_limit_below_the_pool_names_its_lowest_address_to_the_trusted)
 	    (int)REFUSED(NO_SPACE));
 	ASSERT_NULL(strstr(client_sentence(&client), "0x100000000"));
 	ASSERT_NOT_NULL(strstr(client_sentence(&client), "lowest address"));
+	client_close(&client);
+	rig_fini(&rig);
+}
+
+/* The figure behind "at most" or "at least"; 0: the sentence has none. */
+static uint64_t
+limit_of(const char *sentence)
+{
+	const char *at = strstr(sentence, "at most 0x");
+
+	at = at != NULL ? at : strstr(sentence, "at least 0x");
+	return at == NULL ? 0 : strtoull(at + strcspn(at, "0"), NULL, 16);
+}
+
+/* What the sentence of a refusal asks for is granted, and no more than that. */
+static void
+expect_true_limit(struct client *client, Holdfast__V1__ContigAlloc alloc)
+{
+	char said[512];
+	Holdfast__V1__ContigAllocResult *result;
+	Holdfast__V1__ContigAlloc beyond = alloc;
+	uint64_t limit;
+
+	(void)snprintf(said, sizeof(said), "%s", client_sentence(client));
+	limit = limit_of(said);
+	if (strncmp(said, "size", 4) == 0) {
+		alloc.alignment = alloc.boundary = beyond.boundary = 0;
+		alloc.size = limit;
+		beyond.size = limit + PAGE;
+	} else if (strncmp(said, "alignment", 9) == 0) {
+		alloc.boundary = 0;
+		alloc.alignment = limit;
+		beyond.alignment = 2 * limit;
+	} else if (strncmp(said, "boundary", 8) == 0) {
+		alloc.boundary = limit;
+		beyond.boundary = limit / 2;
+	} else if (strncmp(said, "there is no free memory", 23) == 0) {
+		alloc.size = PAGE;
+		alloc.alignment = alloc.boundary = 0;
+	} else {
+		test_fail(__FILE__, __LINE__, "no argument is named: %s", said);
+	}
+	if (limit != 0) {
+		ASSERT_NE(client_alloc_req(client, &beyond, NULL), (int)OK);
+		if (client_alloc_req(client, &alloc, &result) != (int)OK)
+			test_fail(__FILE__, __LINE__, "\"%s\", then \"%s\"",
+			    said, client_sentence(client));
+		ASSERT_EQ(client_free(client, result->buffer), (int)OK);
+	} else if (strncmp(said, "boundary", 8) != 0) {
+		ASSERT_NE(client_alloc_req(client, &alloc, NULL), (int)OK);
+	}
+	rig_settle(client->rig);
+}
+
+TEST(contig__a_refusal_names_the_argument_and_the_limit_that_would_do)
+{
+	Holdfast__V1__ContigAlloc alloc = HOLDFAST__V1__CONTIG_ALLOC__INIT;
+	Holdfast__V1__ContigAllocResult *result;
+	uint64_t seed = test_seed();
+	struct server_options options;
+	struct client client;
+	struct rig rig;
+	int nrefused = 0;
+
+	server_options_default(&options);
+	options.addresses.all = true;
+	options.pool.idle = 0;
+	rig_init(&rig, &(struct rig_options){.server = &options});
+	client_join(&client, &rig);
+	for (int i = 0; i < 6; i++) { /* every other frame, or so, is taken */
+		Holdfast__V1__ContigAlloc taken =
+		    ALLOC(.size = RIG_FRAME, .type = (char *)"",
+			.low = RIG_BASE + (2 * (uint64_t)i + 2) * RIG_FRAME,
+			.high = RIG_BASE + (2 * (uint64_t)i + 3) * RIG_FRAME);
+
+		ASSERT_EQ(client_alloc_req(&client, &taken, NULL), (int)OK);
+	}
+	for (int i = 0; i < 600; i++) {
+		random_req(&seed, 2048, 4096, &alloc);
+		if (client_alloc_req(&client, &alloc, &result) == (int)OK) {
+			ASSERT_EQ(client_free(&client, result->buffer),
+			    (int)OK);
+			rig_settle(&rig);
+			continue;
+		}
+		nrefused++;
+		expect_true_limit(&client, alloc);
+	}
+	ASSERT_GT(nrefused, 50);
 	client_close(&client);
 	rig_fini(&rig);
 }

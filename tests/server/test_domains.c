@@ -106,7 +106,7 @@ TEST(domains__a_fixed_set_is_kept_to)
 		    1);
 	ASSERT_EQ(node_of(&client, set_of(RIG_FRAME, 2, 0, 0), NULL),
 	    NOBODY_HAS);
-	ASSERT_NOT_NULL(strstr(client_sentence(&client), "domain 1 "));
+	ASSERT_NOT_NULL(strstr(client_sentence(&client), "of domain 1"));
 	ASSERT_EQ(node_of(&client, set_of(RIG_FRAME, 0, 0, 2), NULL),
 	    NOBODY_HAS);
 	ASSERT_EQ(node_of(&client, set_of(RIG_FRAME, 1, 0, 0), NULL), 0);
@@ -228,19 +228,22 @@ TEST(domains__bad_sets_are_named_and_leave_no_trace)
 		const char *names;
 		Holdfast__V1__ContigAlloc alloc;
 	} bad[] = {
-	    {"domains must be made of bits below 8", set_of(PAGE, 256, 0, 0)},
+	    {"domains must be made of NUMA nodes below 8, so at most 0xff",
+		set_of(PAGE, 256, 0, 0)},
 	    {"policy must be at most 4", set_of(PAGE, 0, 5, 0)},
 	    {"policy must be at most 4", set_of(PAGE, 0, -1, 0)},
-	    {"domain must be a NUMA node plus 1",
+	    {"domain must be given with policy 3 (prefer)",
 		set_of(PAGE, 0, POLICY(PREFER), 0)},
-	    {"domain must be a NUMA node plus 1",
+	    {"domain must be given with policy 2 (first-touch)",
 		set_of(PAGE, 3, POLICY(FIRSTTOUCH), 0)},
-	    {"domain must be 0 with policy 1",
+	    {"domain must not be given with policy 1 (round-robin)",
 		set_of(PAGE, 0, POLICY(ROUNDROBIN), 1)},
-	    {"domain must be 0 with policy 4",
+	    {"domain must not be given with policy 4 (interleave)",
 		set_of(PAGE, 1, POLICY(INTERLEAVE), 1)},
-	    {"domain must be 0 with policy 0", set_of(PAGE, 2, 0, 2)},
-	    {"at most 8; it is 9", set_of(PAGE, 0, POLICY(PREFER), 9)},
+	    {"domain must not be given with policy 0 (none) and domains 0x2",
+		set_of(PAGE, 2, 0, 2)},
+	    {"domain must be a NUMA node below 8; it is 8",
+		set_of(PAGE, 0, POLICY(PREFER), 9)},
 	};
 	struct client client;
 	struct rig rig;

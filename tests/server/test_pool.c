@@ -64,6 +64,7 @@ TEST(pool_change__grows_and_shrinks_within_its_bounds)
 	    (int)REFUSED(INVALID_ARGUMENT));
 	ASSERT_EQ(client_change(&client, ACTION(GROW), 1, false, 5, NULL),
 	    (int)REFUSED(INVALID_ARGUMENT));
+	ASSERT_HAS(client_sentence(&client), "may use (0); it is 5");
 	ASSERT_EQ(client_change(&client, 77, 1, false, -1, NULL),
 	    (int)REFUSED(INVALID_ARGUMENT));
 	client_close(&client);

@@ -635,7 +635,7 @@ def domains():
     check('alloc --policy prefer: falls back',
           node('--policy', 'prefer', '--node', '1') == 0)
     check('alloc --nodes: does not fall back',
-          'domain 1 has no free run' in str(node('--nodes', '1')))
+          'no free memory of domain 1' in str(node('--nodes', '1')))
     interrupt(holder, signal.SIGINT)
     rv, buf = d.json('alloc', '16M', '--once', '--policy', 'interleave')
     check('alloc --policy interleave', rv == 0, buf)
@@ -643,8 +643,12 @@ def domains():
           node('--policy', 'first-touch') == 0)
     check('alloc --policy prefer: needs a node',
           'domain must be' in str(node('--policy', 'prefer')))
-    check('alloc --nodes: a bound', 'bits below 8'
+    check('alloc --nodes: a bound', 'nodes below 8'
           in str(node('--nodes', '0,9')))
+    check('alloc --node: a bound', 'below 8; it is 9'
+          in str(node('--node', '9')))
+    check('alloc --node: which there are', 'has memory (0, 1); it is 5'
+          in str(node('--node', '5')))
     for bad in (['--nodes', '32'], ['--nodes', '0,'], ['--nodes', 'x'],
                 ['--nodes', ''], ['--policy', 'random']):
         check(f'alloc {" ".join(bad)}: usage',
