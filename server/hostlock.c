@@ -8,17 +8,15 @@
 #include "server/hostlock.h"
 
 /* Tests, and whoever has no /run, say where it is. */
-static void
-hostlock_path(char *buf, size_t size, vm_size_t frame_size)
+void
+hostlock_path(char *buf, size_t size, const char *what, vm_size_t frame_size)
 {
 	const char *dir = getenv("HOLDFAST_LOCK_DIR");
-	unsigned kib = (unsigned)(frame_size >> 10);
 
 	if (dir == NULL || geteuid() != getuid())
-		(void)snprintf(buf, size, HOSTLOCK_PATH, kib);
-	else
-		(void)snprintf(buf, size, "%s/holdfast-pool-%uk.lock", dir,
-		    kib);
+		dir = "/run";
+	(void)snprintf(buf, size, "%s/holdfast-pool-%uk.%s", dir,
+	    (unsigned)(frame_size >> 10), what);
 }
 
 /* Who is in the way?  0: nobody any more. */
@@ -43,7 +41,7 @@ hostlock_take(struct hostlock *lock, vm_size_t frame_size, int node,
 	char path[4096];
 	int fd;
 
-	hostlock_path(path, sizeof(path), frame_size);
+	hostlock_path(path, sizeof(path), "lock", frame_size);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;

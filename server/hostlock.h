@@ -14,7 +14,12 @@
 
 #include "core/vm.h"
 
-#define HOSTLOCK_PATH "/run/holdfast-pool-%uk.lock" /* %u: KiB in a frame */
+/*
+ * Where the file `what` of those who use frames of that size is: "lock", or
+ * "will" (server/janitor.h).  In /run, or where $HOLDFAST_LOCK_DIR says.
+ */
+void hostlock_path(char *buf, size_t size, const char *what,
+    vm_size_t frame_size);
 
 struct hostlock {
 	int fd; /* -1: not held */

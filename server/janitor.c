@@ -21,6 +21,7 @@
 enum {
 	JANITOR_PIPE = 3,
 	JANITOR_DIR,
+	JANITOR_WILL,
 	JANITOR_NR,
 	JANITOR_NFILES = JANITOR_SIZES * (1 + JANITOR_NODES),
 };
@@ -34,10 +35,19 @@ struct janitor_message {
 static_assert(sizeof(struct janitor_message) <= PIPE_BUF,
     "a message comes whole, or not at all");
 
+/* One for each node, and in front of them that of a daemon for all nodes. */
+struct janitor_will {
+	uint64_t magic; /* WILL_MAGIC; 0: there is none */
+	struct janitor_message left;
+	struct janitor_numbers after; /* nr_hugepages when it was written */
+};
+#define WILL_MAGIC   (UINT64_C(0x686677696c6c0000) + sizeof(struct janitor_will))
+#define WILL_WAIT_MS 3000 /* for a janitor that is at work */
+
 void
 janitor_init(struct janitor *janitor)
 {
-	*janitor = (struct janitor){.pipe = -1, .sysfs = "/sys"};
+	*janitor = (struct janitor){.pipe = -1, .will = -1, .sysfs = "/sys"};
 }
 
 /* ---- nr_hugepages ------------------------------------------------ */
@@ -150,6 +160,115 @@ files_restore(const int files[1 + JANITOR_NODES],
 	    before[0]);
 }
 
+/* ---- Wills ------------------------------------------------------- */
+
+static bool
+is_nothing(const struct janitor_message *message)
+{
+	static const struct janitor_numbers none;
+
+	return memcmp(&message->raised, &none, sizeof(none)) == 0 &&
+	       message->before.of[JANITOR_FRAMES][0] < 0 &&
+	       message->before.of[JANITOR_BIG][0] < 0;
+}
+
+/* No will is no worse than it was without: a failure is not told. */
+static void
+will_write(int fd, int place, const struct janitor_will *will)
+{
+	(void)!pwrite(fd, will, sizeof(*will), place * (off_t)sizeof(*will));
+}
+
+/* Only what is finished can be told from what others do to it later. */
+static void
+will_leave(const struct janitor *janitor, const struct janitor_message *left)
+{
+	struct janitor_will will = {0};
+
+	if (janitor->will < 0)
+		return;
+	if (!is_nothing(left)) {
+		will = (struct janitor_will){WILL_MAGIC, .left = *left};
+		janitor_now(janitor, janitor->frame_size, &will.after);
+	}
+	will_write(janitor->will, janitor->place, &will);
+}
+
+/* The janitor holds the place of its will while it lives. */
+static int
+will_lock(int fd, int place, short type)
+{
+	struct flock range = {
+	    .l_type = type,
+	    .l_whence = SEEK_SET,
+	    .l_start = place * (off_t)sizeof(struct janitor_will),
+	    .l_len = sizeof(struct janitor_will),
+	};
+
+	return fcntl(fd, F_SETLK, &range);
+}
+
+static void
+will_execute(const struct janitor *janitor, const struct janitor_will *will)
+{
+	const vm_size_t sizes[JANITOR_SIZES] = {janitor->frame_size, BIG_SIZE};
+	const struct janitor_message *left = &will->left;
+	struct janitor_numbers now;
+	int files[1 + JANITOR_NODES];
+
+	janitor_now(janitor, janitor->frame_size, &now);
+	if (left->before.of[JANITOR_FRAMES][0] >= 0 ||
+	    memcmp(&now, &will->after, sizeof(now)) != 0) {
+		log_warn("nr_hugepages",
+		    "text=\"a daemon that was killed left it raised, and it "
+		    "was changed since: left alone\"");
+		return;
+	}
+	for (int i = 0; i < JANITOR_SIZES; i++) {
+		files_open(janitor, sizes[i], O_RDWR, files);
+		files_restore(files, left->raised.of[i], left->before.of[i]);
+		files_close(files);
+	}
+	log_info("nr_hugepages",
+	    "text=\"put back what a daemon that was killed left raised\"");
+}
+
+static void
+will_open(const struct janitor *janitor, int place)
+{
+	struct janitor_will will = {0}, none = {0};
+
+	for (int ms = 0; will_lock(janitor->will, place, F_WRLCK) < 0; ms++) {
+		if (ms == WILL_WAIT_MS)
+			return; /* it will do it */
+		(void)usleep(1000);
+	}
+	if (pread(janitor->will, &will, sizeof(will),
+		place * (off_t)sizeof(will)) == sizeof(will) &&
+	    will.magic == WILL_MAGIC) {
+		will_execute(janitor, &will);
+		will_write(janitor->will, place, &none);
+	}
+	(void)will_lock(janitor->will, place, F_UNLCK);
+}
+
+int
+janitor_inherit(struct janitor *janitor, const char *path, vm_size_t frame_size,
+    int node)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	janitor->will = fd;
+	janitor->place = MAX(node, -1) + 1;
+	janitor->frame_size = frame_size;
+	for (int place = 0; place <= JANITOR_NODES; place++)
+		if (node < 0 || place == 0 || place == janitor->place)
+			will_open(janitor, place);
+	return 0;
+}
+
 /* ---- The process ------------------------------------------------- */
 
 /* Put `fd` (-1: nothing) at exactly `at`. */
@@ -163,12 +282,12 @@ place_fd(int fd, int at)
 }
 
 /*
- * Of all descriptors only those of `files` that are there, the pipe and the
- * folder stay open, one behind the other.  They move out of the way of those
- * places first, so that no placing overwrites another.
+ * Of all descriptors only those of `files` that are there, the pipe, the folder
+ * and the will stay open, one behind the other.  They move out of the way of
+ * those places first, so that no placing overwrites another.
  */
 static void
-keep_fds(int pipe, int dir, int files[JANITOR_NFILES])
+keep_fds(int pipe, int dir, int will, int files[JANITOR_NFILES])
 {
 	int n = JANITOR_NR, at = JANITOR_NR;
 
@@ -176,11 +295,13 @@ keep_fds(int pipe, int dir, int files[JANITOR_NFILES])
 		n += files[i] >= 0;
 	pipe = fcntl(pipe, F_DUPFD_CLOEXEC, n);
 	dir = dir < 0 ? -1 : fcntl(dir, F_DUPFD_CLOEXEC, n);
+	will = will < 0 ? -1 : fcntl(will, F_DUPFD_CLOEXEC, n);
 	for (int i = 0; i < JANITOR_NFILES; i++)
 		if (files[i] >= 0)
 			files[i] = fcntl(files[i], F_DUPFD_CLOEXEC, n);
 	place_fd(pipe, JANITOR_PIPE);
 	place_fd(dir, JANITOR_DIR);
+	place_fd(will, JANITOR_WILL);
 	for (int i = 0; i < JANITOR_NFILES; i++)
 		if (files[i] >= 0) {
 			place_fd(files[i], at);
@@ -192,9 +313,10 @@ keep_fds(int pipe, int dir, int files[JANITOR_NFILES])
 }
 
 static _Noreturn void
-janitor_main(int pipe, const struct listener *listener,
-    int files[JANITOR_NFILES])
+janitor_main(const struct janitor *janitor, int pipe,
+    const struct listener *listener, int files[JANITOR_NFILES])
 {
+	const struct janitor_will none = {0};
 	struct listener mine = *listener;
 	struct janitor_message message, last;
 
@@ -202,7 +324,8 @@ janitor_main(int pipe, const struct listener *listener,
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
-	keep_fds(pipe, listener->dirfd, files);
+	keep_fds(pipe, listener->dirfd, janitor->will, files);
+	(void)will_lock(JANITOR_WILL, janitor->place, F_WRLCK);
 	privilege_keep_file_access();
 	memset(&last.raised, 0, sizeof(last.raised));
 	memset(&last.before, -1, sizeof(last.before));
@@ -214,6 +337,9 @@ janitor_main(int pipe, const struct listener *listener,
 	for (int i = 0; i < JANITOR_SIZES; i++)
 		files_restore(files + i * (1 + JANITOR_NODES),
 		    last.raised.of[i], last.before.of[i]);
+	/* Else the next daemon may have written its own by now. */
+	if (!is_nothing(&last))
+		will_write(JANITOR_WILL, janitor->place, &none);
 	_exit(0);
 }
 
@@ -235,7 +361,7 @@ janitor_fork(struct janitor *janitor, const struct listener *listener,
 	}
 	if (janitor->pid == 0) {
 		(void)close(fds[1]);
-		janitor_main(fds[0], listener, files);
+		janitor_main(janitor, fds[0], listener, files);
 	}
 	(void)close(fds[0]);
 	janitor->pipe = fds[1];
@@ -264,11 +390,12 @@ janitor_tell(struct janitor *janitor, const struct janitor_numbers *before)
 {
 	struct janitor_message message = {.raised = janitor->raised};
 
-	if (janitor->pipe < 0)
-		return 0;
 	memset(&message.before, -1, sizeof(message.before));
 	if (before != NULL)
 		message.before = *before;
+	will_leave(janitor, &message);
+	if (janitor->pipe < 0)
+		return 0;
 	if (write(janitor->pipe, &message, sizeof(message)) != sizeof(message))
 		return error_origin(-EIO);
 	return 0;
@@ -290,6 +417,7 @@ janitor_raised(struct janitor *janitor, const struct janitor_numbers *raised)
 void
 janitor_finish(struct janitor *janitor)
 {
+	fd_closep(&janitor->will);
 	fd_closep(&janitor->pipe);
 	if (janitor->pid == 0)
 		return;

@@ -31,11 +31,25 @@ struct janitor_numbers {
 struct janitor {
 	pid_t pid;                     /* 0: none */
 	int pipe;                      /* writing end; -1 */
+	int will;                      /* file of wills; -1 */
+	int place;                     /* of ours in it */
+	vm_size_t frame_size;          /* of what the will is about */
 	const char *sysfs;             /* "/sys", or a test's */
 	struct janitor_numbers raised; /* last told */
 };
 
 void janitor_init(struct janitor *janitor);
+
+/*
+ * A will: what the janitor is told stands in the file `path`, too, so that the
+ * next daemon can put it right where both were killed.  Opens the file, waits a
+ * moment for a janitor at work, and executes the wills of the dead for `node`
+ * (-1: every node), if nobody has changed nr_hugepages since.  Call it with the
+ * host's lock held (server/hostlock.h), before janitor_start().  -errno: there
+ * is no file, and there will be no will.
+ */
+int janitor_inherit(struct janitor *janitor, const char *path,
+    vm_size_t frame_size, int node);
 
 /*
  * Fork it.  Before any thread and before the pool is opened.  Frames are of

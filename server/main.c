@@ -245,6 +245,7 @@ static int
 daemon_lock_host(struct daemon *daemon)
 {
 	const struct config *config = &daemon->config;
+	char path[4096];
 	int r;
 
 	if (config->backend != BACKEND_LINUX || config->share_host)
@@ -252,7 +253,12 @@ daemon_lock_host(struct daemon *daemon)
 	r = daemon_lock_frames(daemon, JANITOR_FRAMES, config->frame_size);
 	if (r == 0 && config->pool_big > 0)
 		r = daemon_lock_frames(daemon, JANITOR_BIG, UINT64_C(1) << 30);
-	return r;
+	if (r < 0)
+		return r;
+	hostlock_path(path, sizeof(path), "will", config->frame_size);
+	(void)janitor_inherit(&daemon->janitor, path, config->frame_size,
+	    config->node);
+	return 0;
 }
 
 /* ---- Signals ----------------------------------------------------- */

@@ -6,6 +6,7 @@
  */
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,5 +184,123 @@ TEST(janitor__leaves_alone_what_was_not_changed)
 	janitor_finish(&host.janitor);
 	ASSERT_EQ(nr_of(&host, JANITOR_FRAMES, 0), 9);
 	ASSERT_EQ(nr_of(&host, JANITOR_FRAMES, 1), 4);
+	host_fini(&host);
+}
+
+/* ---- Wills ------------------------------------------------------- */
+
+static void
+inherit(struct host *host, int node)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/will", host->sys);
+	ASSERT_EQ(janitor_inherit(&host->janitor, path, FRAME, node), 0);
+}
+
+/* A daemon raises it on node 0 from 10 to 30. */
+static void
+start_and_raise(struct host *host, int node)
+{
+	struct janitor_numbers raised = {0};
+
+	inherit(host, node);
+	start(host);
+	nr_set(host, JANITOR_FRAMES, 0, 30);
+	nr_set(host, JANITOR_FRAMES, 1, 30);
+	raised.of[JANITOR_FRAMES][1] = 20;
+	ASSERT_EQ(janitor_raised(&host->janitor, &raised), 0);
+}
+
+/* The janitor, then the daemon: what is left is what another one finds. */
+static void
+kill_both(struct host *host)
+{
+	const char *sysfs = host->janitor.sysfs;
+
+	ASSERT_EQ(kill(host->janitor.pid, SIGKILL), 0);
+	janitor_finish(&host->janitor);
+	janitor_init(&host->janitor);
+	host->janitor.sysfs = sysfs;
+}
+
+static void
+expect_after(int killed_node, int next_node, long n)
+{
+	struct host host;
+
+	host_init(&host);
+	nr_set(&host, JANITOR_FRAMES, 1, 10);
+	start_and_raise(&host, killed_node);
+	kill_both(&host);
+	ASSERT_EQ(nr_of(&host, JANITOR_FRAMES, 1), 30);
+	inherit(&host, next_node);
+	ASSERT_EQ(nr_of(&host, JANITOR_FRAMES, 1), n);
+	/* Once. */
+	nr_set(&host, JANITOR_FRAMES, 1, 30);
+	janitor_finish(&host.janitor);
+	inherit(&host, next_node);
+	ASSERT_EQ(nr_of(&host, JANITOR_FRAMES, 1), 30);
+	janitor_finish(&host.janitor);
+	host_fini(&host);
+}
+
+TEST(janitor__killed_with_its_daemon_leaves_a_will_for_the_next)
+{
+	expect_after(-1, -1, 10);
+	expect_after(-1, 0, 10);
+	expect_after(0, 0, 10);
+	expect_after(0, -1, 10);
+	expect_after(0, 1, 30); /* another node's, which may well live */
+}
+
+TEST(janitor__a_will_is_not_executed_where_somebody_changed_it_since)
+{
+	struct host host;
+
+	host_init(&host);
+	start_and_raise(&host, -1);
+	kill_both(&host);
+	nr_set(&host, JANITOR_FRAMES, 1, 25);
+	inherit(&host, -1);
+	ASSERT_EQ(nr_of(&host, JANITOR_FRAMES, 1), 25);
+	janitor_finish(&host.janitor);
+	host_fini(&host);
+}
+
+TEST(janitor__that_tidied_up_leaves_no_will)
+{
+	struct host host;
+
+	host_init(&host);
+	nr_set(&host, JANITOR_FRAMES, 1, 10);
+	start_and_raise(&host, -1);
+	janitor_finish(&host.janitor);
+	ASSERT_EQ(nr_of(&host, JANITOR_FRAMES, 1), 10);
+	nr_set(&host, JANITOR_FRAMES, 0, 30);
+	nr_set(&host, JANITOR_FRAMES, 1, 30); /* as it was, by chance */
+	inherit(&host, -1);
+	ASSERT_EQ(nr_of(&host, JANITOR_FRAMES, 1), 30);
+	janitor_finish(&host.janitor);
+	host_fini(&host);
+}
+
+TEST(janitor__what_is_no_will_is_left_alone)
+{
+	char path[128], text[6000];
+	struct host host;
+	FILE *file;
+
+	host_init(&host);
+	nr_set(&host, JANITOR_FRAMES, 1, 30);
+	(void)snprintf(path, sizeof(path), "%s/will", host.sys);
+	file = fopen(path, "we");
+	ASSERT_NOT_NULL(file);
+	memset(text, 1, sizeof(text));
+	ASSERT_EQ(fwrite(text, sizeof(text), 1, file), 1u);
+	ASSERT_EQ(fclose(file), 0);
+	inherit(&host, -1);
+	ASSERT_EQ(nr_of(&host, JANITOR_FRAMES, 1), 30);
+	janitor_finish(&host.janitor);
 	host_fini(&host);
 }
