@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clients/libholdfast/holdfast_pool.h"
 #include "tests/system/live.h"
 #include "tests/test.h"
 
@@ -175,6 +176,15 @@ now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+static void
+drain(struct holdfast *h, enum holdfast_pool_action action)
+{
+	struct holdfast_pool_change what = {.action = action};
+	struct holdfast_pool_changed changed;
+
+	ASSERT_EQ(holdfast_pool_change(h, &what, &changed), HF_OK);
+}
+
 void
 live_wait_idle(struct holdfast *h)
 {
@@ -182,24 +192,26 @@ live_wait_idle(struct holdfast *h)
 	int64_t until = now_ms() + IDLE_MS;
 	struct holdfast_pool_status s;
 
+	/* What our own tenant keeps for its next buffer, and what is ready. */
+	drain(h, HF_POOL_DRAIN);
 	for (;;) {
 		ASSERT_EQ(holdfast_pool_status(h, &s), HF_OK);
-		/* Our own tenant may keep what our next buffer could use. */
-		if (s.frames_in_use == s.frames_idle && s.frames_limbo == 0 &&
-		    s.spans <= s.frames_idle && s.sessions == 1)
-			return;
+		if (s.frames_in_use == 0 && s.frames_limbo == 0 &&
+		    s.frames_ready == 0 && s.spans == 0 && s.sessions == 1)
+			break;
 		if (now_ms() > until)
 			test_fail(__FILE__, __LINE__,
 			    "the pool does not come to rest: %llu frames in "
-			    "use, %llu idle, %llu in limbo, %llu spans, %llu "
+			    "use, %llu ready, %llu in limbo, %llu spans, %llu "
 			    "sessions",
 			    (unsigned long long)s.frames_in_use,
-			    (unsigned long long)s.frames_idle,
+			    (unsigned long long)s.frames_ready,
 			    (unsigned long long)s.frames_limbo,
 			    (unsigned long long)s.spans,
 			    (unsigned long long)s.sessions);
 		(void)nanosleep(&pause, NULL);
 	}
+	drain(h, HF_POOL_UNDRAIN);
 }
 
 void

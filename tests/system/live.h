@@ -47,8 +47,9 @@ struct holdfast *live_connect(const struct live *live);
 int live_nfds(const struct live *live);
 
 /*
- * Wait until no frame is in use (but for what tenants keep idle) or in limbo
- * and no session but ours is left; fails when that takes too long.
+ * Wait until every frame is home (none in use, kept idle, ready or in limbo)
+ * and no session but ours, an operator's, is left; fails when that takes too
+ * long.  The pool is drained meanwhile: nobody gets anything.
  */
 void live_wait_idle(struct holdfast *h);
 
