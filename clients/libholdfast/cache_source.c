@@ -31,6 +31,8 @@ daemon_import(void *arg, const struct cache_want *want,
 	    .boundary = want->boundary,
 	    .domain = s->options.domain,
 	    .domain_set = s->options.domain_set,
+	    .domains = s->options.domains,
+	    .policy = (enum holdfast_domainset_policy)s->options.policy,
 	    .type = s->options.type != NULL ? s->options.type : "cache",
 	    .no_map = true,
 	};

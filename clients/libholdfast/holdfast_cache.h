@@ -45,6 +45,8 @@ struct holdfast_cache_options {
 	uint64_t low, high; /* physical bounds of every span; high 0: none */
 	int domain;         /* NUMA node, where domain_set */
 	bool domain_set;
+	uint32_t domains; /* NUMA nodes of the spans, and the order of nodes: */
+	int policy;       /* HF_DOMAINSET_*; as in holdfast_contig_req */
 	const char *type; /* malloc type; NULL: "cache" */
 	/*
 	 * Start a thread that waits for the daemon to want memory back, and

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "clients/libholdfast/holdfast_cache.h"
 #include "tests/clients/fake.h"
 #include "tests/test.h"
 
@@ -203,6 +204,47 @@ TEST(contigmalloc__asks_for_the_domains_of_its_set)
 	ASSERT_EQ(buf->domain, (int)node);
 	holdfast_close(h);
 	fake_stop(&fake);
+}
+
+static int *node_given; /* shared with the daemon */
+
+static void
+note_node(struct fake_answer *a, const char *arg)
+{
+	(void)arg;
+	if (a->op == HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC && *node_given < 0)
+		*node_given = a->contig.domain;
+}
+
+TEST(cache__asks_for_the_domains_of_its_set)
+{
+	const struct holdfast_cache_options options[] = {
+	    {.span_size = FAKE_FRAME, .domains = 1 << 5 | 1 << 6},
+	    {.span_size = FAKE_FRAME,
+		.domains = 1 << 3 | 1 << 5,
+		.policy = HF_DOMAINSET_PREFER,
+		.domain = 5,
+		.domain_set = true},
+	};
+	struct holdfast_cache *cache;
+	struct holdfast *h;
+	struct fake fake;
+
+	node_given = mmap(NULL, sizeof(*node_given), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_TRUE(node_given != MAP_FAILED);
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		*node_given = -1;
+		fake_start(&fake, note_node, NULL);
+		h = fake_connect(&fake);
+		ASSERT_EQ(holdfast_cache_create(h, &options[i], &cache), HF_OK);
+		(void)holdfast_cache_alloc(cache, 64); /* there is no frame */
+		ASSERT_EQ(*node_given, 5);
+		holdfast_cache_destroy(cache);
+		holdfast_close(h);
+		fake_stop(&fake);
+	}
+	(void)munmap(node_given, sizeof(*node_given));
 }
 
 TEST(contigmalloc__leaves_no_trace_of_a_refusal)
