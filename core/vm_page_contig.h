@@ -27,14 +27,12 @@
 #define VM_ALLOC_NOWAIT     0x8000
 /* What the pages are. */
 #define VM_ALLOC_WIRED      0x0020
-#define VM_ALLOC_ZERO                                                          \
-	0x0040 /* zeroes are wanted: vmr_zero says if they are                 \
-		*/
-#define VM_ALLOC_NOBUSY   0x0200 /* by default they are exclusively busy */
-#define VM_ALLOC_SBUSY    0x4000
-#define VM_ALLOC_NODUMP   0x2000
+#define VM_ALLOC_ZERO       0x0040 /* wanted: vmr_zero says if they are zero */
+#define VM_ALLOC_NOBUSY     0x0200 /* by default they are exclusively busy */
+#define VM_ALLOC_SBUSY      0x4000
+#define VM_ALLOC_NODUMP     0x2000
 /* So many more are to follow: a hint, of which nothing comes here. */
-#define VM_ALLOC_COUNT(n) ((n) << 16)
+#define VM_ALLOC_COUNT(n)   ((n) << 16)
 
 enum vm_page_busy { VPB_UNBUSIED, VPB_SHARED, VPB_EXCLUSIVE };
 

@@ -6,7 +6,8 @@
  * tenants keep idle, dissolve ready-made spans, ask clients for the idle spans
  * of their caches, let the pool grow; each once a request, in this order.  A
  * request that waits patiently tries all of it again from time to time.  Loop
- * thread only. Design: docs/design/stock.md.
+ * thread only.
+ * Design: docs/design/stock.md.
  */
 
 #include <stdbool.h>
@@ -75,7 +76,7 @@ void reclaim_fini(struct reclaim *reclaim);
 /*
  * A request found no frames (KERN_NO_SPACE) or no quota (REFUSED_QUOTA), `rv`:
  * go one step on.  `flags`: M_NOWAIT only dissolves and calls in, M_NORECLAIM
- * asks nobody. true: something is on its way that may help, so wait for it.
+ * asks nobody.  true: something is on its way that may help, so wait for it.
  */
 bool reclaim_begin(struct pool *pool, struct reclaim_try *attempt,
     const struct waiter *waiter, int rv, uint32_t flags);

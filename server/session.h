@@ -35,9 +35,8 @@ struct session {
 	struct transport transport;
 	bool negotiated;
 	bool doomed;
-	bool
-	    sequential; /* it waits for its answers; see session_one_by_one() */
-	bool answered;  /* a request of this packet that it waits for */
+	bool sequential;   /* see session_one_by_one() */
+	bool answered;     /* a request of this packet that it waits for */
 	unsigned acks_due; /* asked for, and perhaps never given */
 	char name[HOLDFAST_NAME_MAX + 1];
 	struct idtable ids;

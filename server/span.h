@@ -14,8 +14,9 @@
  * Its addresses are known from the start, so it can be lent to the tenant's
  * arena and allocated from while a worker still assembles it; what needs the
  * memfd waits.  It lives as long as it has users, of which the arena is one,
- *and pays for its bytes and its descriptor until its frames are back in the
- *pool. Loop thread only. Design: docs/design/server.md.
+ * and pays for its bytes and its descriptor until its frames are back in the
+ * pool.  Loop thread only.
+ * Design: docs/design/server.md.
  */
 
 #include <stdbool.h>

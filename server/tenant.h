@@ -6,8 +6,8 @@
  *
  * Owns its account, its arena (which the spans that it shares out are lent to),
  * its malloc types and the list of its named maps.  Sessions of one tenant
- * share spans; different tenants never do.  Loop thread only. Design:
- * docs/design/server.md.
+ * share spans; different tenants never do.  Loop thread only.
+ * Design: docs/design/server.md.
  */
 
 #include <stdbool.h>

@@ -11,8 +11,7 @@
  * the two look like one: a range of whole gigantic pages becomes a span of
  * those, and one that holds a part of any has it taken apart first:
  *
- *	big standby --give back--> kernel --demote--> 512 free frames -->
- *standby
+ *	big standby --> kernel --demote--> 512 free frames --> standby
  *
  * Both free lists are stacks, so what is given back is what is taken apart, and
  * what comes then is what lies on top; as ever the addresses tell.
