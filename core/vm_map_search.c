@@ -194,6 +194,7 @@ children_fit_plain(const struct vm_node *node, unsigned slot, struct vm_fit fit)
 }
 
 #define ISA(name) name##_plain
+#define ISA_NAME  "plain"
 #define ISA_TARGET
 #define ISA_RANK8     rank8_plain
 #define ISA_RANK_LEAF rank_leaf_plain
@@ -204,23 +205,9 @@ children_fit_plain(const struct vm_node *node, unsigned slot, struct vm_fit fit)
 #define ISA_SURE      0
 #define ISA_OPEN      leaf_open_plain
 #define ISA_CLOSE     leaf_close_plain
+#define ISA_CUT       leaf_cut_plain
+#define ISA_JOIN      leaf_join_plain
 #include "core/vm_map_search_int.h"
-
-const struct vm_tree_isa vm_tree_isa_plain = {
-    .name = "plain",
-    .seek = seek_plain,
-    .lookup = lookup_plain,
-    .fit = fit_plain,
-    .insert = insert_plain,
-    .remove = remove_plain,
-    .column_update = column_update_plain,
-    .leaf_fit = leaf_fit_plain,
-    .node_fit = children_fit_plain,
-    .leaf_open = leaf_open_plain,
-    .leaf_close = leaf_close_plain,
-    .leaf_cut = leaf_cut_plain,
-    .leaf_join = leaf_join_plain,
-};
 
 #if defined(__x86_64__)
 static bool

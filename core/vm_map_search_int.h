@@ -2,12 +2,13 @@
 
 /*
  * The two descents and the two edits, written once and compiled for each
- * instruction set.
+ * instruction set; and the set's table, struct vm_tree_isa.
  *
  * Included by vm_map_search.c and vm_map_search_x86.c with these defined for
  * the set at hand:
  *
  *	ISA(name)      the function's name with the set's suffix
+ *	ISA_NAME       the set's name, a string
  *	ISA_TARGET     the function attribute that allows its instructions
  *	ISA_RANK8      rank8(keys, addr): how many of eight keys (ascending)
  *	               are at or below addr
@@ -28,6 +29,8 @@
  *	ISA_OPEN       open(leaf, slot, with): move the slots from there on up
  *	               by one, and fill it
  *	ISA_CLOSE      close(leaf, slot): move those behind it down by one
+ *	ISA_CUT        cut(leaf, slot, cut): make three slots of one
+ *	ISA_JOIN       join(leaf, slot, n, item): make one of it and n behind
  */
 
 /* The last slot of a leaf that starts at or below `addr`. */
@@ -364,7 +367,24 @@ ISA(remove)(struct vm_tree *tree, struct vm_cursor *cur)
 	tree->count--;
 }
 
+const struct vm_tree_isa ISA(vm_tree_isa) = {
+    .name = ISA_NAME,
+    .seek = ISA(seek),
+    .lookup = ISA(lookup),
+    .fit = ISA(fit),
+    .insert = ISA(insert),
+    .remove = ISA(remove),
+    .column_update = ISA(column_update),
+    .leaf_fit = ISA(leaf_fit),
+    .node_fit = ISA_CHILDREN,
+    .leaf_open = ISA_OPEN,
+    .leaf_close = ISA_CLOSE,
+    .leaf_cut = ISA_CUT,
+    .leaf_join = ISA_JOIN,
+};
+
 #undef ISA
+#undef ISA_NAME
 #undef ISA_TARGET
 #undef ISA_RANK8
 #undef ISA_RANK_LEAF
@@ -375,3 +395,5 @@ ISA(remove)(struct vm_tree *tree, struct vm_cursor *cur)
 #undef ISA_SURE
 #undef ISA_OPEN
 #undef ISA_CLOSE
+#undef ISA_CUT
+#undef ISA_JOIN

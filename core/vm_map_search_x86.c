@@ -362,6 +362,7 @@ leaf_join_avx512(struct vm_leaf *leaf, unsigned slot, unsigned n, uint64_t item)
 }
 
 #define ISA(name)     name##_avx512
+#define ISA_NAME      "avx512"
 #define ISA_TARGET    AVX512
 #define ISA_RANK8     rank8_avx512
 #define ISA_RANK_LEAF rank_leaf_avx512
@@ -372,23 +373,9 @@ leaf_join_avx512(struct vm_leaf *leaf, unsigned slot, unsigned n, uint64_t item)
 #define ISA_SURE      2
 #define ISA_OPEN      leaf_open_avx512
 #define ISA_CLOSE     leaf_close_avx512
+#define ISA_CUT       leaf_cut_avx512
+#define ISA_JOIN      leaf_join_avx512
 #include "core/vm_map_search_int.h"
-
-const struct vm_tree_isa vm_tree_isa_avx512 = {
-    .name = "avx512",
-    .seek = seek_avx512,
-    .lookup = lookup_avx512,
-    .fit = fit_avx512,
-    .insert = insert_avx512,
-    .remove = remove_avx512,
-    .column_update = column_update_avx512,
-    .leaf_fit = leaf_fit_avx512,
-    .node_fit = children_fit_avx512,
-    .leaf_open = leaf_open_avx512,
-    .leaf_close = leaf_close_avx512,
-    .leaf_cut = leaf_cut_avx512,
-    .leaf_join = leaf_join_avx512,
-};
 
 /*
  * AVX2: four addresses, or eight page counts, a register.  It compares signed
@@ -551,6 +538,7 @@ children_fit_avx2(const struct vm_node *node, unsigned slot, struct vm_fit fit)
 }
 
 #define ISA(name)     name##_avx2
+#define ISA_NAME      "avx2"
 #define ISA_TARGET    AVX2
 #define ISA_RANK8     rank8_avx2
 #define ISA_RANK_LEAF rank_leaf_avx2
@@ -561,21 +549,7 @@ children_fit_avx2(const struct vm_node *node, unsigned slot, struct vm_fit fit)
 #define ISA_SURE      2
 #define ISA_OPEN      leaf_open_plain
 #define ISA_CLOSE     leaf_close_plain
+#define ISA_CUT       leaf_cut_plain
+#define ISA_JOIN      leaf_join_plain
 #include "core/vm_map_search_int.h"
-
-const struct vm_tree_isa vm_tree_isa_avx2 = {
-    .name = "avx2",
-    .seek = seek_avx2,
-    .lookup = lookup_avx2,
-    .fit = fit_avx2,
-    .insert = insert_avx2,
-    .remove = remove_avx2,
-    .column_update = column_update_avx2,
-    .leaf_fit = leaf_fit_avx2,
-    .node_fit = children_fit_avx2,
-    .leaf_open = leaf_open_plain,
-    .leaf_close = leaf_close_plain,
-    .leaf_cut = leaf_cut_plain,
-    .leaf_join = leaf_join_plain,
-};
 #endif /* __x86_64__ */
