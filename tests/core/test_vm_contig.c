@@ -4,13 +4,10 @@
  * contigmalloc(9) over vm_phys: addresses, statistics, what is asserted.
  */
 
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "arch/sim/sim.h"
 #include "core/vm_contig.h"
 #include "core/vm_param.h"
+#include "tests/panics.h"
 #include "tests/test.h"
 
 #define PAGE UINT64_C(4096)
@@ -408,21 +405,6 @@ TEST(contigfree__accepts_null)
 	ASSERT_EQ(bed.type.ks_stats.mts_numfrees, UINT64_C(0));
 	bed_free(&bed);
 }
-
-/* Does the call end in an assertion? */
-#define ASSERT_PANICS(call)                                                    \
-	do {                                                                   \
-		pid_t pid_ = fork();                                           \
-		int status_ = 0;                                               \
-		if (pid_ == 0) {                                               \
-			(void)close(2);                                        \
-			(void)(call);                                          \
-			_exit(0);                                              \
-		}                                                              \
-		ASSERT_EQ(waitpid(pid_, &status_, 0), pid_);                   \
-		ASSERT_TRUE(WIFSIGNALED(status_));                             \
-		ASSERT_EQ(WTERMSIG(status_), SIGABRT);                         \
-	} while (0)
 
 TEST(contigmalloc__asserts_what_the_manual_page_forbids) /* L05 */
 {

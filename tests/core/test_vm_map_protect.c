@@ -5,43 +5,32 @@
  * the long one does, to entries, charges and neighbours.
  */
 
-#include "arch/sim/sim.h"
 #include "core/vm_map_int.h"
+#include "tests/core/map_bed.h"
 #include "tests/test.h"
 
 #define PAGE   ((vm_size_t)4096)
 #define MIN_VA ((vm_offset_t)0x10000)
 #define MAX_VA ((vm_offset_t)0x40000000)
 
-static struct arch *arch;
-static struct pmap pmap;
 static vm_map_t map;
 
 static void
 setup(void)
 {
-	arch = sim_create(NULL);
-	pmap.arch = arch;
-	map = vm_map_create(&pmap, MIN_VA, MAX_VA);
-	ASSERT_NOT_NULL(map);
+	map = map_bed_make(MIN_VA, MAX_VA);
 }
 
 static void
 teardown(void)
 {
-	vm_map_destroy(map);
-	ASSERT_EQ(sim_live(arch), 0u);
-	sim_destroy(arch);
+	map_bed_free(map);
 }
 
 static void
 enter(vm_offset_t start, vm_size_t n, vm_prot_t prot, int cow)
 {
-	vm_map_lock(map);
-	ASSERT_EQ(vm_map_insert(map, NULL, 0, start, start + n * PAGE, prot,
-		      VM_PROT_ALL, cow),
-	    KERN_SUCCESS);
-	vm_map_unlock(map);
+	map_bed_enter(map, start, n * PAGE, prot, cow);
 }
 
 static int

@@ -5,9 +5,9 @@
  * when they are cut, nor wired, nor looked up.
  */
 
-#include "arch/sim/sim.h"
 #include "core/vm_fault.h"
 #include "core/vm_map_int.h"
+#include "tests/core/map_bed.h"
 #include "tests/test.h"
 
 #define PAGE   ((vm_size_t)4096)
@@ -15,17 +15,12 @@
 #define MAX_VA ((vm_offset_t)0x40000000)
 #define AT     ((vm_offset_t)0x100000)
 
-static struct arch *arch;
-static struct pmap pmap;
 static vm_map_t map;
 
 static void
 setup(void)
 {
-	arch = sim_create(NULL);
-	pmap.arch = arch;
-	map = vm_map_create(&pmap, MIN_VA, MAX_VA);
-	ASSERT_NOT_NULL(map);
+	map = map_bed_make(MIN_VA, MAX_VA);
 	vm_map_lock(map);
 	vm_map_modflags(map, MAP_SYSTEM_MAP, 0);
 	vm_map_unlock(map);
@@ -35,19 +30,13 @@ setup(void)
 static void
 teardown(void)
 {
-	vm_map_destroy(map);
-	ASSERT_EQ(sim_live(arch), 0u);
-	sim_destroy(arch);
+	map_bed_free(map);
 }
 
 static void
 enter(vm_offset_t start, vm_size_t n, vm_prot_t prot, int cow)
 {
-	vm_map_lock(map);
-	ASSERT_EQ(vm_map_insert(map, NULL, 0, start, start + n * PAGE, prot,
-		      VM_PROT_ALL, cow),
-	    KERN_SUCCESS);
-	vm_map_unlock(map);
+	map_bed_enter(map, start, n * PAGE, prot, cow);
 }
 
 static int
@@ -108,7 +97,7 @@ TEST(vm_map_submap__takes_a_part_of_an_entry_of_the_system)
 	vm_map_t sub;
 
 	setup();
-	sub = vm_map_create(&pmap, MIN_VA, MAX_VA);
+	sub = vm_map_create(vm_map_pmap(map), MIN_VA, MAX_VA);
 	ASSERT_NOT_NULL(sub);
 	enter(AT, 12, VM_PROT_NONE, 0);
 	ASSERT_EQ(vm_map_submap(map, AT + 4 * PAGE, AT + 8 * PAGE, sub),

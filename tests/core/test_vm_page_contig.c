@@ -5,14 +5,11 @@
  * can be shown without page structs; what waits is told to.
  */
 
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "arch/sim/sim.h"
 #include "core/vm_object_int.h"
 #include "core/vm_page_contig.h"
 #include "core/vm_param.h"
+#include "tests/panics.h"
 #include "tests/test.h"
 
 #define PAGE   UINT64_C(4096)
@@ -310,21 +307,6 @@ TEST(vm_page_alloc_contig__leaves_no_trace_when_memory_runs_out)
 	vm_object_deallocate(object);
 	teardown();
 }
-
-/* Does the call end in an assertion? */
-#define ASSERT_PANICS(call)                                                    \
-	do {                                                                   \
-		pid_t pid_ = fork();                                           \
-		int status_ = 0;                                               \
-		if (pid_ == 0) {                                               \
-			(void)close(2);                                        \
-			(void)(call);                                          \
-			_exit(0);                                              \
-		}                                                              \
-		ASSERT_EQ(waitpid(pid_, &status_, 0), pid_);                   \
-		ASSERT_TRUE(WIFSIGNALED(status_));                             \
-		ASSERT_EQ(WTERMSIG(status_), SIGABRT);                         \
-	} while (0)
 
 TEST(vm_page_alloc_contig__asserts_what_the_manual_page_forbids)
 {
