@@ -137,6 +137,16 @@ insert_charges(const struct vm_map_new *ins)
 		       ins->object == NULL));
 }
 
+/* MAP_ACC_CHARGED: the caller has asked whoever there is to ask. */
+static __attribute__((noinline)) void
+insert_charge_unasked(vm_map_t map, const struct vm_map_new *ins)
+{
+	KASSERT((ins->cow & MAP_COPY_ON_WRITE) != 0 ||
+		    vm_object_cred(ins->object) == NULL,
+	    "a charge beside the object's own");
+	vm_account_charge(map->account, ins->end - ins->start);
+}
+
 static inline int
 insert_charge(vm_map_t map, const struct vm_map_new *ins, bool *chargedp)
 {
@@ -146,7 +156,7 @@ insert_charge(vm_map_t map, const struct vm_map_new *ins, bool *chargedp)
 	vm_map_assert_wlocked(map);
 
 	if (charged && (ins->cow & MAP_ACC_CHARGED) != 0)
-		vm_account_charge(map->account, bytes);
+		insert_charge_unasked(map, ins);
 	else if (charged && !vm_map_swap_reserve(map, bytes))
 		return KERN_RESOURCE_SHORTAGE;
 	*chargedp = charged;

@@ -381,7 +381,9 @@ core_insert_args(core *b, const uint64_t *v)
 
 /*
  * What the core asserts of an insertion, whatever the world.  The strict
- * checks cover it; a compat world takes only this part of them.
+ * checks cover it; a compat world takes only this part of them.  A charge
+ * beside an object that does not pay yet is left out, too: it is asserted when
+ * the object is to pay.
  */
 static bool
 insert_asserts(core *b, const struct vm_insert_args *a, struct hf_result *res)

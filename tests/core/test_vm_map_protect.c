@@ -7,6 +7,7 @@
 
 #include "core/vm_map_int.h"
 #include "tests/core/map_bed.h"
+#include "tests/panics.h"
 #include "tests/test.h"
 
 #define PAGE   ((vm_size_t)4096)
@@ -69,6 +70,30 @@ TEST(vm_map_protect__charges_the_part_that_needs_a_copy_and_is_cut_out)
 	ASSERT_EQ(protect(MIN_VA, 1, VM_PROT_RW), KERN_SUCCESS);
 	ASSERT_EQ(info_at(MIN_VA).charge, PAGE);
 	ASSERT_EQ(info_at(MIN_VA + PAGE).charge, 0u);
+	ASSERT_EQ(vm_map_reserved(map), 3 * PAGE);
+	teardown();
+}
+
+/* Unless it shows a copy: that is not what the object pays for. */
+TEST(vm_map_insert__asserts_that_no_entry_is_charged_beside_its_object)
+{
+	const vm_offset_t start = MIN_VA + 8 * PAGE;
+	vm_object_t object;
+
+	setup();
+	enter(MIN_VA, 2, VM_PROT_RW, 0);
+	ASSERT_EQ(protect(MIN_VA, 1, VM_PROT_READ), KERN_SUCCESS);
+	object = info_at(MIN_VA).object;
+	ASSERT_NOT_NULL(vm_object_cred(object));
+	vm_object_reference(object);
+	vm_map_lock(map);
+	ASSERT_PANICS(vm_map_insert(map, object, 0, start, start + PAGE,
+	    VM_PROT_RW, VM_PROT_ALL, MAP_ACC_CHARGED));
+	ASSERT_EQ(vm_map_insert(map, object, 0, start, start + PAGE, VM_PROT_RW,
+		      VM_PROT_ALL, MAP_ACC_CHARGED | MAP_COPY_ON_WRITE),
+	    KERN_SUCCESS);
+	ASSERT_NULL(vm_map_check(map));
+	vm_map_unlock(map);
 	ASSERT_EQ(vm_map_reserved(map), 3 * PAGE);
 	teardown();
 }
