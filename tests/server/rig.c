@@ -276,10 +276,28 @@ client_is_cut(struct client *client)
 	return n == 0;
 }
 
+uint64_t
+client_post(struct client *client, request_t *request)
+{
+	client_send(client, &request, 1);
+	return request->id;
+}
+
+bool
+client_is_answered(struct client *client)
+{
+	struct pollfd pfd = {.fd = client->fd, .events = POLLIN};
+
+	rig_settle(client->rig);
+	for (int i = 0; i < 20; i++)
+		rig_turn(client->rig);
+	return poll(&pfd, 1, 0) == 1;
+}
+
 reply_t *
 client_call(struct client *client, request_t *request)
 {
-	client_send(client, &request, 1);
+	(void)client_post(client, request);
 	if (!client_receive(client))
 		test_fail(__FILE__, __LINE__, "the server hung up");
 	ASSERT_EQ(client->packet->n_replies, 1u);
@@ -296,13 +314,6 @@ client_sentence(const struct client *client)
 
 /* ---- Requests ---------------------------------------------------- */
 
-/* Declare `request` and its operation `op`. */
-#define REQUEST(Type, TYPE, CASE, member)                                      \
-	request_t request = HOLDFAST__V1__REQUEST__INIT;                       \
-	Holdfast__V1__##Type op = HOLDFAST__V1__##TYPE##__INIT;                \
-	request.op_case = HOLDFAST__V1__REQUEST__OP_##CASE;                    \
-	request.member = &op
-
 static int
 call_status(struct client *client, request_t *request, reply_t **replyp)
 {
@@ -318,7 +329,7 @@ call_status(struct client *client, request_t *request, reply_t **replyp)
 int
 client_hello(struct client *client, uint32_t min, uint32_t max)
 {
-	REQUEST(Hello, HELLO, HELLO, hello);
+	REQUEST(Hello, HELLO, hello);
 
 	op.version_min = min;
 	op.version_max = max;
@@ -326,10 +337,18 @@ client_hello(struct client *client, uint32_t min, uint32_t max)
 	return call_status(client, &request, NULL);
 }
 
+uint64_t
+client_post_ping(struct client *client)
+{
+	REQUEST(Ping, PING, ping);
+
+	return client_post(client, &request);
+}
+
 int
 client_ping(struct client *client)
 {
-	REQUEST(Ping, PING, PING, ping);
+	REQUEST(Ping, PING, ping);
 
 	return call_status(client, &request, NULL);
 }
@@ -337,7 +356,7 @@ client_ping(struct client *client)
 Holdfast__V1__PoolStatusResult *
 client_pool(struct client *client)
 {
-	REQUEST(PoolStatus, POOL_STATUS, POOL_STATUS, pool_status);
+	REQUEST(PoolStatus, POOL_STATUS, pool_status);
 	reply_t *reply;
 
 	ASSERT_EQ(call_status(client, &request, &reply), (int)OK);
@@ -347,24 +366,40 @@ client_pool(struct client *client)
 Holdfast__V1__TenantStatusResult *
 client_tenant(struct client *client)
 {
-	REQUEST(TenantStatus, TENANT_STATUS, TENANT_STATUS, tenant_status);
+	REQUEST(TenantStatus, TENANT_STATUS, tenant_status);
 	reply_t *reply;
 
 	ASSERT_EQ(call_status(client, &request, &reply), (int)OK);
 	return reply->tenant_status;
 }
 
+uint64_t
+client_post_alloc(struct client *client, const Holdfast__V1__ContigAlloc *alloc)
+{
+	REQUEST(ContigAlloc, CONTIG_ALLOC, contig_alloc);
+
+	op = *alloc;
+	return client_post(client, &request);
+}
+
+uint64_t
+client_post_cancel(struct client *client, uint64_t id)
+{
+	REQUEST(ContigCancel, CONTIG_CANCEL, contig_cancel);
+
+	op.request = id;
+	return client_post(client, &request);
+}
+
 int
 client_alloc_req(struct client *client, const Holdfast__V1__ContigAlloc *alloc,
     Holdfast__V1__ContigAllocResult **resultp)
 {
-	request_t request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__ContigAlloc op = *alloc;
+	REQUEST(ContigAlloc, CONTIG_ALLOC, contig_alloc);
 	reply_t *reply;
 	int status;
 
-	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;
-	request.contig_alloc = &op;
+	op = *alloc;
 	status = call_status(client, &request, &reply);
 	if (status == (int)OK && resultp != NULL)
 		*resultp = reply->contig_alloc;
@@ -413,7 +448,7 @@ expect_satisfied(const Holdfast__V1__ContigAlloc *alloc,
 int
 client_free(struct client *client, uint64_t buffer)
 {
-	REQUEST(ContigFree, CONTIG_FREE, CONTIG_FREE, contig_free);
+	REQUEST(ContigFree, CONTIG_FREE, contig_free);
 
 	op.buffer = buffer;
 	return call_status(client, &request, NULL);
@@ -423,7 +458,7 @@ int
 client_change(struct client *client, int action, uint64_t frames, bool big,
     int domain, Holdfast__V1__PoolChangeResult **resultp)
 {
-	REQUEST(PoolChange, POOL_CHANGE, POOL_CHANGE, pool_change);
+	REQUEST(PoolChange, POOL_CHANGE, pool_change);
 	reply_t *reply;
 	int status;
 
@@ -440,7 +475,7 @@ client_change(struct client *client, int action, uint64_t frames, bool big,
 int
 client_verify(struct client *client, Holdfast__V1__VerifyResult **resultp)
 {
-	REQUEST(Verify, VERIFY, VERIFY, verify);
+	REQUEST(Verify, VERIFY, verify);
 	reply_t *reply;
 	int status;
 
@@ -454,8 +489,7 @@ int
 client_quarantine(struct client *client,
     Holdfast__V1__QuarantineListResult **resultp)
 {
-	REQUEST(QuarantineList, QUARANTINE_LIST, QUARANTINE_LIST,
-	    quarantine_list);
+	REQUEST(QuarantineList, QUARANTINE_LIST, quarantine_list);
 	reply_t *reply;
 	int status;
 
@@ -468,8 +502,7 @@ client_quarantine(struct client *client,
 int
 client_release(struct client *client, uint64_t id, uint64_t *np)
 {
-	REQUEST(QuarantineRelease, QUARANTINE_RELEASE, QUARANTINE_RELEASE,
-	    quarantine_release);
+	REQUEST(QuarantineRelease, QUARANTINE_RELEASE, quarantine_release);
 	reply_t *reply;
 	int status;
 
@@ -484,7 +517,7 @@ client_release(struct client *client, uint64_t id, uint64_t *np)
 int
 client_object(struct client *client, int kind, uint64_t size, uint64_t *objectp)
 {
-	REQUEST(ObjectCreate, OBJECT_CREATE, OBJECT_CREATE, object_create);
+	REQUEST(ObjectCreate, OBJECT_CREATE, object_create);
 	reply_t *reply;
 	int status;
 
@@ -499,7 +532,7 @@ client_object(struct client *client, int kind, uint64_t size, uint64_t *objectp)
 int
 client_object_destroy(struct client *client, uint64_t object)
 {
-	REQUEST(ObjectDestroy, OBJECT_DESTROY, OBJECT_DESTROY, object_destroy);
+	REQUEST(ObjectDestroy, OBJECT_DESTROY, object_destroy);
 
 	op.object = object;
 	return call_status(client, &request, NULL);
@@ -508,7 +541,7 @@ client_object_destroy(struct client *client, uint64_t object)
 int
 client_map_create(struct client *client, const char *name, uint64_t *mapp)
 {
-	REQUEST(MapCreate, MAP_CREATE, MAP_CREATE, map_create);
+	REQUEST(MapCreate, MAP_CREATE, map_create);
 	reply_t *reply;
 	int status;
 
@@ -522,7 +555,7 @@ client_map_create(struct client *client, const char *name, uint64_t *mapp)
 int
 client_map_attach(struct client *client, const char *name, uint64_t *mapp)
 {
-	REQUEST(MapAttach, MAP_ATTACH, MAP_ATTACH, map_attach);
+	REQUEST(MapAttach, MAP_ATTACH, map_attach);
 	reply_t *reply;
 	int status;
 
@@ -536,7 +569,7 @@ client_map_attach(struct client *client, const char *name, uint64_t *mapp)
 int
 client_map_detach(struct client *client, uint64_t map)
 {
-	REQUEST(MapDetach, MAP_DETACH, MAP_DETACH, map_detach);
+	REQUEST(MapDetach, MAP_DETACH, map_detach);
 
 	op.map = map;
 	return call_status(client, &request, NULL);
@@ -545,7 +578,7 @@ client_map_detach(struct client *client, uint64_t map)
 int
 client_map_destroy(struct client *client, uint64_t map)
 {
-	REQUEST(MapDestroy, MAP_DESTROY, MAP_DESTROY, map_destroy);
+	REQUEST(MapDestroy, MAP_DESTROY, map_destroy);
 
 	op.map = map;
 	return call_status(client, &request, NULL);
@@ -555,7 +588,7 @@ int
 client_map_insert(struct client *client, uint64_t map, uint64_t object,
     uint64_t start, uint64_t end)
 {
-	REQUEST(MapInsert, MAP_INSERT, MAP_INSERT, map_insert);
+	REQUEST(MapInsert, MAP_INSERT, map_insert);
 
 	op.map = map;
 	op.object = object;
@@ -570,7 +603,7 @@ int
 client_map_find(struct client *client, uint64_t map, uint64_t object,
     uint64_t length, uint32_t space, uint64_t *addrp)
 {
-	REQUEST(MapFind, MAP_FIND, MAP_FIND, map_find);
+	REQUEST(MapFind, MAP_FIND, map_find);
 	reply_t *reply;
 	int status;
 
@@ -590,7 +623,7 @@ int
 client_map_delete(struct client *client, uint64_t map, uint64_t start,
     uint64_t end)
 {
-	REQUEST(MapDelete, MAP_DELETE, MAP_DELETE, map_delete);
+	REQUEST(MapDelete, MAP_DELETE, map_delete);
 
 	op.map = map;
 	op.start = start;
@@ -601,7 +634,7 @@ client_map_delete(struct client *client, uint64_t map, uint64_t start,
 Holdfast__V1__MapEntriesResult *
 client_map_entries(struct client *client, uint64_t map, bool want_fds)
 {
-	REQUEST(MapEntries, MAP_ENTRIES, MAP_ENTRIES, map_entries);
+	REQUEST(MapEntries, MAP_ENTRIES, map_entries);
 	reply_t *reply;
 
 	op.map = map;
@@ -613,7 +646,7 @@ client_map_entries(struct client *client, uint64_t map, bool want_fds)
 int
 client_map_check(struct client *client, uint64_t map)
 {
-	REQUEST(MapCheck, MAP_CHECK, MAP_CHECK, map_check);
+	REQUEST(MapCheck, MAP_CHECK, map_check);
 
 	op.map = map;
 	return call_status(client, &request, NULL);

@@ -72,8 +72,19 @@ bool client_receive(struct client *client);
 /* true: the server has hung up, or does within a moment. */
 bool client_is_cut(struct client *client);
 
+/* Declare `request` and its operation `op`, to be filled in. */
+#define REQUEST(Type, TYPE, member)                                            \
+	request_t request = HOLDFAST__V1__REQUEST__INIT;                       \
+	Holdfast__V1__##Type op = HOLDFAST__V1__##TYPE##__INIT;                \
+	request.op_case = HOLDFAST__V1__REQUEST__OP_##TYPE;                    \
+	request.member = &op
+
 /* One request, one reply.  Fails the case if the server hangs up. */
 reply_t *client_call(struct client *client, request_t *request);
+/* One request as a packet, without waiting; its number. */
+uint64_t client_post(struct client *client, request_t *request);
+/* Has anything come, once nothing moves any more? */
+bool client_is_answered(struct client *client);
 
 /* ---- Requests as one-liners: they answer the status -------------- */
 
@@ -92,6 +103,11 @@ int client_alloc_req(struct client *client,
     const Holdfast__V1__ContigAlloc *alloc,
     Holdfast__V1__ContigAllocResult **resultp);
 int client_free(struct client *client, uint64_t buffer);
+/* Without waiting for the answer, if there is one: the request's number. */
+uint64_t client_post_ping(struct client *client);
+uint64_t client_post_alloc(struct client *client,
+    const Holdfast__V1__ContigAlloc *alloc);
+uint64_t client_post_cancel(struct client *client, uint64_t id);
 /*
  * A request of up to `npages` (a power of two) pages somewhere in 16 frames,
  * with random bounds that leave it `slack` pages at most: some can be met.

@@ -5,7 +5,6 @@
  * policies, what is refused, and requests that wait for one of several.
  */
 
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -62,12 +61,8 @@ node_of(struct client *client, Holdfast__V1__ContigAlloc alloc,
 static void
 ask(struct client *client, Holdfast__V1__ContigAlloc alloc, uint32_t flags)
 {
-	request_t request = HOLDFAST__V1__REQUEST__INIT, *list = &request;
-
 	alloc.flags = flags;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;
-	request.contig_alloc = &alloc;
-	client_send(client, &list, 1);
+	(void)client_post_alloc(client, &alloc);
 }
 
 /* The node of the answer that comes; NOBODY_HAS: it was refused. */
@@ -78,17 +73,6 @@ answered(struct client *client)
 	return client->packet->replies[0]->status == OK
 		   ? client->packet->replies[0]->contig_alloc->domain
 		   : NOBODY_HAS;
-}
-
-static bool
-is_answered(struct client *client)
-{
-	struct pollfd pfd = {.fd = client->fd, .events = POLLIN};
-
-	rig_settle(client->rig);
-	for (int i = 0; i < 20; i++)
-		rig_turn(client->rig);
-	return poll(&pfd, 1, 0) == 1;
 }
 
 /* ---- Policies ---------------------------------------------------- */
@@ -283,14 +267,14 @@ TEST(domains__a_set_waits_for_any_of_its_nodes_and_for_no_other)
 	ASSERT_EQ(node_of(&other, set_of(2 * RIG_FRAME, 2, 0, 0), &far), 1);
 	ask(&client, set_of(RIG_FRAME, 2, 0, 0), M_WAITOK);
 	ASSERT_EQ(client_free(&other, near), (int)OK);
-	ASSERT_FALSE(is_answered(&client));
+	ASSERT_FALSE(client_is_answered(&client));
 	ASSERT_EQ(client_free(&other, far), (int)OK);
 	ASSERT_EQ(answered(&client), 1);
 	/* Of two nodes either will do. */
 	ASSERT_EQ(node_of(&other, set_of(2 * RIG_FRAME, 1, 0, 0), &near), 0);
 	ASSERT_EQ(node_of(&other, set_of(RIG_FRAME, 2, 0, 0), &unused), 1);
 	ask(&client, set_of(RIG_FRAME, 0, POLICY(PREFER), 2), M_WAITOK);
-	ASSERT_FALSE(is_answered(&client));
+	ASSERT_FALSE(client_is_answered(&client));
 	ASSERT_EQ(client_free(&other, near), (int)OK);
 	ASSERT_EQ(answered(&client), 0);
 	client_close(&other);
@@ -328,7 +312,7 @@ TEST(domains__frames_of_other_nodes_are_not_kept_for_a_starving_set)
 	client_join_as(&other, &rig, 4711);
 	ASSERT_EQ(node_of(&other, set_of(2 * RIG_FRAME, 2, 0, 0), &far), 1);
 	ask(&client, set_of(2 * RIG_FRAME, 2, 0, 0), M_WAITOK);
-	ASSERT_FALSE(is_answered(&client));
+	ASSERT_FALSE(client_is_answered(&client));
 	/* Far more passes it by than what it waits for. */
 	for (int i = 0; i < 8; i++) {
 		ASSERT_EQ(node_of(&other, set_of(8 * RIG_FRAME, 1, 0, 0),

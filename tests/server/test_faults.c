@@ -114,12 +114,6 @@ struct life {
 	uint64_t buffer, object, map;
 };
 
-#define PREPARE(Type, TYPE, CASE, member)                                      \
-	request_t request = HOLDFAST__V1__REQUEST__INIT;                       \
-	Holdfast__V1__##Type op = HOLDFAST__V1__##TYPE##__INIT;                \
-	request.op_case = HOLDFAST__V1__REQUEST__OP_##CASE;                    \
-	request.member = &op
-
 /* The reply if it is a success, else NULL. */
 static reply_t *
 step(struct life *life, request_t *request)
@@ -129,7 +123,7 @@ step(struct life *life, request_t *request)
 
 	if (life->cut)
 		return NULL;
-	client_send(client, &request, 1);
+	(void)client_post(client, request);
 	if (!client_receive(client)) {
 		life->cut = true;
 		return NULL;
@@ -145,7 +139,7 @@ step(struct life *life, request_t *request)
 static void
 life_hello(struct life *life)
 {
-	PREPARE(Hello, HELLO, HELLO, hello);
+	REQUEST(Hello, HELLO, hello);
 
 	op.version_min = op.version_max = 1;
 	if (step(life, &request) == NULL)
@@ -155,7 +149,7 @@ life_hello(struct life *life)
 static void
 life_buffers(struct life *life)
 {
-	PREPARE(ContigAlloc, CONTIG_ALLOC, CONTIG_ALLOC, contig_alloc);
+	REQUEST(ContigAlloc, CONTIG_ALLOC, contig_alloc);
 	reply_t *reply;
 
 	op.size = 3 * PAGE;
@@ -171,7 +165,7 @@ life_buffers(struct life *life)
 static void
 life_free(struct life *life)
 {
-	PREPARE(ContigFree, CONTIG_FREE, CONTIG_FREE, contig_free);
+	REQUEST(ContigFree, CONTIG_FREE, contig_free);
 
 	op.buffer = life->buffer;
 	if (life->buffer != 0)
@@ -181,7 +175,7 @@ life_free(struct life *life)
 static void
 life_objects(struct life *life)
 {
-	PREPARE(ObjectCreate, OBJECT_CREATE, OBJECT_CREATE, object_create);
+	REQUEST(ObjectCreate, OBJECT_CREATE, object_create);
 	reply_t *reply;
 
 	op.kind = HOLDFAST__V1__OBJECT_KIND__OBJECT_KIND_BASE;
@@ -197,7 +191,7 @@ life_objects(struct life *life)
 static void
 life_map(struct life *life)
 {
-	PREPARE(MapCreate, MAP_CREATE, MAP_CREATE, map_create);
+	REQUEST(MapCreate, MAP_CREATE, map_create);
 	reply_t *reply;
 
 	op.name = (char *)"m";
@@ -209,7 +203,7 @@ life_map(struct life *life)
 static uint64_t
 life_find(struct life *life, uint64_t object)
 {
-	PREPARE(MapFind, MAP_FIND, MAP_FIND, map_find);
+	REQUEST(MapFind, MAP_FIND, map_find);
 	reply_t *reply;
 
 	op.map = life->map;
@@ -224,7 +218,7 @@ life_find(struct life *life, uint64_t object)
 static void
 life_entries(struct life *life)
 {
-	PREPARE(MapEntries, MAP_ENTRIES, MAP_ENTRIES, map_entries);
+	REQUEST(MapEntries, MAP_ENTRIES, map_entries);
 
 	op.map = life->map;
 	op.want_fds = true;
@@ -234,7 +228,7 @@ life_entries(struct life *life)
 static void
 life_delete(struct life *life, uint64_t addr)
 {
-	PREPARE(MapDelete, MAP_DELETE, MAP_DELETE, map_delete);
+	REQUEST(MapDelete, MAP_DELETE, map_delete);
 
 	op.map = life->map;
 	op.start = addr + PAGE;
@@ -245,7 +239,7 @@ life_delete(struct life *life, uint64_t addr)
 static void
 life_window(struct life *life, uint64_t addr)
 {
-	PREPARE(MapSubmap, MAP_SUBMAP, MAP_SUBMAP, map_submap);
+	REQUEST(MapSubmap, MAP_SUBMAP, map_submap);
 	Holdfast__V1__MapCreate create = HOLDFAST__V1__MAP_CREATE__INIT;
 	request_t below = HOLDFAST__V1__REQUEST__INIT;
 	reply_t *reply;
@@ -265,7 +259,7 @@ life_window(struct life *life, uint64_t addr)
 static void
 life_ask(struct life *life)
 {
-	PREPARE(MapList, MAP_LIST, MAP_LIST, map_list);
+	REQUEST(MapList, MAP_LIST, map_list);
 	Holdfast__V1__MapChmod chmod = HOLDFAST__V1__MAP_CHMOD__INIT;
 	request_t other = HOLDFAST__V1__REQUEST__INIT;
 
@@ -284,7 +278,7 @@ life_ask(struct life *life)
 static uint64_t
 life_fixed(struct life *life)
 {
-	PREPARE(MapFixed, MAP_FIXED, MAP_FIXED, map_fixed);
+	REQUEST(MapFixed, MAP_FIXED, map_fixed);
 
 	op.map = life->map;
 	op.start = MAP_DEFAULT_MIN + 64 * RIG_FRAME;
@@ -299,7 +293,7 @@ life_fixed(struct life *life)
 static uint64_t
 life_mirrored(struct life *life)
 {
-	PREPARE(MapCreate, MAP_CREATE, MAP_CREATE, map_create);
+	REQUEST(MapCreate, MAP_CREATE, map_create);
 	reply_t *reply;
 
 	op.mirrored = op.mirrors = true;
@@ -310,7 +304,7 @@ life_mirrored(struct life *life)
 static uint64_t
 life_fork(struct life *life)
 {
-	PREPARE(MapFork, MAP_FORK, MAP_FORK, map_fork);
+	REQUEST(MapFork, MAP_FORK, map_fork);
 	reply_t *reply;
 
 	op.map = life->map;
@@ -323,7 +317,7 @@ life_fork(struct life *life)
 static void
 life_not_forked(struct life *life)
 {
-	PREPARE(MapEntries, MAP_ENTRIES, MAP_ENTRIES, map_entries);
+	REQUEST(MapEntries, MAP_ENTRIES, map_entries);
 	reply_t *reply;
 
 	op.map = life->map;
@@ -338,7 +332,7 @@ life_not_forked(struct life *life)
 static bool
 life_fault(struct life *life, uint64_t map, uint64_t addr)
 {
-	PREPARE(MapFault, MAP_FAULT, MAP_FAULT, map_fault);
+	REQUEST(MapFault, MAP_FAULT, map_fault);
 
 	op.map = map;
 	op.addr = addr;
@@ -349,7 +343,7 @@ life_fault(struct life *life, uint64_t map, uint64_t addr)
 static void
 life_stack(struct life *life)
 {
-	PREPARE(MapStack, MAP_STACK, MAP_STACK, map_stack);
+	REQUEST(MapStack, MAP_STACK, map_stack);
 
 	op.map = life->map;
 	op.addrbos = MAP_DEFAULT_MIN + 128 * RIG_FRAME;
@@ -363,7 +357,7 @@ life_stack(struct life *life)
 static void
 life_check(struct life *life, uint64_t map)
 {
-	PREPARE(MapCheck, MAP_CHECK, MAP_CHECK, map_check);
+	REQUEST(MapCheck, MAP_CHECK, map_check);
 
 	op.map = map;
 	(void)step(life, &request);

@@ -434,7 +434,6 @@ TEST(idle__a_quota_of_others_does_not_call_it_in)
 TEST(idle__nothing_stays_while_somebody_waits)
 {
 	Holdfast__V1__ContigAlloc op = HOLDFAST__V1__CONTIG_ALLOC__INIT;
-	request_t request = HOLDFAST__V1__REQUEST__INIT, *requests = &request;
 	struct client client, other;
 	struct rig rig;
 	uint64_t buffer;
@@ -444,9 +443,7 @@ TEST(idle__nothing_stays_while_somebody_waits)
 	buffer = alloc(&client, SMALL, 0);
 	op.size = FRAMES * RIG_FRAME;
 	op.flags = M_WAITOK;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;
-	request.contig_alloc = &op;
-	client_send(&other, &requests, 1);
+	(void)client_post_alloc(&other, &op);
 	rig_settle(&rig);
 	ASSERT_EQ(client_pool(&client)->waiting, 1u);
 	ASSERT_EQ(client_free(&client, buffer), (int)OK);

@@ -27,18 +27,12 @@ struct fixture {
 	int fd; /* of the file of base pages */
 };
 
-#define PREPARE(Type, TYPE, CASE, member)                                      \
-	request_t request = HOLDFAST__V1__REQUEST__INIT;                       \
-	Holdfast__V1__##Type op = HOLDFAST__V1__##TYPE##__INIT;                \
-	request.op_case = HOLDFAST__V1__REQUEST__OP_##CASE;                    \
-	request.member = &op
-
 /* ---- Requests ---------------------------------------------------- */
 
 static int
 create(struct client *client, const char *name, bool mirrors, uint64_t *mapp)
 {
-	PREPARE(MapCreate, MAP_CREATE, MAP_CREATE, map_create);
+	REQUEST(MapCreate, MAP_CREATE, map_create);
 	reply_t *reply;
 
 	op.name = (char *)(uintptr_t)name;
@@ -55,7 +49,7 @@ create(struct client *client, const char *name, bool mirrors, uint64_t *mapp)
 static uint64_t
 attach(struct client *client, const char *name)
 {
-	PREPARE(MapAttach, MAP_ATTACH, MAP_ATTACH, map_attach);
+	REQUEST(MapAttach, MAP_ATTACH, map_attach);
 	reply_t *reply;
 
 	op.name = (char *)(uintptr_t)name;
@@ -69,7 +63,7 @@ static int
 fork_map(struct client *client, uint64_t map, const char *name,
     uint64_t *childp)
 {
-	PREPARE(MapFork, MAP_FORK, MAP_FORK, map_fork);
+	REQUEST(MapFork, MAP_FORK, map_fork);
 	reply_t *reply;
 
 	op.map = map;
@@ -84,42 +78,39 @@ fork_map(struct client *client, uint64_t map, const char *name,
 static void
 send_fork(struct client *client, uint64_t map, const char *name)
 {
-	PREPARE(MapFork, MAP_FORK, MAP_FORK, map_fork);
-	request_t *requests[1] = {&request};
+	REQUEST(MapFork, MAP_FORK, map_fork);
 
 	op.map = map;
 	op.name = (char *)(uintptr_t)name;
-	client_send(client, requests, 1);
+	(void)client_post(client, &request);
 }
 
 static void
 send_fault(struct client *client, uint64_t map, uint64_t addr, uint32_t access)
 {
-	PREPARE(MapFault, MAP_FAULT, MAP_FAULT, map_fault);
-	request_t *requests[1] = {&request};
+	REQUEST(MapFault, MAP_FAULT, map_fault);
 
 	op.map = map;
 	op.addr = addr;
 	op.access = access;
-	client_send(client, requests, 1);
+	(void)client_post(client, &request);
 }
 
 static void
 send_ack(struct client *client, uint64_t map, uint64_t ack)
 {
-	PREPARE(MapAck, MAP_ACK, MAP_ACK, map_ack);
-	request_t *requests[1] = {&request};
+	REQUEST(MapAck, MAP_ACK, map_ack);
 
 	op.map = map;
 	op.ack = ack;
-	client_send(client, requests, 1);
+	(void)client_post(client, &request);
 }
 
 static int
 fault(struct client *client, uint64_t map, uint64_t addr, uint32_t access,
     Holdfast__V1__MapFaultResult **resultp)
 {
-	PREPARE(MapFault, MAP_FAULT, MAP_FAULT, map_fault);
+	REQUEST(MapFault, MAP_FAULT, map_fault);
 	reply_t *reply;
 
 	op.map = map;
@@ -135,7 +126,7 @@ static int
 set_inheritance(struct client *client, uint64_t map, uint64_t start,
     uint64_t end, uint32_t how)
 {
-	PREPARE(MapInherit, MAP_INHERIT, MAP_INHERIT, map_inherit);
+	REQUEST(MapInherit, MAP_INHERIT, map_inherit);
 
 	op.map = map;
 	op.start = start;
@@ -292,7 +283,7 @@ TEST(mirrored__memory_is_paid_for_when_promised_and_had_when_touched)
 
 TEST(mirrored__a_map_of_another_machine_cannot_be)
 {
-	PREPARE(MapCreate, MAP_CREATE, MAP_CREATE, map_create);
+	REQUEST(MapCreate, MAP_CREATE, map_create);
 	struct fixture f;
 
 	fixture_init(&f, 1);
@@ -342,7 +333,7 @@ TEST(fault__answers_what_to_map_and_refuses_with_a_sentence)
 static int
 make_stack(struct client *client, uint64_t map, uint64_t bottom, uint64_t size)
 {
-	PREPARE(MapStack, MAP_STACK, MAP_STACK, map_stack);
+	REQUEST(MapStack, MAP_STACK, map_stack);
 
 	op.map = map;
 	op.addrbos = bottom;
@@ -682,20 +673,11 @@ take_event(struct client *client)
 static void
 send_hello(struct client *client)
 {
-	PREPARE(Hello, HELLO, HELLO, hello);
+	REQUEST(Hello, HELLO, hello);
 
 	op.version_min = op.version_max = 1;
 	op.sequential = true;
 	ASSERT_EQ(client_call(client, &request)->status, OK);
-}
-
-static void
-send_ping(struct client *client)
-{
-	PREPARE(Ping, PING, PING, ping);
-	request_t *requests[1] = {&request};
-
-	client_send(client, requests, 1);
 }
 
 /* One that waits for its answers: what follows its request is read too. */
@@ -707,7 +689,7 @@ TEST(fork__an_answer_to_a_change_is_heard_behind_a_request)
 	send_hello(&p.other);
 	send_fork(&p.f.client, p.f.map, "b");
 	ASSERT_FALSE(has_packet(&p.f.client));
-	send_ping(&p.other);
+	(void)client_post_ping(&p.other);
 	send_ack(&p.other, p.other_map, take_event(&p.other)->ack);
 	ASSERT_TRUE(client_receive(&p.f.client));
 	ASSERT_EQ(p.f.client.packet->replies[0]->status, OK);
@@ -999,7 +981,7 @@ TEST(fork__shared_superpages_are_written_where_they_are)
 
 TEST(entries__counts_are_those_of_procstat)
 {
-	PREPARE(MapEntries, MAP_ENTRIES, MAP_ENTRIES, map_entries);
+	REQUEST(MapEntries, MAP_ENTRIES, map_entries);
 	Holdfast__V1__Entry *entry;
 	struct fixture f;
 	uint64_t child;

@@ -33,13 +33,6 @@
 			    "\"%s\" does not say \"%s\"", text, part);         \
 	} while (0)
 
-/* A request about a map, its operation `op`, to be filled in. */
-#define REQUEST(Type, TYPE, member)                                            \
-	Holdfast__V1__##Type op = HOLDFAST__V1__##TYPE##__INIT;                \
-	request_t request = HOLDFAST__V1__REQUEST__INIT;                       \
-	request.op_case = HOLDFAST__V1__REQUEST__OP_##TYPE;                    \
-	request.member = &op
-
 struct fixture {
 	struct rig rig;
 	struct client client;

@@ -293,7 +293,6 @@ TEST(session__descriptors_that_were_read_are_owed_no_more)
 TEST(session__one_that_leaves_descriptors_unread_is_dropped)
 {
 	Holdfast__V1__ContigAlloc alloc = HOLDFAST__V1__CONTIG_ALLOC__INIT;
-	request_t request = HOLDFAST__V1__REQUEST__INIT, *one = &request;
 	struct server_options options;
 	struct client client, other;
 	struct rig rig;
@@ -305,10 +304,8 @@ TEST(session__one_that_leaves_descriptors_unread_is_dropped)
 	client_join(&client, &rig);
 	client_join(&other, &rig);
 	alloc.size = 4096;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;
-	request.contig_alloc = &alloc;
 	for (int i = 0; i < 100 && client_pool(&other)->sessions == 2; i++) {
-		client_send(&client, &one, 1);
+		(void)client_post_alloc(&client, &alloc);
 		rig_settle(&rig);
 	}
 	ASSERT_EQ(client_pool(&other)->sessions, 1u);

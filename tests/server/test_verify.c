@@ -105,8 +105,7 @@ TEST(verify__records_what_a_holder_changed_once)
 TEST(verify__survives_clients_that_leave_meanwhile)
 {
 	struct rig_options options = {.nframes = 64};
-	request_t request = HOLDFAST__V1__REQUEST__INIT;
-	Holdfast__V1__Verify op = HOLDFAST__V1__VERIFY__INIT;
+	REQUEST(Verify, VERIFY, verify);
 	struct client client, asker;
 	struct rig rig;
 
@@ -116,9 +115,7 @@ TEST(verify__survives_clients_that_leave_meanwhile)
 	for (int i = 0; i < 40; i++)
 		ASSERT_EQ(client_alloc(&client, RIG_FRAME, 0, NULL), (int)OK);
 	sim_delay_us(rig.arch, 20);
-	request.op_case = HOLDFAST__V1__REQUEST__OP_VERIFY;
-	request.verify = &op;
-	client_send(&asker, (request_t *[]){&request}, 1);
+	(void)client_post(&asker, &request);
 	rig_turn(&rig);
 	client_close(&client);
 	client_close(&asker);

@@ -6,7 +6,6 @@
  */
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,28 +31,12 @@ wait_rig(struct rig *rig, size_t nframes)
 static uint64_t
 ask_for(struct client *client, uint64_t nframes, uint32_t flags, uint64_t ms)
 {
-	request_t request = HOLDFAST__V1__REQUEST__INIT, *list = &request;
-	Holdfast__V1__ContigAlloc op = HOLDFAST__V1__CONTIG_ALLOC__INIT;
+	REQUEST(ContigAlloc, CONTIG_ALLOC, contig_alloc);
 
-	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;
-	request.contig_alloc = &op;
 	op.size = nframes * RIG_FRAME;
 	op.flags = flags;
 	op.deadline_ms = ms;
-	client_send(client, &list, 1);
-	return client->next_id - 1;
-}
-
-/* Is there an answer, once nothing moves any more? */
-static bool
-is_answered(struct client *client)
-{
-	struct pollfd pfd = {.fd = client->fd, .events = POLLIN};
-
-	rig_settle(client->rig);
-	for (int i = 0; i < 20; i++)
-		rig_turn(client->rig);
-	return poll(&pfd, 1, 0) == 1;
+	return client_post(client, &request);
 }
 
 /* The answer to one request: its status, and the buffer if there is one. */
@@ -90,18 +73,6 @@ bare(struct client *client, int op, void *message)
 	return (int)client_call(client, &request)->status;
 }
 
-static void
-say_cancel(struct client *client, uint64_t id)
-{
-	request_t request = HOLDFAST__V1__REQUEST__INIT, *list = &request;
-	Holdfast__V1__ContigCancel op = HOLDFAST__V1__CONTIG_CANCEL__INIT;
-
-	op.request = id;
-	request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_CANCEL;
-	request.contig_cancel = &op;
-	client_send(client, &list, 1);
-}
-
 TEST(waiting__waitok_waits_and_others_are_refused)
 {
 	struct client client, other;
@@ -118,7 +89,7 @@ TEST(waiting__waitok_waits_and_others_are_refused)
 	ASSERT_EQ(client_alloc(&client, RIG_FRAME, M_NOWAIT, NULL),
 	    (int)REFUSED(NO_SPACE));
 	id = ask_for(&client, 3, M_WAITOK, 0);
-	ASSERT_FALSE(is_answered(&client));
+	ASSERT_FALSE(client_is_answered(&client));
 	ASSERT_EQ(client_pool(&other)->waiting, 1u);
 	ASSERT_EQ(client_tenant(&other)->requests->used, 1u);
 	ASSERT_EQ(client_free(&other, held), (int)OK);
@@ -159,7 +130,7 @@ TEST(waiting__a_quota_is_waited_for_too)
 	client_join(&other, &rig);
 	held = take(&other, 3);
 	id = ask_for(&client, 2, M_WAITOK, 0);
-	ASSERT_FALSE(is_answered(&client));
+	ASSERT_FALSE(client_is_answered(&client));
 	ASSERT_EQ(client_free(&other, held), (int)OK);
 	ASSERT_EQ(answer_of(&client, id, NULL), (int)OK);
 	client_close(&client);
@@ -170,6 +141,7 @@ TEST(waiting__a_quota_is_waited_for_too)
 /* What a tenant frees inside a span that it keeps serves its own. */
 TEST(waiting__a_hole_in_the_tenants_own_span_will_do)
 {
+	Holdfast__V1__ContigAlloc alloc = HOLDFAST__V1__CONTIG_ALLOC__INIT;
 	Holdfast__V1__ContigAllocResult *result;
 	struct client client, other;
 	uint64_t first, id, pa;
@@ -183,19 +155,10 @@ TEST(waiting__a_hole_in_the_tenants_own_span_will_do)
 	first = result->buffer;
 	pa = result->pa;
 	ASSERT_EQ(client_alloc(&other, RIG_FRAME / 2, 0, &result), (int)OK);
-	{
-		request_t request = HOLDFAST__V1__REQUEST__INIT;
-		request_t *list = &request;
-		Holdfast__V1__ContigAlloc op = HOLDFAST__V1__CONTIG_ALLOC__INIT;
-
-		request.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_ALLOC;
-		request.contig_alloc = &op;
-		op.size = RIG_FRAME / 2;
-		op.flags = M_WAITOK;
-		client_send(&client, &list, 1);
-		id = client.next_id - 1;
-	}
-	ASSERT_FALSE(is_answered(&client));
+	alloc.size = RIG_FRAME / 2;
+	alloc.flags = M_WAITOK;
+	id = client_post_alloc(&client, &alloc);
+	ASSERT_FALSE(client_is_answered(&client));
 	ASSERT_EQ(client_free(&other, first), (int)OK);
 	ASSERT_EQ(answer_of(&client, id, NULL), (int)OK);
 	ASSERT_EQ(client.packet->replies[0]->contig_alloc->pa, pa);
@@ -221,19 +184,19 @@ TEST(waiting__one_tenant_is_served_in_order)
 		client_join(&client[i], &rig);
 	for (int i = 0; i < 3; i++) {
 		id[i] = ask_for(&client[i], i == 0 ? 2 : 1, M_WAITOK, 0);
-		ASSERT_FALSE(is_answered(&client[i]));
+		ASSERT_FALSE(client_is_answered(&client[i]));
 	}
 	/* One frame: enough for the second, but it is not its turn. */
 	ASSERT_EQ(client_free(&other, held[0]), (int)OK);
-	ASSERT_FALSE(is_answered(&client[1]));
-	ASSERT_FALSE(is_answered(&client[2]));
+	ASSERT_FALSE(client_is_answered(&client[1]));
+	ASSERT_FALSE(client_is_answered(&client[2]));
 	/* The next two make a run of two for the first, whichever they are. */
 	ASSERT_EQ(client_free(&other, held[1]), (int)OK);
 	ASSERT_EQ(answer_of(&client[0], id[0], &buffer), (int)OK);
-	ASSERT_FALSE(is_answered(&client[1]));
+	ASSERT_FALSE(client_is_answered(&client[1]));
 	ASSERT_EQ(client_free(&other, held[2]), (int)OK);
 	ASSERT_EQ(answer_of(&client[1], id[1], NULL), (int)OK);
-	ASSERT_FALSE(is_answered(&client[2]));
+	ASSERT_FALSE(client_is_answered(&client[2]));
 	ASSERT_EQ(client_free(&client[0], buffer), (int)OK);
 	ASSERT_EQ(answer_of(&client[2], id[2], NULL), (int)OK);
 	for (int i = 0; i < 3; i++)
@@ -257,15 +220,15 @@ TEST(waiting__tenants_take_turns)
 		held[i] = take(&holder, 1);
 	for (int i = 0; i < 3; i++)
 		id_many[i] = ask_for(&many, 1, M_WAITOK, 0);
-	ASSERT_FALSE(is_answered(&many));
+	ASSERT_FALSE(client_is_answered(&many));
 	id_few = ask_for(&few, 1, M_WAITOK, 0);
-	ASSERT_FALSE(is_answered(&few));
+	ASSERT_FALSE(client_is_answered(&few));
 	ASSERT_EQ(client_free(&holder, held[0]), (int)OK);
 	ASSERT_EQ(answer_of(&many, id_many[0], NULL), (int)OK);
 	/* The second of the one waits behind the first of the other. */
 	ASSERT_EQ(client_free(&holder, held[1]), (int)OK);
 	ASSERT_EQ(answer_of(&few, id_few, NULL), (int)OK);
-	ASSERT_FALSE(is_answered(&many));
+	ASSERT_FALSE(client_is_answered(&many));
 	ASSERT_EQ(client_free(&holder, held[2]), (int)OK);
 	ASSERT_EQ(answer_of(&many, id_many[1], NULL), (int)OK);
 	ASSERT_EQ(client_free(&holder, held[3]), (int)OK);
@@ -296,8 +259,8 @@ TEST(waiting__a_large_request_is_not_starved_by_small_ones)
 	for (int i = 0; i < 4; i++)
 		held[i] = take(&small, 1);
 	id = ask_for(&large, 4, M_WAITOK, 0);
-	ASSERT_FALSE(is_answered(&large));
-	while (!is_answered(&large)) {
+	ASSERT_FALSE(client_is_answered(&large));
+	while (!client_is_answered(&large)) {
 		ASSERT_LT(++turns, 200);
 		/* The oldest goes, and another one is wanted at once. */
 		if (n > 0) {
@@ -341,7 +304,7 @@ TEST(waiting__frames_are_not_kept_for_ever)
 	for (int i = 0; i < 3; i++)
 		held[i] = take(&small, 1);
 	(void)ask_for(&large, 4, M_WAITOK, 0);
-	ASSERT_FALSE(is_answered(&large));
+	ASSERT_FALSE(client_is_answered(&large));
 	for (int i = 0; i < 9; i++) {
 		ASSERT_EQ(client_free(&small, held[0]), (int)OK);
 		rig_settle(&rig);
@@ -357,7 +320,7 @@ TEST(waiting__frames_are_not_kept_for_ever)
 		(void)usleep(10000);
 		ASSERT_LT(server_now_ms(), end);
 	} while (status != (int)OK);
-	ASSERT_FALSE(is_answered(&large));
+	ASSERT_FALSE(client_is_answered(&large));
 	client_close(&large);
 	client_close(&small);
 	client_close(&holder);
@@ -384,7 +347,7 @@ TEST(waiting__a_deadline_that_passes_is_said)
 	ASSERT_EQ(client_tenant(&client)->requests->used, 0u);
 	/* One whose memory comes in time does not hear of it. */
 	id = ask_for(&client, 2, M_WAITOK, 60000);
-	ASSERT_FALSE(is_answered(&client));
+	ASSERT_FALSE(client_is_answered(&client));
 	ASSERT_EQ(client_free(&other, held), (int)OK);
 	ASSERT_EQ(answer_of(&client, id, NULL), (int)OK);
 	client_close(&client);
@@ -426,18 +389,18 @@ TEST(waiting__a_request_can_be_cancelled_once)
 	client_join(&other, &rig);
 	(void)take(&other, 4);
 	id = ask_for(&client, 2, M_WAITOK, 0);
-	ASSERT_FALSE(is_answered(&client));
+	ASSERT_FALSE(client_is_answered(&client));
 	/* Only by its own session. */
-	say_cancel(&other, id);
+	(void)client_post_cancel(&other, id);
 	ASSERT_TRUE(client_receive(&other));
 	ASSERT_EQ(other.packet->replies[0]->status, REFUSED(UNKNOWN_ID));
-	say_cancel(&client, id);
+	(void)client_post_cancel(&client, id);
 	ASSERT_TRUE(client_receive(&client));
 	ASSERT_EQ(client.packet->n_replies, 2u);
 	ASSERT_EQ(client.packet->replies[0]->id, id);
 	ASSERT_EQ(client.packet->replies[0]->status, REFUSED(CANCELLED));
 	ASSERT_EQ(client.packet->replies[1]->status, OK);
-	say_cancel(&client, id);
+	(void)client_post_cancel(&client, id);
 	ASSERT_TRUE(client_receive(&client));
 	ASSERT_EQ(client.packet->replies[0]->status, REFUSED(UNKNOWN_ID));
 	ASSERT_EQ(client_pool(&client)->waiting, 0u);
@@ -465,7 +428,7 @@ TEST(waiting__cancelling_at_any_moment_leaves_nothing)
 
 		for (int k = 0; k < i; k++)
 			rig_turn(&rig);
-		say_cancel(&client, id);
+		(void)client_post_cancel(&client, id);
 		while (n < 2) {
 			ASSERT_TRUE(client_receive(&client));
 			for (size_t k = 0; k < client.packet->n_replies; k++) {
@@ -512,10 +475,10 @@ TEST(waiting__a_dead_clients_requests_vanish_and_the_next_is_served)
 	(void)take(&other, 1);
 	for (int i = 0; i < 5; i++)
 		(void)ask_for(&client, 4, M_WAITOK, i == 0 ? 60000 : 0);
-	ASSERT_FALSE(is_answered(&client));
+	ASSERT_FALSE(client_is_answered(&client));
 	id = ask_for(&last, 1, M_WAITOK, 0);
 	(void)held;
-	ASSERT_FALSE(is_answered(&last)); /* it waits behind them */
+	ASSERT_FALSE(client_is_answered(&last)); /* it waits behind them */
 	client_close(&client);
 	ASSERT_EQ(answer_of(&last, id, NULL), (int)OK);
 	ASSERT_EQ(client_pool(&last)->waiting, 0u);
@@ -594,7 +557,7 @@ TEST(reclaim__a_client_that_listens_is_asked_and_what_it_gives_is_used)
 	id = ask_for(&client, 4, 0, 0); /* not even M_WAITOK */
 	ASSERT_EQ(asked_of(&cache), 4 * RIG_FRAME);
 	ASSERT_EQ(cache.packet->reclaim->deadline_ms, 20000u);
-	ASSERT_FALSE(is_answered(&client));
+	ASSERT_FALSE(client_is_answered(&client));
 	ASSERT_EQ(client_free(&cache, held), (int)OK);
 	say_done(&cache);
 	ASSERT_EQ(answer_of(&client, id, NULL), (int)OK);
@@ -702,7 +665,7 @@ TEST(reclaim__for_a_quota_only_the_tenants_own_clients_are_asked)
 	(void)take(&theirs, 4);
 	id = ask_for(&client, 2, 0, 0);
 	(void)asked_of(&mine);
-	ASSERT_FALSE(is_answered(&theirs));
+	ASSERT_FALSE(client_is_answered(&theirs));
 	ASSERT_EQ(client_free(&mine, held), (int)OK);
 	say_done(&mine);
 	ASSERT_EQ(answer_of(&client, id, NULL), (int)OK);
@@ -789,7 +752,7 @@ TEST(reclaim__a_patient_request_asks_again)
 	id = ask_for(&client, 4, M_WAITOK, 0);
 	(void)asked_of(&cache);
 	say_done(&cache);
-	ASSERT_FALSE(is_answered(&client));
+	ASSERT_FALSE(client_is_answered(&client));
 	(void)asked_of(&cache);
 	ASSERT_EQ(client_free(&cache, held), (int)OK);
 	say_done(&cache);
