@@ -18,32 +18,10 @@ fuzz_hash_answer(struct fuzz_report *rep, const struct hf_call *call,
 			fuzz_hash(rep, res->out[i].value);
 }
 
-struct contig_req
-fuzz_request(const uint64_t *v, vm_size_t page)
-{
-	return (struct contig_req){.size = v[HF_F_LEN],
-	    .low = v[HF_F_A],
-	    .high = v[HF_F_B] != 0 ? v[HF_F_B] : UINT64_MAX,
-	    .alignment = v[HF_F_ALIGN] != 0 ? v[HF_F_ALIGN] : page,
-	    .boundary = v[HF_F_BOUNDARY],
-	    .domain = (int)MIN((int64_t)v[HF_F_DOMAIN], 99)};
-}
-
 bool
 fuzz_is_undisturbed(const struct hf_header *header)
 {
 	return (header->seed >> 4 & 7) == 6;
-}
-
-void
-fuzz_inject(struct arch *arch, const uint64_t *v)
-{
-	if (v[HF_F_NTH] == 0)
-		sim_fail_never(arch);
-	else if (v[HF_F_STICKY] != 0)
-		sim_fail_from(arch, v[HF_F_NTH]);
-	else
-		sim_fail_nth(arch, v[HF_F_NTH]);
 }
 
 size_t

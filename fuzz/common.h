@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What several targets do alike: answers into the hash, operands into a
- * request, physical memory beside its model.
+ * What several targets do alike: answers into the hash, physical memory beside
+ * its model.
  */
 
 #include "fuzz/prog/run.h"
@@ -16,18 +16,12 @@ struct arch;
 void fuzz_hash_answer(struct fuzz_report *rep, const struct hf_call *call,
     const struct hf_result *res);
 
-/* The request that the operands of `contig` mean; `page` is in bytes. */
-struct contig_req fuzz_request(const uint64_t *v, vm_size_t page);
-
 /*
  * Does the program run where nobody asks whether an allocation shall fail?  One
  * in eight does, by its seed: only there the core takes its short ways past
  * such questions, as it does in production.
  */
 bool fuzz_is_undisturbed(const struct hf_header *header);
-
-/* The operation `inject`: which allocations of arch/sim fail from now on. */
-void fuzz_inject(struct arch *arch, const uint64_t *v);
 
 /* A back end without maps: `entries` and `nentries` of hf_backend_ops. */
 size_t fuzz_no_entries(struct hf_backend *base, unsigned map, size_t k,

@@ -82,7 +82,7 @@ before(void *arg, struct hf_runner *r, const struct hf_call *call)
 static bool
 follow_contig(struct run *run, const uint64_t *v, const struct hf_result *res)
 {
-	struct contig_req req = fuzz_request(v, page_size(run));
+	struct contig_req req = core_contig_request(v, page_size(run));
 	vm_size_t size = roundup2(req.size, page_size(run));
 	uint64_t pa = 0;
 

@@ -23,6 +23,7 @@
 #include "core/vm_param.h"
 #include "fuzz/common.h"
 #include "fuzz/ops.h"
+#include "fuzz/prog/backend_core.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -533,7 +534,7 @@ do_unseg(const uint64_t *v, struct hf_result *res)
 static int
 do_contig(const uint64_t *v, struct hf_result *res)
 {
-	struct contig_req req = fuzz_request(v, run.size);
+	struct contig_req req = core_contig_request(v, run.size);
 	struct buffer *buf = &run.buf[v[HF_F_BUF]];
 	struct contig_refusal why;
 	vm_size_t g = grain(run.now);
@@ -642,7 +643,7 @@ static int
 do_inject(const uint64_t *v, struct hf_result *res)
 {
 	(void)res;
-	fuzz_inject(run.arch, v);
+	core_inject(run.arch, v);
 	return KERN_SUCCESS;
 }
 

@@ -29,6 +29,7 @@
 #include "core/vm_phys.h"
 #include "fuzz/common.h"
 #include "fuzz/ops.h"
+#include "fuzz/prog/backend_core.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -323,7 +324,7 @@ request(const uint64_t *v)
 	w[HF_F_B] = v[HF_F_B] == 0 || v[HF_F_B] == UINT64_MAX
 			? UINT64_MAX
 			: place(v[HF_F_B]);
-	return fuzz_request(w, run.size);
+	return core_contig_request(w, run.size);
 }
 
 /* It was refused: is there none, by the model? */
@@ -786,7 +787,7 @@ static int
 do_inject(const uint64_t *v, struct hf_result *res)
 {
 	(void)res;
-	fuzz_inject(run.arch, v);
+	core_inject(run.arch, v);
 	return KERN_SUCCESS;
 }
 

@@ -27,6 +27,7 @@
 #include "core/vm_map_int.h"
 #include "fuzz/common.h"
 #include "fuzz/ops.h"
+#include "fuzz/prog/backend_core.h"
 #include "fuzz/prog/run.h"
 #include "fuzz/target.h"
 #include "tests/model/model_tree.h"
@@ -654,7 +655,7 @@ static int
 do_inject(struct run *run, const uint64_t *v, struct hf_result *res)
 {
 	(void)res;
-	fuzz_inject(run->arch, v);
+	core_inject(run->arch, v);
 	return KERN_SUCCESS;
 }
 

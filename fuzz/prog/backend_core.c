@@ -136,16 +136,22 @@ do_world(core *b, const uint64_t *v, struct hf_result *res)
 		(void)snprintf(res->why, sizeof(res->why), "%s", left);
 }
 
+void
+core_inject(struct arch *arch, const uint64_t *v)
+{
+	if (v[HF_F_NTH] == 0)
+		sim_fail_never(arch);
+	else if (v[HF_F_STICKY] != 0)
+		sim_fail_from(arch, v[HF_F_NTH]);
+	else
+		sim_fail_nth(arch, v[HF_F_NTH]);
+}
+
 static void
 do_inject(core *b, const uint64_t *v, struct hf_result *res)
 {
 	hf_result_set(res, KERN_SUCCESS);
-	if (v[HF_F_NTH] == 0)
-		sim_fail_never(b->arch);
-	else if (v[HF_F_STICKY] != 0)
-		sim_fail_from(b->arch, v[HF_F_NTH]);
-	else
-		sim_fail_nth(b->arch, v[HF_F_NTH]);
+	core_inject(b->arch, v);
 }
 
 /* ---- Physical memory ------------------------------------------------------
@@ -201,8 +207,8 @@ do_give(core *b, const uint64_t *v, struct hf_result *res)
 	hf_result_set(res, vm_phys_free_part(b->phys, v[HF_F_A], v[HF_F_B]));
 }
 
-static struct contig_req
-contig_request(const uint64_t *v, vm_size_t page)
+struct contig_req
+core_contig_request(const uint64_t *v, vm_size_t page)
 {
 	return (struct contig_req){.size = v[HF_F_LEN],
 	    .low = v[HF_F_A],
@@ -216,7 +222,7 @@ static void
 do_contig(core *b, const uint64_t *v, struct hf_result *res)
 {
 	vm_size_t page = b->arch->machine->page_size;
-	struct contig_req req = contig_request(v, page);
+	struct contig_req req = core_contig_request(v, page);
 	struct contig_refusal why = {0};
 	vm_paddr_t pa;
 	void *addr;

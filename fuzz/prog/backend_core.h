@@ -76,3 +76,8 @@ void core_backend_init(struct core_backend *b, bool handles);
  */
 const char *core_backend_clear(struct core_backend *b);
 void core_backend_fini(struct core_backend *b);
+
+/* The request that the operands of `contig` mean; `page` is in bytes. */
+struct contig_req core_contig_request(const uint64_t *v, vm_size_t page);
+/* The operation `inject`: which allocations of arch/sim fail from now on. */
+void core_inject(struct arch *arch, const uint64_t *v);
