@@ -13,22 +13,6 @@
 #define ENTERS ((UINT64_C(1) << HF_INSERT) | (UINT64_C(1) << HF_FIXED))
 #define SUPER  ((UINT64_C(1) << HF_OBJECT) | (UINT64_C(1) << HF_INSERT))
 
-uint64_t
-gen_random(uint64_t *state)
-{
-	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
-static unsigned
-below(uint64_t *state, unsigned n)
-{
-	return (unsigned)((gen_random(state) >> 11) % n);
-}
-
 /* ---- Operands -------------------------------------------------------------
  */
 
@@ -38,7 +22,7 @@ gen_addr(uint64_t *state)
 {
 	static const uint8_t modes[16] = {0, 0, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5,
 	    5, 6, 7};
-	uint64_t mode = modes[below(state, 16)];
+	uint64_t mode = modes[gen_below(state, 16)];
 	uint64_t r = gen_random(state);
 	uint64_t near = (r >> 32) % 3 - 1; /* -1, 0, 1 */
 
@@ -74,7 +58,7 @@ gen_paddr(uint64_t *state)
 {
 	static const uint8_t modes[16] = {0, 0, 1, 2, 2, 3, 3, 4, 4, 4, 5, 5, 6,
 	    7, 4, 5};
-	uint64_t mode = modes[below(state, 16)];
+	uint64_t mode = modes[gen_below(state, 16)];
 	uint64_t r = gen_random(state);
 
 	if (mode == 0)
@@ -87,12 +71,12 @@ gen_paddr(uint64_t *state)
 static uint64_t
 gen_len(uint64_t *state)
 {
-	unsigned kind = below(state, 16);
+	unsigned kind = gen_below(state, 16);
 
-	return kind < 10   ? 1 + below(state, 8)
-	       : kind < 12 ? below(state, 160)
-	       : kind < 14 ? 160 + below(state, 12)
-			   : 160 + below(state, 96);
+	return kind < 10   ? 1 + gen_below(state, 8)
+	       : kind < 12 ? gen_below(state, 160)
+	       : kind < 14 ? 160 + gen_below(state, 12)
+			   : 160 + gen_below(state, 96);
 }
 
 /* The bits of one operand, as the schema stores them before flipping. */
@@ -180,11 +164,11 @@ gen_preset(uint64_t *state, uint64_t ops)
 	static const uint8_t maps[] = {0, 1, 1, 2, 3, 4, 5, 6, 7, 7, 9, 13, 14};
 
 	if ((ops >> HF_TOUCH & 1) != 0)
-		return touched[below(state, sizeof(touched))];
+		return touched[gen_below(state, sizeof(touched))];
 	if ((ops >> HF_CONTIG & 1) != 0)
-		return small[below(state,
-		    below(state, 16) == 0 ? sizeof(small) : 12)];
-	return maps[below(state, sizeof(maps))];
+		return small[gen_below(state,
+		    gen_below(state, 16) == 0 ? sizeof(small) : 12)];
+	return maps[gen_below(state, sizeof(maps))];
 }
 
 static void
@@ -193,13 +177,13 @@ gen_header(uint64_t *state, uint64_t ops, uint8_t *data)
 	uint64_t word[2] = {0, 0};
 	uint64_t raw[9] = {1, 0, 0, 0, 0, 0, 0, 0, 0};
 	static const uint8_t cadence[8] = {0, 1, 2, 3, 3, 4, 4, 5};
-	unsigned fault = below(state, 8);
+	unsigned fault = gen_below(state, 8);
 
 	raw[1] = gen_preset(state, ops);
-	raw[3] = cadence[below(state, sizeof(cadence))];
-	raw[5] = below(state, 3) == 0;
+	raw[3] = cadence[gen_below(state, sizeof(cadence))];
+	raw[5] = gen_below(state, 3) == 0;
 	raw[6] = fault < 4 ? 0 : fault - 4;
-	raw[7] = raw[6] != 0 ? 1 + below(state, 24) : 0;
+	raw[7] = raw[6] != 0 ? 1 + gen_below(state, 24) : 0;
 	raw[8] = gen_random(state) & UINT32_MAX;
 	for (unsigned i = 0; i < hf_header_def.nfields; i++) {
 		const struct hf_fielddef *f = &hf_header_def.fields[i];
@@ -219,7 +203,8 @@ gen_crowd(uint64_t *state, uint64_t ops, uint8_t *data, size_t off, size_t max)
 {
 	bool phys = (ops >> HF_TAKE & 1) != 0;
 	unsigned op = phys ? HF_TAKE : HF_INSERT;
-	unsigned n = 16 + below(state, 96), stride = 2 + below(state, 3);
+	unsigned n = 16 + gen_below(state, 96),
+		 stride = 2 + gen_below(state, 3);
 	uint64_t base = phys ? 16 : 0, at;
 
 	if ((ops >> op & 1) == 0)
@@ -248,12 +233,12 @@ gen_crowd(uint64_t *state, uint64_t ops, uint8_t *data, size_t off, size_t max)
 static size_t
 gen_super(uint64_t *state, uint8_t *data, size_t off, size_t max)
 {
-	unsigned n = 1 + below(state, 3);
+	unsigned n = 1 + gen_below(state, 3);
 
 	for (unsigned i = 0; i < n && off + 2 * RECORD <= max; i++) {
 		uint64_t obj = gen_operands(state, HF_OBJECT);
 		uint64_t ins = gen_operands(state, HF_INSERT);
-		unsigned npages = below(state, 4);
+		unsigned npages = gen_below(state, 4);
 
 		obj = hf_set_bits(hf_field(HF_OBJECT, HF_F_OBJ), obj, i + 1);
 		obj = hf_set_bits(hf_field(HF_OBJECT, HF_F_KIND), obj, 1);
@@ -278,7 +263,7 @@ gen_super(uint64_t *state, uint8_t *data, size_t off, size_t max)
 static size_t
 gen_forest(uint64_t *state, uint8_t *data, size_t off, size_t max)
 {
-	unsigned n = 7 + below(state, 6);
+	unsigned n = 7 + gen_below(state, 6);
 
 	for (unsigned i = 0; i < n && off + RECORD <= max; i++) {
 		uint64_t rec = gen_operands(state, HF_MADVISE);
@@ -306,9 +291,9 @@ gen_again(uint64_t *state, uint64_t rec, const uint8_t *data, size_t off)
 
 	if (n == 0)
 		return rec;
-	back = 1 + below(state, (unsigned)(n < 12 ? n : 12));
+	back = 1 + gen_below(state, (unsigned)(n < 12 ? n : 12));
 	old = hf_load(data + off - back * RECORD);
-	nplaces = below(state, 3) == 0 ? 1 : sizeof(places);
+	nplaces = gen_below(state, 3) == 0 ? 1 : sizeof(places);
 	for (unsigned i = 0; i < nplaces; i++) {
 		const struct hf_fielddef *to =
 		    hf_field(hf_op_of(rec), places[i]);
@@ -341,14 +326,14 @@ gen_swarm(uint64_t *state, uint64_t ops, struct deck *deck)
 	uint64_t subset = 0;
 
 	for (uint64_t m = ops; m != 0; m &= m - 1)
-		if (below(state, 3) != 0)
+		if (gen_below(state, 3) != 0)
 			subset |= m & -m;
-	if (below(state, 8) != 0)
+	if (gen_below(state, 8) != 0)
 		subset |= ops & MAINLY;
 	subset = subset != 0 ? subset : ops;
 	for (uint64_t m = subset; m != 0; m &= m - 1)
 		deck_add(deck, (unsigned)__builtin_ctzll(m),
-		    1 + below(state, 4) + ((m & -m & MAINLY) != 0 ? 6 : 0));
+		    1 + gen_below(state, 4) + ((m & -m & MAINLY) != 0 ? 6 : 0));
 }
 
 /* Few operations, and what enters something for them. */
@@ -357,11 +342,11 @@ gen_few(uint64_t *state, uint64_t ops, struct deck *deck)
 {
 	uint64_t enters = ops & ENTERS;
 
-	for (unsigned i = 2 + below(state, 3); i > 0; i--)
-		deck_add(deck, pick_op(ops, below(state, 64)), 3);
+	for (unsigned i = 2 + gen_below(state, 3); i > 0; i--)
+		deck_add(deck, pick_op(ops, gen_below(state, 64)), 3);
 	if (enters != 0)
-		deck_add(deck, pick_op(enters, below(state, 64)), 3);
-	deck_add(deck, pick_op(ops, below(state, 64)), 1);
+		deck_add(deck, pick_op(enters, gen_below(state, 64)), 3);
+	deck_add(deck, pick_op(ops, gen_below(state, 64)), 1);
 }
 
 size_t
@@ -375,23 +360,23 @@ gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 	if (max < HEADER)
 		return 0;
 	gen_header(&state, ops, data);
-	again = below(&state, 5);
-	if (below(&state, 6) == 0)
+	again = gen_below(&state, 5);
+	if (gen_below(&state, 6) == 0)
 		gen_few(&state, ops, &deck);
 	else
 		gen_swarm(&state, ops, &deck);
-	if (below(&state, 8) == 0)
+	if (gen_below(&state, 8) == 0)
 		off = gen_crowd(&state, ops, data, off, max);
-	else if ((ops & SUPER) == SUPER && below(&state, 12) == 0)
+	else if ((ops & SUPER) == SUPER && gen_below(&state, 12) == 0)
 		off = gen_super(&state, data, off, max);
-	if (ops == FUZZ_OPS_TREE && below(&state, 64) == 0)
+	if (ops == FUZZ_OPS_TREE && gen_below(&state, 64) == 0)
 		off = gen_forest(&state, data, off, max);
-	nrecords = 4 + below(&state, below(&state, 4) == 0 ? 240 : 60);
+	nrecords = 4 + gen_below(&state, gen_below(&state, 4) == 0 ? 240 : 60);
 	for (; nrecords > 0 && off + RECORD <= max; nrecords--) {
 		uint64_t rec =
-		    gen_operands(&state, deck.op[below(&state, deck.n)]);
+		    gen_operands(&state, deck.op[gen_below(&state, deck.n)]);
 
-		if (below(&state, 5) < again)
+		if (gen_below(&state, 5) < again)
 			rec = gen_again(&state, rec, data, off);
 		hf_store(data + off, rec);
 		off += RECORD;
@@ -406,7 +391,8 @@ static size_t
 insert_records(uint64_t *state, uint64_t ops, uint8_t *data, size_t n,
     size_t max)
 {
-	size_t count = 1 + below(state, 3), at = below(state, (unsigned)n + 1);
+	size_t count = 1 + gen_below(state, 3),
+	       at = gen_below(state, (unsigned)n + 1);
 
 	for (; count > 0 && (n + 1) * RECORD <= max; count--, n++) {
 		memmove(data + (at + 1) * RECORD, data + at * RECORD,
@@ -423,8 +409,8 @@ delete_records(uint64_t *state, uint8_t *data, size_t n)
 
 	if (n == 0)
 		return n;
-	at = below(state, (unsigned)n);
-	count = 1 + below(state, below(state, 4) == 0 ? 16 : 2);
+	at = gen_below(state, (unsigned)n);
+	count = 1 + gen_below(state, gen_below(state, 4) == 0 ? 16 : 2);
 	count = count < n - at ? count : n - at;
 	memmove(data + at * RECORD, data + (at + count) * RECORD,
 	    (n - at - count) * RECORD);
@@ -440,9 +426,9 @@ copy_records(uint64_t *state, uint8_t *data, size_t n, size_t max)
 
 	if (n == 0)
 		return n;
-	from = below(state, (unsigned)n);
-	to = below(state, (unsigned)n + 1);
-	count = 1 + below(state, 8);
+	from = gen_below(state, (unsigned)n);
+	to = gen_below(state, (unsigned)n + 1);
+	count = 1 + gen_below(state, 8);
 	count = count < n - from ? count : n - from;
 	if ((n + count) * RECORD > max)
 		return n;
@@ -462,15 +448,15 @@ change_operand(uint64_t *state, uint8_t *p)
 	const struct hf_fielddef *f;
 	uint64_t v;
 
-	if (def->nfields == 0 || below(state, 16) == 0) {
-		hf_store(p, rec ^ UINT64_C(1) << (8 + below(state, 56)));
+	if (def->nfields == 0 || gen_below(state, 16) == 0) {
+		hf_store(p, rec ^ UINT64_C(1) << (8 + gen_below(state, 56)));
 		return;
 	}
-	f = &def->fields[below(state, def->nfields)];
+	f = &def->fields[gen_below(state, def->nfields)];
 	if (f->width == 0)
 		return;
 	v = hf_bits(f, rec);
-	switch (below(state, 4)) {
+	switch (gen_below(state, 4)) {
 	case 0:
 		v++;
 		break;
@@ -487,7 +473,8 @@ change_operand(uint64_t *state, uint8_t *p)
 static void
 swap_records(uint64_t *state, uint8_t *data, size_t n)
 {
-	size_t a = below(state, (unsigned)n), b = below(state, (unsigned)n);
+	size_t a = gen_below(state, (unsigned)n),
+	       b = gen_below(state, (unsigned)n);
 	uint64_t t = hf_load(data + a * RECORD);
 
 	hf_store(data + a * RECORD, hf_load(data + b * RECORD));
@@ -506,7 +493,7 @@ mutate_once(uint64_t *state, uint64_t ops, uint8_t *data, size_t n, size_t max)
 {
 	uint8_t *p;
 
-	switch (below(state, 16)) {
+	switch (gen_below(state, 16)) {
 	case 0:
 	case 1:
 	case 2:
@@ -523,8 +510,8 @@ mutate_once(uint64_t *state, uint64_t ops, uint8_t *data, size_t n, size_t max)
 	}
 	if (n == 0)
 		return n;
-	p = data + below(state, (unsigned)n) * RECORD;
-	switch (below(state, 8)) {
+	p = data + gen_below(state, (unsigned)n) * RECORD;
+	switch (gen_below(state, 8)) {
 	case 0:
 		change_op(state, ops, p);
 		break;
@@ -550,18 +537,18 @@ gen_mutate(uint64_t seed, uint64_t ops, uint8_t *data, size_t size, size_t max)
 	if (max < HEADER)
 		return 0;
 	/* Now and then something new: small changes rarely lead far. */
-	if (below(&state, GEN_FRESH) == 0)
+	if (gen_below(&state, GEN_FRESH) == 0)
 		return gen_program(gen_random(&state), ops, data, max);
 	if (size < HEADER) {
 		gen_header(&state, ops, data);
 		size = HEADER;
 	}
-	if (below(&state, 32) == 0)
+	if (gen_below(&state, 32) == 0)
 		gen_header(&state, ops, data);
-	if ((ops >> HF_THREAD & 1) != 0 && below(&state, 4) == 0)
-		data[10 + below(&state, 4)] ^= (uint8_t)gen_random(&state);
+	if ((ops >> HF_THREAD & 1) != 0 && gen_below(&state, 4) == 0)
+		data[10 + gen_below(&state, 4)] ^= (uint8_t)gen_random(&state);
 	n = (size - HEADER) / RECORD;
-	for (unsigned i = 1 + below(&state, 4); i > 0; i--)
+	for (unsigned i = 1 + gen_below(&state, 4); i > 0; i--)
 		n = mutate_once(&state, ops, data + HEADER, n, max - HEADER);
 	return HEADER + n * RECORD;
 }
@@ -577,8 +564,8 @@ gen_crossover(uint64_t seed, const uint8_t *a, size_t asize, const uint8_t *b,
 		return 0;
 	na = (asize - HEADER) / RECORD;
 	nb = (bsize - HEADER) / RECORD;
-	head = below(&state, (unsigned)na + 1);
-	tail = below(&state, (unsigned)nb + 1);
+	head = gen_below(&state, (unsigned)na + 1);
+	tail = gen_below(&state, (unsigned)nb + 1);
 	if (HEADER + head * RECORD > max)
 		head = (max - HEADER) / RECORD;
 	if (HEADER + (head + tail) * RECORD > max)

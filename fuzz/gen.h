@@ -11,7 +11,22 @@
 #include "fuzz/prog/prog.h"
 
 /* A small generator (splitmix64). */
-uint64_t gen_random(uint64_t *state);
+static inline uint64_t
+gen_random(uint64_t *state)
+{
+	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+/* A number below `n`, which is at least 1. */
+static inline unsigned
+gen_below(uint64_t *state, unsigned n)
+{
+	return (unsigned)((gen_random(state) >> 11) % n);
+}
 
 /* One record of a random operation of `ops`, operands biased. */
 uint64_t gen_record(uint64_t *state, uint64_t ops);

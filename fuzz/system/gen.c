@@ -12,22 +12,6 @@
 
 #include <string.h>
 
-uint64_t
-gen_random(uint64_t *state)
-{
-	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
-static unsigned
-below(uint64_t *state, unsigned n)
-{
-	return (unsigned)((gen_random(state) >> 11) % n);
-}
-
 static uint8_t
 nth_action(uint64_t ops, unsigned n)
 {
@@ -41,16 +25,16 @@ nth_action(uint64_t ops, unsigned n)
 static uint8_t
 operand(uint64_t *state)
 {
-	switch (below(state, 8)) {
+	switch (gen_below(state, 8)) {
 	case 0:
 	case 1:
 	case 2:
 		return 0;
 	case 3:
 	case 4:
-		return (uint8_t)below(state, 8);
+		return (uint8_t)gen_below(state, 8);
 	case 5:
-		return (uint8_t)below(state, 64);
+		return (uint8_t)gen_below(state, 64);
 	default:
 		return (uint8_t)gen_random(state);
 	}
@@ -62,11 +46,12 @@ gen_record(uint64_t *state, uint64_t ops)
 {
 	uint8_t p[SYS_RECORD];
 
-	p[0] = below(state, 2) == 0 ? nth_action(ops, below(state, 64))
-				    : nth_action(ops, 0);
-	p[1] = (uint8_t)(below(state, 3) |
-			 (below(state, 4) == 0 ? below(state, 32) << 3 : 0));
-	p[2] = (uint8_t)below(state, 64);
+	p[0] = gen_below(state, 2) == 0 ? nth_action(ops, gen_below(state, 64))
+					: nth_action(ops, 0);
+	p[1] = (uint8_t)(gen_below(state, 3) |
+			 (gen_below(state, 4) == 0 ? gen_below(state, 32) << 3
+						   : 0));
+	p[2] = (uint8_t)gen_below(state, 64);
 	for (unsigned i = 3; i < SYS_RECORD; i++)
 		p[i] = operand(state);
 	return hf_load(p);
@@ -86,11 +71,11 @@ static void
 gen_header(uint64_t *state, uint8_t *data)
 {
 	for (unsigned i = 0; i < SYS_HEADER; i++)
-		data[i] = below(state, 2) == 0 ? 0 : operand(state);
+		data[i] = gen_below(state, 2) == 0 ? 0 : operand(state);
 	/* What the daemon's contents and its queues depend on. */
-	if (below(state, 3) == 0)
+	if (gen_below(state, 3) == 0)
 		data[3] |= 1;
-	if (below(state, 4) == 0)
+	if (gen_below(state, 4) == 0)
 		data[6] |= 1;
 }
 
@@ -111,18 +96,18 @@ struct taste {
 static void
 gen_taste(uint64_t *state, uint64_t ops, struct taste *t)
 {
-	t->whats = below(state, 4) != 0;
-	t->acts = below(state, 2) == 0;
-	t->one = below(state, 3) == 0;
-	t->hows = below(state, 2) == 0;
-	t->exts = below(state, 2) == 0;
-	t->who = (uint8_t)below(state, 3);
-	t->how = (uint8_t)below(state, 32);
+	t->whats = gen_below(state, 4) != 0;
+	t->acts = gen_below(state, 2) == 0;
+	t->one = gen_below(state, 3) == 0;
+	t->hows = gen_below(state, 2) == 0;
+	t->exts = gen_below(state, 2) == 0;
+	t->who = (uint8_t)gen_below(state, 3);
+	t->how = (uint8_t)gen_below(state, 32);
 	for (unsigned i = 0; i < LIKED; i++) {
-		t->what[i] = (uint8_t)below(state, 64);
-		if (i > 0 && below(state, 2) == 0)
+		t->what[i] = (uint8_t)gen_below(state, 64);
+		if (i > 0 && gen_below(state, 2) == 0)
 			t->what[i] = (uint8_t)((t->what[i - 1] + 1) % 64);
-		t->act[i] = nth_action(ops, below(state, 64));
+		t->act[i] = nth_action(ops, gen_below(state, 64));
 	}
 }
 
@@ -143,23 +128,23 @@ static void
 gen_maps(uint64_t *state, struct taste *t, uint8_t *header)
 {
 	t->whats = t->one = true;
-	t->what[0] = (uint8_t)(SYS_MAP_INSERT + below(state, 2));
+	t->what[0] = (uint8_t)(SYS_MAP_INSERT + gen_below(state, 2));
 	for (unsigned i = 1; i < LIKED; i++)
-		t->what[i] =
-		    (uint8_t)(SYS_MAP_INSERT + below(state, SYS_MAP_REQUESTS));
+		t->what[i] = (uint8_t)(SYS_MAP_INSERT +
+				       gen_below(state, SYS_MAP_REQUESTS));
 	header[2] = header[4] = header[7] = 0;
 }
 
 static void
 apply_taste(uint64_t *state, const struct taste *t, uint8_t *p)
 {
-	if (t->acts && below(state, 2) == 0)
-		p[0] = t->act[below(state, LIKED)];
-	if (t->whats && below(state, 4) != 0)
-		p[2] = t->what[below(state, LIKED)];
-	if (t->one && below(state, 8) != 0)
+	if (t->acts && gen_below(state, 2) == 0)
+		p[0] = t->act[gen_below(state, LIKED)];
+	if (t->whats && gen_below(state, 4) != 0)
+		p[2] = t->what[gen_below(state, LIKED)];
+	if (t->one && gen_below(state, 8) != 0)
 		p[1] = (uint8_t)((p[1] & ~3u) | t->who);
-	if (t->hows && below(state, 4) == 0)
+	if (t->hows && gen_below(state, 4) == 0)
 		p[1] = (uint8_t)((p[1] & 7u) | (unsigned)t->how << 3);
 }
 
@@ -175,7 +160,7 @@ gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 		return 0;
 	gen_header(&state, data);
 	gen_taste(&state, ops, &taste);
-	switch (below(&state, 6)) {
+	switch (gen_below(&state, 6)) {
 	case 0:
 		gen_buffers(&taste, data);
 		break;
@@ -186,11 +171,11 @@ gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 		break;
 	}
 	for (uint64_t m = ops; m != 0; m &= m - 1)
-		if (below(&state, 2) != 0)
+		if (gen_below(&state, 2) != 0)
 			subset |= m & -m;
-	n = 4 + below(&state, below(&state, 4) == 0 ? 160 : 40);
+	n = 4 + gen_below(&state, gen_below(&state, 4) == 0 ? 160 : 40);
 	for (; n > 0 && off + 2 * SYS_RECORD <= max; n--) {
-		few = below(&state, taste.exts ? 6 : 3) == 0;
+		few = gen_below(&state, taste.exts ? 6 : 3) == 0;
 		if (few != taste.exts) {
 			hf_store(data + off, gen_ext(&state));
 			off += SYS_RECORD;
@@ -205,23 +190,23 @@ gen_program(uint64_t seed, uint64_t ops, uint8_t *data, size_t max)
 static void
 change(uint64_t *state, uint64_t ops, uint8_t *p)
 {
-	unsigned at = below(state, SYS_RECORD);
+	unsigned at = gen_below(state, SYS_RECORD);
 
-	switch (below(state, 6)) {
+	switch (gen_below(state, 6)) {
 	case 0:
 		hf_store(p, gen_record(state, ops));
 		break;
 	case 1:
-		p[0] = nth_action(ops, below(state, 64));
+		p[0] = nth_action(ops, gen_below(state, 64));
 		break;
 	case 2:
 		p[at] = (uint8_t)(p[at] + 1);
 		break;
 	case 3:
-		p[at] ^= (uint8_t)(1u << below(state, 8));
+		p[at] ^= (uint8_t)(1u << gen_below(state, 8));
 		break;
 	default:
-		at = 1 + below(state, SYS_RECORD - 1);
+		at = 1 + gen_below(state, SYS_RECORD - 1);
 		p[at] = operand(state);
 		break;
 	}
@@ -230,21 +215,22 @@ change(uint64_t *state, uint64_t ops, uint8_t *p)
 static size_t
 insert(uint64_t *state, uint64_t ops, uint8_t *body, size_t n, size_t max)
 {
-	size_t at = below(state, (unsigned)n + 1);
+	size_t at = gen_below(state, (unsigned)n + 1);
 
 	if ((n + 1) * SYS_RECORD > max)
 		return n;
 	memmove(body + (at + 1) * SYS_RECORD, body + at * SYS_RECORD,
 	    (n - at) * SYS_RECORD);
 	hf_store(body + at * SYS_RECORD,
-	    below(state, 4) == 0 ? gen_ext(state) : gen_record(state, ops));
+	    gen_below(state, 4) == 0 ? gen_ext(state) : gen_record(state, ops));
 	return n + 1;
 }
 
 static size_t
 copy(uint64_t *state, uint8_t *body, size_t n, size_t max)
 {
-	size_t from = below(state, (unsigned)n), count = 1 + below(state, 6);
+	size_t from = gen_below(state, (unsigned)n),
+	       count = 1 + gen_below(state, 6);
 
 	count = count < n - from ? count : n - from;
 	if ((n + count) * SYS_RECORD > max)
@@ -256,7 +242,8 @@ copy(uint64_t *state, uint8_t *body, size_t n, size_t max)
 
 static size_t delete (uint64_t *state, uint8_t *body, size_t n)
 {
-	size_t at = below(state, (unsigned)n), count = 1 + below(state, 3);
+	size_t at = gen_below(state, (unsigned)n),
+	       count = 1 + gen_below(state, 3);
 
 	count = count < n - at ? count : n - at;
 	memmove(body + at * SYS_RECORD, body + (at + count) * SYS_RECORD,
@@ -274,17 +261,17 @@ gen_mutate(uint64_t seed, uint64_t ops, uint8_t *data, size_t size, size_t max)
 	if (max < SYS_HEADER)
 		return 0;
 	/* Now and then something new: small changes rarely lead far. */
-	if (below(&state, GEN_FRESH) == 0)
+	if (gen_below(&state, GEN_FRESH) == 0)
 		return gen_program(gen_random(&state), ops, data, max);
 	if (size < SYS_HEADER) {
 		gen_header(&state, data);
 		size = SYS_HEADER;
 	}
-	if (below(&state, 16) == 0)
-		data[below(&state, SYS_HEADER)] = operand(&state);
+	if (gen_below(&state, 16) == 0)
+		data[gen_below(&state, SYS_HEADER)] = operand(&state);
 	n = (size - SYS_HEADER) / SYS_RECORD;
-	for (unsigned i = 1 + below(&state, 4); i > 0; i--) {
-		unsigned how = below(&state, 8);
+	for (unsigned i = 1 + gen_below(&state, 4); i > 0; i--) {
+		unsigned how = gen_below(&state, 8);
 
 		if (n == 0 || how < 2)
 			n = insert(&state, ops, body, n, max - SYS_HEADER);
@@ -294,7 +281,7 @@ gen_mutate(uint64_t seed, uint64_t ops, uint8_t *data, size_t size, size_t max)
 			n = copy(&state, body, n, max - SYS_HEADER);
 		else
 			change(&state, ops,
-			    body + below(&state, (unsigned)n) * SYS_RECORD);
+			    body + gen_below(&state, (unsigned)n) * SYS_RECORD);
 	}
 	return SYS_HEADER + n * SYS_RECORD;
 }
@@ -311,9 +298,9 @@ gen_crossover(uint64_t seed, const uint8_t *a, size_t asize, const uint8_t *b,
 	na = (asize - SYS_HEADER) / SYS_RECORD;
 	nb = (bsize - SYS_HEADER) / SYS_RECORD;
 	room = (max - SYS_HEADER) / SYS_RECORD;
-	head = below(&state, (unsigned)na + 1);
+	head = gen_below(&state, (unsigned)na + 1);
 	head = head < room ? head : room;
-	tail = below(&state, (unsigned)nb + 1);
+	tail = gen_below(&state, (unsigned)nb + 1);
 	tail = tail < room - head ? tail : room - head;
 	memcpy(out, a, SYS_HEADER + head * SYS_RECORD);
 	memcpy(out + SYS_HEADER + head * SYS_RECORD,
