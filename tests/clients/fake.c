@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/clients/fake.h"
+#include "tests/send_fds.h"
 #include "tests/test.h"
 
 #define PAGE        UINT64_C(4096)
@@ -253,31 +254,6 @@ make_answer(struct daemon *d, const Holdfast__V1__Request *request,
 	d->count[answer->op % 64]++;
 }
 
-/* Failures of the socket are the client's doing: it may hang up any time. */
-static void
-send_packet(int conn, const void *data, size_t size, const int *fds,
-    size_t nfds)
-{
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int) * 80)];
-	} control;
-	struct iovec iov = {(void *)(uintptr_t)data, size};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (nfds > 0) {
-		struct cmsghdr *c = &control.align;
-
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * nfds);
-		memcpy(CMSG_DATA(c), fds, sizeof(int) * nfds);
-	}
-	(void)sendmsg(conn, &msg, MSG_NOSIGNAL);
-}
-
 static void
 send_answer(struct daemon *d, struct fake_answer *answer)
 {
@@ -294,8 +270,9 @@ send_answer(struct daemon *d, struct fake_answer *answer)
 		out.buf = (uint8_t *)(uintptr_t)answer->raw;
 		out.len = answer->raw_size;
 	}
+	/* That fails is the client's doing: it may hang up any time. */
 	for (unsigned i = 0; i <= answer->repeat && !answer->silent; i++)
-		send_packet(d->conn, out.buf,
+		(void)send_fds(d->conn, out.buf,
 		    answer->empty_packet ? 0 : out.len, answer->fds,
 		    answer->nfds);
 	for (size_t i = 0; i < answer->nfds; i++)

@@ -11,6 +11,7 @@
 #include "fuzz/gen.h"
 #include "fuzz/ops.h"
 #include "tests/sim_daemon.h"
+#include "tests/tame.h"
 #include "tests/test.h"
 
 #include <fcntl.h>
@@ -146,32 +147,6 @@ TEST(vmsh__answers_the_same_on_a_live_daemon)
 		compare(&d, NULL, path);
 	}
 	sim_daemon_stop(&d);
-}
-
-/* A place that depends on physical memory becomes one that does not. */
-static uint64_t
-tame_address(uint64_t rec, const struct hf_fielddef *def)
-{
-	struct hf_expr e;
-	uint64_t raw;
-
-	hf_expr_of((enum hf_type)def->type, hf_bits(def, rec), &e);
-	if (e.anchor != HF_AN_EDGE ||
-	    (e.idx != HF_E_PTOP && e.idx != HF_E_PBOT))
-		return rec;
-	e.idx = HF_E_MID;
-	ASSERT_TRUE(hf_raw_of((enum hf_type)def->type, &e, def->width, &raw));
-	return hf_set_bits(def, rec, raw);
-}
-
-/* The daemon has one machine, and refuses what that one cannot show. */
-static uint64_t
-tame_length(uint64_t rec, const struct hf_fielddef *def)
-{
-	struct hf_expr e;
-
-	hf_expr_of((enum hf_type)def->type, hf_bits(def, rec), &e);
-	return e.anchor == HF_AN_EDGE ? hf_set_bits(def, rec, 0) : rec;
 }
 
 /* Objects that a daemon makes from nothing: base pages, no colour. */

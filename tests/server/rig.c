@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/send_fds.h"
 #include "tests/server/rig.h"
 #include "tests/test.h"
 
@@ -170,22 +171,7 @@ void
 client_send_raw(struct client *client, const void *buf, size_t len,
     const int *fds, size_t nfds)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(RIG_FDS * sizeof(int))];
-	} control = {0};
-	struct iovec iov = {.iov_base = (void *)buf, .iov_len = len};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (nfds > 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(&control.align), fds, nfds * sizeof(int));
-	}
-	ASSERT_EQ(sendmsg(client->fd, &msg, MSG_NOSIGNAL), (ssize_t)len);
+	ASSERT_EQ(send_fds(client->fd, buf, len, fds, nfds), (ssize_t)len);
 }
 
 void

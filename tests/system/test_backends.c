@@ -24,6 +24,7 @@
 #include "fuzz/ops.h"
 #include "fuzz/prog/backend_core.h"
 #include "tests/sim_daemon.h"
+#include "tests/tame.h"
 #include "tests/test.h"
 #include "tools/vmsh/vmsh.h"
 
@@ -52,33 +53,13 @@ clear_field(uint64_t rec, uint8_t field)
 	return hf_set_bits(hf_field((uint8_t)rec, field), rec, 0);
 }
 
-/* A place that depends on physical memory becomes one that does not. */
-static uint64_t
-tame_address(uint64_t rec, const struct hf_fielddef *def)
-{
-	struct hf_expr e;
-	uint64_t raw;
-
-	hf_expr_of((enum hf_type)def->type, hf_bits(def, rec), &e);
-	if (e.anchor != HF_AN_EDGE ||
-	    (e.idx != HF_E_PTOP && e.idx != HF_E_PBOT))
-		return rec;
-	e.idx = HF_E_MID;
-	ASSERT_TRUE(hf_raw_of((enum hf_type)def->type, &e, def->width, &raw));
-	return hf_set_bits(def, rec, raw);
-}
-
 /* The daemon makes objects for its own machine: a few whole pages of each. */
 static uint64_t
 tame_object(uint64_t rec)
 {
-	const struct hf_fielddef *len = hf_field(HF_OBJECT, HF_F_LEN);
-	struct hf_expr e;
-
 	rec = clear_field(rec, HF_F_KIND);
 	rec = clear_field(rec, HF_F_OFF);
-	hf_expr_of((enum hf_type)len->type, hf_bits(len, rec), &e);
-	return e.anchor == HF_AN_EDGE ? hf_set_bits(len, rec, 0) : rec;
+	return tame_length(rec, hf_field(HF_OBJECT, HF_F_LEN));
 }
 
 static uint64_t

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "proto/wire.h"
+#include "tests/send_fds.h"
 #include "tests/system/live.h"
 #include "tests/test.h"
 
@@ -46,24 +47,7 @@ raw_connect(const struct live *live)
 static bool
 raw_send(int conn, const void *data, size_t size, const int *fds, size_t nfds)
 {
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int) * 128)];
-	} control;
-	struct iovec iov = {(void *)(uintptr_t)data, size};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (nfds > 0) {
-		struct cmsghdr *c = &control.align;
-
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * nfds);
-		memcpy(CMSG_DATA(c), fds, sizeof(int) * nfds);
-	}
-	if (sendmsg(conn, &msg, MSG_NOSIGNAL) == (ssize_t)size)
+	if (send_fds(conn, data, size, fds, nfds) == (ssize_t)size)
 		return true;
 	ASSERT_TRUE(nfds > 0);
 	ASSERT_EQ(errno, EPERM);
