@@ -27,19 +27,16 @@
 #include <linux/memfd.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
 #include "bench/daemon.h"
+#include "bench/floor.h"
 #include "clients/libholdfast/holdfast.h"
 #include "proto/holdfast.pb-c.h"
 #include "proto/limits.h"
@@ -54,87 +51,22 @@
 
 /* ---- The floor ----------------------------------------------------------- */
 
-static void
-send_with_fd(int socket, const void *data, size_t size, int fd)
-{
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct iovec iov = {(void *)(uintptr_t)data, size};
-	struct msghdr msg = {
-	    .msg_iov = &iov,
-	    .msg_iovlen = 1,
-	    .msg_control = &control,
-	    .msg_controllen = sizeof(control),
-	};
-
-	control.align.cmsg_level = SOL_SOCKET;
-	control.align.cmsg_type = SCM_RIGHTS;
-	control.align.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.align), &fd, sizeof(int));
-	if (sendmsg(socket, &msg, MSG_NOSIGNAL) < 0)
-		_exit(0);
-}
-
-static _Noreturn void
-echo(int socket, size_t reply, int fd, bool on_epoll)
-{
-	static char buffer[HOLDFAST_PACKET_MAX];
-	int poll = epoll_create1(EPOLL_CLOEXEC);
-	struct epoll_event event = {.events = EPOLLIN};
-
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (poll < 0 || epoll_ctl(poll, EPOLL_CTL_ADD, socket, &event) < 0)
-		_exit(1);
-	for (;;) {
-		if (on_epoll && epoll_wait(poll, &event, 1, -1) < 1)
-			_exit(1);
-		if (recv(socket, buffer, sizeof(buffer), 0) <= 0)
-			_exit(0);
-		send_with_fd(socket, buffer, reply, fd);
-	}
-}
-
-struct floor {
-	int fd;
-	pid_t pid;
-	size_t request;
-};
-
-static struct floor
+/* A floor whose answers carry a file of huge pages. */
+static struct bench_floor
 floor_start(size_t request, size_t reply, bool on_epoll)
 {
-	struct floor f = {.request = request};
 	int memfd = memfd_create("floor", MFD_CLOEXEC | MFD_HUGETLB);
-	int pair[2];
+	struct bench_floor f;
 
-	if (memfd < 0 ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+	if (memfd < 0)
 		err(1, "floor");
-	f.pid = fork();
-	if (f.pid < 0)
-		err(1, "fork");
-	if (f.pid == 0) {
-		(void)close(pair[0]);
-		echo(pair[1], reply, memfd, on_epoll);
-	}
-	(void)close(pair[1]);
+	f = bench_floor_start(request, reply, memfd, on_epoll);
 	(void)close(memfd);
-	f.fd = pair[0];
 	return f;
 }
 
 static void
-floor_stop(struct floor *f)
-{
-	(void)kill(f->pid, SIGKILL);
-	(void)waitpid(f->pid, NULL, 0);
-	(void)close(f->fd);
-}
-
-static void
-floor_once(const struct floor *f, struct bench_samples *out)
+floor_once(const struct bench_floor *f, struct bench_samples *out)
 {
 	static char buffer[HOLDFAST_PACKET_MAX];
 	union {
@@ -295,8 +227,8 @@ pairs_turn(struct holdfast *h, bool no_map, struct bench_samples *out)
 }
 
 static void
-small_round(struct holdfast *h, const struct floor *raw,
-    const struct floor *raw_epoll, struct small *out)
+small_round(struct holdfast *h, const struct bench_floor *raw,
+    const struct bench_floor *raw_epoll, struct small *out)
 {
 	for (int k = 0; k < TURNS; k++) {
 		for (int i = 0; i < TURN; i++)
@@ -337,7 +269,7 @@ small(const char *program, int cpu, int rounds)
 	    "64", NULL};
 	struct holdfast_pool_status before, after;
 	struct small samples = {0};
-	struct floor raw, raw_epoll;
+	struct bench_floor raw, raw_epoll;
 	struct bench_daemon daemon;
 	struct holdfast_buf *buf;
 	size_t request, reply;
@@ -369,8 +301,8 @@ small(const char *program, int cpu, int rounds)
 	printf("packets of %zu and %zu bytes\n", request, reply);
 	small_print(&samples, after.stock_hits - before.stock_hits,
 	    after.stock_misses - before.stock_misses);
-	floor_stop(&raw);
-	floor_stop(&raw_epoll);
+	bench_floor_stop(&raw);
+	bench_floor_stop(&raw_epoll);
 	holdfast_close(h);
 	bench_daemon_stop(&daemon);
 	bench_fini(&samples.raw);

@@ -11,18 +11,15 @@
 
 #include <err.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
 #include "bench/daemon.h"
+#include "bench/floor.h"
 #include "clients/libholdfast/holdfast.h"
 #include "proto/holdfast.pb-c.h"
 #include "proto/limits.h"
@@ -36,65 +33,14 @@ struct sizes {
 
 /* ---- The floor: packets of the same sizes, nothing done with them ------- */
 
-static _Noreturn void
-echo(int fd, size_t reply, bool on_epoll)
-{
-	char *buffer = malloc(HOLDFAST_PACKET_MAX);
-	int poll = epoll_create1(EPOLL_CLOEXEC);
-	struct epoll_event event = {.events = EPOLLIN};
-
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (buffer == NULL || poll < 0 ||
-	    epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) < 0)
-		_exit(1);
-	memset(buffer, 1, HOLDFAST_PACKET_MAX);
-	for (;;) {
-		if (on_epoll && epoll_wait(poll, &event, 1, -1) < 1)
-			_exit(1);
-		if (recv(fd, buffer, HOLDFAST_PACKET_MAX, 0) <= 0)
-			_exit(0);
-		if (send(fd, buffer, reply, MSG_NOSIGNAL) < 0)
-			_exit(0);
-	}
-}
-
-struct floor {
-	int fd;
-	pid_t pid;
-	struct sizes sizes;
-};
-
-static struct floor
+static struct bench_floor
 floor_start(struct sizes sizes, bool on_epoll)
 {
-	struct floor f = {.sizes = sizes};
-	int pair[2];
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		err(1, "socketpair");
-	f.pid = fork();
-	if (f.pid < 0)
-		err(1, "fork");
-	if (f.pid == 0) {
-		(void)close(pair[0]);
-		echo(pair[1], sizes.reply, on_epoll);
-	}
-	(void)close(pair[1]);
-	f.fd = pair[0];
-	return f;
+	return bench_floor_start(sizes.request, sizes.reply, -1, on_epoll);
 }
 
 static void
-floor_stop(struct floor *f)
-{
-	/* Later children hold our end too: no end of file would come. */
-	(void)kill(f->pid, SIGKILL);
-	(void)waitpid(f->pid, NULL, 0);
-	(void)close(f->fd);
-}
-
-static void
-floor_round(const struct floor *f, struct bench_samples *out, size_t n,
+floor_round(const struct bench_floor *f, struct bench_samples *out, size_t n,
     double per)
 {
 	static char buffer[HOLDFAST_PACKET_MAX];
@@ -102,7 +48,7 @@ floor_round(const struct floor *f, struct bench_samples *out, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		double t = bench_now_ns();
 
-		if (send(f->fd, buffer, f->sizes.request, 0) < 0 ||
+		if (send(f->fd, buffer, f->request, 0) < 0 ||
 		    recv(f->fd, buffer, sizeof(buffer), 0) <= 0)
 			err(1, "ping-pong");
 		bench_add(out, (bench_now_ns() - t) / per);
@@ -237,9 +183,9 @@ run(struct holdfast *h, struct holdfast_map *map, size_t rounds, size_t n)
 {
 	struct sizes one = find_sizes(1, holdfast_map_min(map) + LENGTH);
 	struct sizes many = find_sizes(BATCH, holdfast_map_min(map) + LENGTH);
-	struct floor raw = floor_start(one, false);
-	struct floor raw_epoll = floor_start(one, true);
-	struct floor raw_many = floor_start(many, false);
+	struct bench_floor raw = floor_start(one, false);
+	struct bench_floor raw_epoll = floor_start(one, true);
+	struct bench_floor raw_many = floor_start(many, false);
 	struct bench_samples floor = {0}, floor_epoll = {0}, floor_many = {0};
 	struct bench_samples ping = {0}, find = {0}, batch = {0};
 	double base;
@@ -265,9 +211,9 @@ run(struct holdfast *h, struct holdfast_map *map, size_t rounds, size_t n)
 	bench_print("raw, size of a batch, each", &floor_many, 0, NULL);
 	bench_print("find in a batch of 32, each", &batch,
 	    bench_quantile(&floor_many, 0.5), "raw of that size");
-	floor_stop(&raw);
-	floor_stop(&raw_epoll);
-	floor_stop(&raw_many);
+	bench_floor_stop(&raw);
+	bench_floor_stop(&raw_epoll);
+	bench_floor_stop(&raw_many);
 	bench_fini(&floor);
 	bench_fini(&floor_epoll);
 	bench_fini(&floor_many);
