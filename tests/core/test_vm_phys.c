@@ -38,6 +38,21 @@ make(const vm_paddr_t *ranges)
 
 #define MAKE(...) make((const vm_paddr_t[]){__VA_ARGS__, 0, 0})
 
+/* One segment, the first pair, of which all is taken but the others. */
+static struct vm_phys *
+make_holes(const vm_paddr_t *ranges)
+{
+	struct vm_phys *phys = MAKE(ranges[0], ranges[1]);
+
+	ASSERT_EQ(vm_phys_take(phys, ranges[0], ranges[1]), KERN_SUCCESS);
+	for (ranges += 2; ranges[1] != 0; ranges += 2)
+		ASSERT_EQ(vm_phys_free_part(phys, ranges[0], ranges[1]),
+		    KERN_SUCCESS);
+	return phys;
+}
+
+#define MAKE_HOLES(...) make_holes((const vm_paddr_t[]){__VA_ARGS__, 0, 0})
+
 static void
 check(struct vm_phys *phys)
 {
@@ -428,13 +443,9 @@ TEST(vm_phys_alloc_contig__spares_memory_below_4_gib_where_much_lies_above)
 /* Holes of 24 and 40 MiB: the highest, or the one that fits best. */
 TEST(vm_phys_alloc_contig__takes_the_highest_run_for_very_long_requests)
 {
-	struct vm_phys *phys = MAKE(G(1), G(2));
+	struct vm_phys *phys = MAKE_HOLES(G(1), G(2), G(1) + M(100),
+	    G(1) + M(124), G(1) + M(300), G(1) + M(340));
 
-	ASSERT_EQ(vm_phys_take(phys, G(1), G(2)), KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(100), G(1) + M(124)),
-	    KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(300), G(1) + M(340)),
-	    KERN_SUCCESS);
 	ASSERT_EQ(alloc_plain(phys, M(24)), G(1) + M(316));
 	ASSERT_EQ(alloc_plain(phys, M(24) - PAGE), G(1) + M(100) + PAGE);
 	done(phys);
@@ -444,17 +455,9 @@ TEST(vm_phys_alloc_contig__takes_the_highest_run_for_very_long_requests)
 static struct vm_phys *
 make_three(vm_size_t low, vm_size_t middle, vm_size_t high)
 {
-	struct vm_phys *phys = MAKE(G(1), G(2));
-
-	ASSERT_EQ(vm_phys_take(phys, G(1), G(2)), KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(100), G(1) + M(100) + low),
-	    KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(200),
-		      G(1) + M(200) + middle),
-	    KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(300), G(1) + M(300) + high),
-	    KERN_SUCCESS);
-	return phys;
+	return MAKE_HOLES(G(1), G(2), G(1) + M(100), G(1) + M(100) + low,
+	    G(1) + M(200), G(1) + M(200) + middle, G(1) + M(300),
+	    G(1) + M(300) + high);
 }
 
 TEST(vm_phys_alloc_contig__takes_the_shortest_of_a_class_from_1_mib_on)
@@ -502,19 +505,12 @@ TEST(vm_phys_alloc_contig__fills_small_holes_with_what_is_aligned_when_scarce)
 
 TEST(vm_phys_alloc_contig__finds_whole_frames_the_smallest_hole)
 {
-	struct vm_phys *phys = MAKE(G(1), G(2));
+	/* Of 8, 4, 6 and 2 MiB, from low to high. */
+	struct vm_phys *phys = MAKE_HOLES(G(1), G(2), G(1) + M(100),
+	    G(1) + M(108), G(1) + M(200), G(1) + M(204), G(1) + M(300),
+	    G(1) + M(306), G(1) + M(400), G(1) + M(402));
 	struct contig_req req = {M(4), 0, UINT64_MAX, M(2), 0, -1};
 
-	/* Holes of 8, 4, 6 and 2 MiB, from low to high. */
-	ASSERT_EQ(vm_phys_take(phys, G(1), G(2)), KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(100), G(1) + M(108)),
-	    KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(200), G(1) + M(204)),
-	    KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(300), G(1) + M(306)),
-	    KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(400), G(1) + M(402)),
-	    KERN_SUCCESS);
 	ASSERT_EQ(alloc(phys, req), G(1) + M(200));
 	ASSERT_EQ(alloc(phys, req), G(1) + M(302));
 	req.size = M(2);
@@ -524,19 +520,12 @@ TEST(vm_phys_alloc_contig__finds_whole_frames_the_smallest_hole)
 	done(phys);
 }
 
-/* Of 19, 17 and 18 frames, which are one class of lengths, the shortest. */
+/* Of 18, 17 and 19 frames, which are one class of lengths, the shortest. */
 TEST(vm_phys_alloc_contig__finds_whole_frames_the_shortest_run_of_a_class)
 {
-	struct vm_phys *phys = MAKE(G(1), G(2));
+	struct vm_phys *phys = make_three(M(36), M(34), M(38));
 	struct contig_req req = {M(32), 0, UINT64_MAX, M(2), 0, -1};
 
-	ASSERT_EQ(vm_phys_take(phys, G(1), G(2)), KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(100), G(1) + M(136)),
-	    KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(200), G(1) + M(234)),
-	    KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, G(1) + M(300), G(1) + M(338)),
-	    KERN_SUCCESS);
 	ASSERT_EQ(alloc(phys, req), G(1) + M(202));
 	ASSERT_EQ(alloc(phys, req), G(1) + M(104));
 	ASSERT_EQ(alloc(phys, req), G(1) + M(306));
@@ -549,16 +538,10 @@ TEST(vm_phys_alloc_contig__finds_whole_frames_the_shortest_run_of_a_class)
 
 TEST(vm_phys_alloc_contig__fills_the_smallest_hole_that_fits)
 {
-	struct vm_phys *phys = MAKE(M(16), M(32));
+	/* Of 8, 2 and 4 pages, from low to high, and none below. */
+	struct vm_phys *phys = MAKE_HOLES(M(16), M(32), M(17), M(17) + 8 * PAGE,
+	    M(18), M(18) + 2 * PAGE, M(19), M(19) + 4 * PAGE);
 
-	/* Holes of 8, 2 and 4 pages, from low to high, and none below. */
-	ASSERT_EQ(vm_phys_take(phys, M(16), M(32)), KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, M(17), M(17) + 8 * PAGE),
-	    KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, M(18), M(18) + 2 * PAGE),
-	    KERN_SUCCESS);
-	ASSERT_EQ(vm_phys_free_part(phys, M(19), M(19) + 4 * PAGE),
-	    KERN_SUCCESS);
 	ASSERT_EQ(alloc_plain(phys, 2 * PAGE), M(18));
 	ASSERT_EQ(alloc_plain(phys, 4 * PAGE), M(19));
 	ASSERT_EQ(alloc_plain(phys, 2 * PAGE), M(17) + 6 * PAGE);
