@@ -271,7 +271,6 @@ tweak_alloc(struct fake_answer *a, const char *lie)
 		_exit(5); /* a lie nobody knows */
 }
 
-/* The connection is over, and says the same from now on. */
 /* A client of a daemon that lies, and what there was before. */
 struct scene {
 	struct fake fake;
@@ -301,6 +300,7 @@ scene_end(struct scene *scene)
 		    scene->lie == NULL ? "" : scene->lie);
 }
 
+/* The connection is over, and says the same from now on. */
 static void
 expect_broken(struct holdfast *h, int r)
 {
@@ -342,20 +342,16 @@ TEST(hostile__a_domain_outside_the_set_is_found_out)
 	struct holdfast_contig_req req = {.size = 4096, .domains = 1 << 4};
 	struct holdfast_buf *buf;
 	struct holdfast *h;
-	struct fake fake;
+	struct scene scene;
 
-	fake_start(&fake, NULL, NULL);
-	h = fake_connect(&fake);
+	h = scene_begin(&scene, NULL, NULL);
 	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), HF_OK);
 	ASSERT_EQ(buf->domain, 4);
-	holdfast_close(h);
-	fake_stop(&fake);
-	fake_start(&fake, tweak_alloc, "another domain"); /* 5 */
-	h = fake_connect(&fake);
+	scene_end(&scene);
+	h = scene_begin(&scene, tweak_alloc, "another domain"); /* 5 */
 	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), -EPROTO);
 	expect_broken(h, -EPROTO);
-	holdfast_close(h);
-	fake_stop(&fake);
+	scene_end(&scene);
 }
 
 #define EACH(lies, meets)                                                      \

@@ -247,15 +247,11 @@ TEST(contig__a_refusal_names_the_argument_and_the_limit_that_would_do)
 	Holdfast__V1__ContigAlloc alloc = HOLDFAST__V1__CONTIG_ALLOC__INIT;
 	Holdfast__V1__ContigAllocResult *result;
 	uint64_t seed = test_seed();
-	struct server_options options;
 	struct client client;
 	struct rig rig;
 	int nrefused = 0;
 
-	server_options_default(&options);
-	options.addresses.all = true;
-	options.pool.idle = 0;
-	rig_init(&rig, &(struct rig_options){.server = &options});
+	rig_without_idle(&rig);
 	client_join(&client, &rig);
 	for (int i = 0; i < 6; i++) { /* every other frame, or so, is taken */
 		Holdfast__V1__ContigAlloc taken =
