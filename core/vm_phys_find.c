@@ -218,8 +218,8 @@ leaf_hunt(struct hunt *h, struct rt_leaf *leaf)
 	const struct phys_query *query = h->query;
 	uint32_t mask;
 
-	leaf_prefetch(leaf);
 	mask = leaf_mask(h, leaf);
+	leaf_prefetch(leaf);
 	while (mask != 0) {
 		unsigned i = 31 - (unsigned)__builtin_clz(mask);
 

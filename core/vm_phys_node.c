@@ -288,30 +288,36 @@ pair_move(vm_paddr_t *to, const vm_paddr_t *from)
 	*(addr_pair *)to = *(const addr_pair *)from;
 }
 
-/* addrs[pos, n) to [pos + 1, n + 1). */
+/* Addresses [pos, n) to [pos + 1, n + 1). */
 static void
-addrs_up(vm_paddr_t *addrs, unsigned pos, unsigned n)
+addrs_up(struct rt_leaf *leaf, unsigned pos, unsigned n)
 {
-	vm_paddr_t first = addrs[pos];
+	vm_paddr_t start = leaf->start[pos], end = leaf->end[pos];
 
 	MPASS(pos <= n && n < RT_LEAF);
 
-	for (unsigned i = n; i > pos + 1; i -= 2)
-		pair_move(&addrs[i - 1], &addrs[i - 2]);
-	addrs[MIN(pos + 1, n)] = first;
+	for (unsigned i = n; i > pos + 1; i -= 2) {
+		pair_move(&leaf->start[i - 1], &leaf->start[i - 2]);
+		pair_move(&leaf->end[i - 1], &leaf->end[i - 2]);
+	}
+	leaf->start[MIN(pos + 1, n)] = start;
+	leaf->end[MIN(pos + 1, n)] = end;
 }
 
-/* addrs[pos + 1, n) to [pos, n - 1). */
+/* Addresses [pos + 1, n) to [pos, n - 1). */
 static void
-addrs_down(vm_paddr_t *addrs, unsigned pos, unsigned n)
+addrs_down(struct rt_leaf *leaf, unsigned pos, unsigned n)
 {
-	vm_paddr_t last = addrs[n - 1];
+	vm_paddr_t start = leaf->start[n - 1], end = leaf->end[n - 1];
 
 	MPASS(pos < n && n <= RT_LEAF);
 
-	for (unsigned i = pos; i + 2 < n; i += 2)
-		pair_move(&addrs[i], &addrs[i + 1]);
-	addrs[MAX(pos + 2, n) - 2] = last;
+	for (unsigned i = pos; i + 2 < n; i += 2) {
+		pair_move(&leaf->start[i], &leaf->start[i + 1]);
+		pair_move(&leaf->end[i], &leaf->end[i + 1]);
+	}
+	leaf->start[MAX(pos + 2, n) - 2] = start;
+	leaf->end[MAX(pos + 2, n) - 2] = end;
 }
 
 static const rt_lanes lane_numbers[RT_LEAF / 8] = {{0, 1, 2, 3, 4, 5, 6, 7},
@@ -395,8 +401,7 @@ leaf_insert(struct rt_leaf *leaf, unsigned pos, vm_paddr_t start,
 {
 	MPASS(leaf->n < RT_LEAF && pos <= leaf->n);
 
-	addrs_up(leaf->start, pos, leaf->n);
-	addrs_up(leaf->end, pos, leaf->n);
+	addrs_up(leaf, pos, leaf->n);
 	lanes_up(leaf, leaf->length, offsetof(struct rt_leaf, length), pos);
 	lanes_up(leaf, leaf->offset, offsetof(struct rt_leaf, offset), pos);
 	classes_up(leaf, pos);
@@ -413,8 +418,7 @@ leaf_remove(struct rt_leaf *leaf, unsigned pos)
 
 	MPASS(pos < n);
 
-	addrs_down(leaf->start, pos, n);
-	addrs_down(leaf->end, pos, n);
+	addrs_down(leaf, pos, n);
 	lanes_down(leaf, leaf->length, offsetof(struct rt_leaf, length), pos,
 	    n);
 	lanes_down(leaf, leaf->offset, offsetof(struct rt_leaf, offset), pos,

@@ -113,18 +113,19 @@ lane(rt_lanes *lanes, unsigned i)
 static inline unsigned
 rt_keys_upto(const vm_paddr_t *keys, unsigned nkeys, vm_paddr_t pa)
 {
-	unsigned eights = 0, n;
+	const vm_paddr_t *eight;
+	unsigned eights = 0, n = 0;
 
 	static_assert(RT_FAN % 8 == 0 && RT_LEAF % 8 == 0, "whole eights");
 
 	RT_UNROLL
 	for (unsigned i = 7; i + 8 < nkeys; i += 8)
 		eights += keys[i] <= pa;
-	n = 8 * eights;
+	eight = keys + 8 * eights;
 	RT_UNROLL
 	for (unsigned i = 0; i < 8; i++)
-		n += keys[8 * eights + i] <= pa;
-	return n;
+		n += eight[i] <= pa;
+	return 8 * eights + n;
 }
 
 /*

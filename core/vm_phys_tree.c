@@ -36,8 +36,8 @@ rt_descend(struct rt *rt, vm_paddr_t pa, struct rt_path *path)
 		node = inner->child[path->at[depth]];
 	}
 	path->leaf = node;
-	leaf_prefetch(path->leaf);
 	n = rt_keys_upto(path->leaf->start, RT_LEAF, pa);
+	leaf_prefetch(path->leaf);
 	path->pos = n > 0 ? n - 1 : 0;
 }
 
