@@ -118,7 +118,8 @@ slot_sum(struct rt_inner *inner, unsigned i)
 	for (unsigned c = 0; c < RT_NCLASS; c++)
 		sum.classes |= (uint64_t)(*inner_having(inner, c) >> i & 1)
 			       << c;
-	memcpy(sum.max, inner->max[i], sizeof(sum.max));
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		*lane(sum.max, l) = *inner_max(inner, l, i);
 	return sum;
 }
 

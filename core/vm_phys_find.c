@@ -242,16 +242,17 @@ leaf_hunt(struct hunt *h, struct rt_leaf *leaf)
 }
 
 /* The children with max[level] of at least `want`. */
-static unsigned
+static uint64_t
 level_mask(const struct rt_inner *inner, unsigned level, int16_t want)
 {
-	const int16_t *max = (const int16_t *)&inner->max[0][0] + level;
-	unsigned mask = 0;
+	const rt_lanes *max = inner->max[level];
+	uint64_t mask = 0;
 
-	static_assert(RT_FAN <= 32, "a bit for each child");
+	static_assert(RT_FAN <= 64, "a bit for each child");
 	RT_UNROLL
-	for (unsigned i = RT_FAN; i-- > 0;)
-		mask = 2 * mask + (max[8 * RT_ROW * i] >= want);
+	for (unsigned v = RT_FAN / 8; v > 0; v -= 2)
+		mask = mask << 16 |
+		       lanes_mask(max[v - 2] >= want, max[v - 1] >= want);
 	return mask;
 }
 
@@ -260,7 +261,7 @@ level_mask(const struct rt_inner *inner, unsigned level, int16_t want)
  * in, as runs of a child end where the next begins or below, to the last that
  * begins below `high`.
  */
-static unsigned
+static uint64_t
 window_mask(const struct rt_inner *inner, const struct phys_query *query)
 {
 	unsigned from = rt_keys_upto(inner->first, RT_FAN, query->low);
@@ -269,17 +270,19 @@ window_mask(const struct rt_inner *inner, const struct phys_query *query)
 	MPASS(from <= upto && upto <= inner->n);
 
 	from -= from > 0;
-	return (unsigned)((UINT64_C(1) << upto) - (UINT64_C(1) << from));
+	if (upto == 0)
+		return 0;
+	return UINT64_MAX >> (RT_FAN - upto) & UINT64_MAX << from;
 }
 
-static unsigned
+static uint64_t
 node_mask(const struct hunt *h, struct rt_inner *inner)
 {
-	unsigned mask = h->cls < RT_NCLASS
+	uint64_t mask = h->cls < RT_NCLASS
 			    ? *inner_having(inner, h->cls)
 			    : level_mask(inner, h->level, h->want);
 
-	MPASS((uint64_t)mask >> inner->n == 0);
+	MPASS(inner->n == RT_FAN || mask >> inner->n == 0);
 
 	if (h->bounded && mask != 0)
 		mask &= window_mask(inner, h->query);
@@ -291,7 +294,7 @@ static void
 slot_tighten(const struct hunt *h, struct rt_inner *inner, unsigned at,
     bool leaf)
 {
-	int16_t *known = lane(inner->max[at], h->level);
+	int16_t *known = inner_max(inner, h->level, at);
 	int16_t longest = leaf ? leaf_longest(inner->child[at], h->level)
 			       : inner_longest(inner->child[at], h->level);
 
@@ -305,14 +308,14 @@ static bool
 node_hunt(struct hunt *h, void *node, unsigned depth)
 {
 	struct rt_inner *inner = node;
-	unsigned mask;
+	uint64_t mask;
 
 	if (depth + 1 == h->height)
 		return leaf_hunt(h, node);
 	h->path->inner[depth] = inner;
 	mask = node_mask(h, inner);
 	while (mask != 0) {
-		unsigned i = 31 - (unsigned)__builtin_clz(mask);
+		unsigned i = 63 - (unsigned)__builtin_clzll(mask);
 
 		h->path->at[depth] = (uint8_t)i;
 		if (node_hunt(h, inner->child[i], depth + 1))
@@ -321,7 +324,7 @@ node_hunt(struct hunt *h, void *node, unsigned depth)
 			return false;
 		if (h->cls == RT_NCLASS)
 			slot_tighten(h, inner, i, depth + 2 == h->height);
-		mask &= ~(1u << i);
+		mask &= ~(UINT64_C(1) << i);
 	}
 	return false;
 }

@@ -19,7 +19,7 @@
  * know of each child which run lengths it has.
  */
 #define RT_LEAF   32 /* runs in a leaf at most; half of it at least */
-#define RT_FAN    32 /* children of an inner node at most; half at least */
+#define RT_FAN    64 /* children of an inner node at most; half at least */
 #define RT_HEIGHT 10 /* levels at most: 16^10 runs are more than there are */
 #define RT_LEVELS 10 /* alignments of 2^0 to 2^9 pages: 4 KiB to 2 MiB */
 #define RT_NCLASS 64 /* classes of lengths */
@@ -32,7 +32,7 @@
 
 /* Eight measures, handled at once where the machine can. */
 typedef int16_t rt_lanes __attribute__((vector_size(16)));
-typedef uint32_t rt_masks __attribute__((vector_size(16)));
+typedef uint64_t rt_masks __attribute__((vector_size(16)));
 #define RT_ROW 2 /* rt_lanes that hold RT_LEVELS measures; the rest are 0 */
 
 /* gcc leaves short loops alone at -O2. */
@@ -64,8 +64,9 @@ struct rt_inner {
 	/* lowest start; [n, RT_FAN): all ones */
 	_Alignas(64) vm_paddr_t first[RT_FAN];
 	void *child[RT_FAN]; /* rt_inner, or rt_leaf on the lowest level */
-	rt_lanes max[RT_FAN][RT_ROW];   /* as in rt_sum; [n, RT_FAN): 0 */
-	rt_masks having[RT_NCLASS / 4]; /* by class: bit i: child i has it */
+	/* By level, of each child: as in rt_sum; [n, RT_FAN): 0 */
+	rt_lanes max[RT_LEVELS][RT_FAN / 8];
+	rt_masks having[RT_NCLASS / 2]; /* by class: bit i: child i has it */
 	unsigned n;
 };
 

@@ -16,7 +16,7 @@
 #include "core/vm_phys_node_int.h"
 
 static_assert(RT_LEAF % 2 == 0 && RT_FAN % 2 == 0, "nodes split in half");
-static_assert(RT_FAN == 32, "one bit of `having` for each child");
+static_assert(RT_FAN == 64, "one bit of `having` for each child");
 
 /* ---- The store ---- */
 
@@ -161,14 +161,13 @@ leaf_longest(const struct rt_leaf *leaf, unsigned level)
 int16_t
 inner_longest(const struct rt_inner *inner, unsigned level)
 {
-	const int16_t *max = (const int16_t *)&inner->max[0][0] + level;
-	int16_t longest = 0;
+	rt_lanes max = {0};
 
 	MPASS(level < RT_LEVELS);
 
-	for (unsigned i = 0; i < RT_FAN; i++)
-		longest = MAX(longest, max[8 * RT_ROW * i]);
-	return longest;
+	for (unsigned v = 0; v < RT_FAN / 8; v++)
+		max = lanes_max(max, inner->max[level][v]);
+	return lanes_longest(max);
 }
 
 void
@@ -199,10 +198,14 @@ leaf_sum(const struct rt_leaf *leaf)
 
 	MPASS(leaf->n > 0);
 
-	for (unsigned i = 0; i < leaf->n; i++)
+	for (unsigned i = 0; i < leaf->n; i++) {
+		rt_lanes max[RT_ROW];
+
 		sum.classes |= UINT64_C(1) << leaf->cls[i];
-	for (unsigned l = 0; l < RT_LEVELS; l++)
-		*lane(sum.max, l) = leaf_longest(leaf, l);
+		leaf_measures(leaf, i, max);
+		for (unsigned v = 0; v < RT_ROW; v++)
+			sum.max[v] = lanes_max(sum.max[v], max[v]);
+	}
 	return sum;
 }
 
@@ -214,12 +217,10 @@ inner_sum(const struct rt_inner *inner)
 	MPASS(inner->n > 0);
 
 	for (unsigned c = 0; c < RT_NCLASS; c++)
-		sum.classes |= (uint64_t)(inner->having[c / 4][c % 4] != 0)
+		sum.classes |= (uint64_t)(inner->having[c / 2][c % 2] != 0)
 			       << c;
-	RT_UNROLL
-	for (unsigned i = 0; i < RT_FAN; i++)
-		for (unsigned v = 0; v < RT_ROW; v++)
-			sum.max[v] = lanes_max(sum.max[v], inner->max[i][v]);
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		*lane(sum.max, l) = inner_longest(inner, l);
 	return sum;
 }
 
@@ -447,12 +448,12 @@ static void
 having_move(rt_masks *to, unsigned ti, const rt_masks *from, unsigned fi,
     unsigned n)
 {
-	uint32_t some = UINT32_MAX >> (RT_FAN - n);
-	uint32_t there = some << ti;
+	uint64_t some = UINT64_MAX >> (RT_FAN - n);
+	uint64_t there = some << ti;
 
 	MPASS(n > 0 && ti + n <= RT_FAN && fi + n <= RT_FAN);
 
-	for (unsigned v = 0; v < RT_NCLASS / 4; v++)
+	for (unsigned v = 0; v < RT_NCLASS / 2; v++)
 		to[v] = (to[v] & ~there) | ((from[v] >> fi & some) << ti);
 }
 
@@ -466,7 +467,9 @@ inner_move(void *top, unsigned ti, void *fromp, unsigned fi, unsigned n)
 	if (n == 0)
 		return;
 	memmove(&to->first[ti], &from->first[fi], n * sizeof(to->first[0]));
-	memmove(&to->max[ti], &from->max[fi], n * sizeof(to->max[0]));
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		memmove(inner_max(to, l, ti), inner_max(from, l, fi),
+		    n * sizeof(int16_t));
 	memmove(&to->child[ti], &from->child[fi], n * sizeof(to->child[0]));
 	having_move(to->having, ti, from->having, fi, n);
 }
@@ -474,21 +477,19 @@ inner_move(void *top, unsigned ti, void *fromp, unsigned fi, unsigned n)
 void
 slot_set(struct rt_inner *inner, unsigned at, const struct rt_child *child)
 {
-	static const rt_masks bits = {1, 2, 4, 8};
-	uint32_t bit = UINT32_C(1) << at;
+	static const rt_masks has[] = {{0, 0}, {UINT64_MAX, 0}, {0, UINT64_MAX},
+	    {UINT64_MAX, UINT64_MAX}};
+	uint64_t bit = UINT64_C(1) << at;
 
 	MPASS(at < RT_FAN);
 
 	inner->child[at] = child->node;
 	inner->first[at] = child->first;
-	for (unsigned v = 0; v < RT_ROW; v++)
-		inner->max[at][v] = child->sum.max[v];
-	for (unsigned v = 0; v < RT_NCLASS / 4; v++) {
-		uint32_t four = (uint32_t)(child->sum.classes >> (4 * v) & 15);
-		rt_masks has = (rt_masks)((bits & four) != 0);
-
-		inner->having[v] = (inner->having[v] & ~bit) | (has & bit);
-	}
+	slot_set_max(inner, at, child->sum.max);
+	for (unsigned v = 0; v < RT_NCLASS / 2; v++)
+		inner->having[v] =
+		    (inner->having[v] & ~bit) |
+		    (has[child->sum.classes >> (2 * v) & 3] & bit);
 }
 
 static void

@@ -159,10 +159,38 @@ int16_t inner_longest(const struct rt_inner *inner, unsigned level);
 void leaf_measures(const struct rt_leaf *leaf, unsigned i,
     rt_lanes max[RT_ROW]);
 
-static inline uint32_t *
+static inline uint64_t *
 inner_having(struct rt_inner *inner, unsigned cls)
 {
-	return (uint32_t *)inner->having + cls;
+	return (uint64_t *)inner->having + cls;
+}
+
+/* What is known of child `at` at a level. */
+static inline int16_t *
+inner_max(struct rt_inner *inner, unsigned level, unsigned at)
+{
+	return lane(inner->max[level], at);
+}
+
+/* The measures that are known of child `at`, all at once. */
+static inline void
+slot_max(const struct rt_inner *inner, unsigned at, rt_lanes max[RT_ROW])
+{
+	const int16_t *known = (const int16_t *)inner->max + at;
+
+	static_assert(RT_LEVELS == 10, "all are named");
+#define KNOWN(l) known[(l)*RT_FAN]
+	max[0] = (rt_lanes){KNOWN(0), KNOWN(1), KNOWN(2), KNOWN(3), KNOWN(4),
+	    KNOWN(5), KNOWN(6), KNOWN(7)};
+	max[1] = (rt_lanes){KNOWN(8), KNOWN(9)};
+#undef KNOWN
+}
+
+static inline void
+slot_set_max(struct rt_inner *inner, unsigned at, const rt_lanes max[RT_ROW])
+{
+	for (unsigned l = 0; l < RT_LEVELS; l++)
+		*inner_max(inner, l, at) = max[l / 8][l % 8];
 }
 
 /* Bring a node and the one behind it; the store must have what they take. */

@@ -98,10 +98,10 @@ class_came(struct rt *rt, const struct rt_path *path, unsigned cls)
 	MPASS(cls < RT_NCLASS);
 
 	for (unsigned depth = rt->height - 1; depth-- > 0;) {
-		uint32_t *having = inner_having(path->inner[depth], cls);
-		uint32_t was = *having;
+		uint64_t *having = inner_having(path->inner[depth], cls);
+		uint64_t was = *having;
 
-		*having = was | UINT32_C(1) << path->at[depth];
+		*having = was | UINT64_C(1) << path->at[depth];
 		if (was != 0)
 			return;
 	}
@@ -115,9 +115,9 @@ class_went(struct rt *rt, const struct rt_path *path, unsigned cls)
 	MPASS(cls < RT_NCLASS);
 
 	for (unsigned depth = rt->height - 1; depth-- > 0;) {
-		uint32_t *having = inner_having(path->inner[depth], cls);
+		uint64_t *having = inner_having(path->inner[depth], cls);
 
-		*having &= ~(UINT32_C(1) << path->at[depth]);
+		*having &= ~(UINT64_C(1) << path->at[depth]);
 		if (*having != 0)
 			return;
 	}
@@ -149,6 +149,21 @@ first_moved(struct rt *rt, const struct rt_path *path)
 	}
 }
 
+/* Slot `at` knows at least `come`.  false: it did already. */
+static bool
+slot_raise(struct rt_inner *inner, unsigned at, const rt_lanes come[RT_ROW])
+{
+	rt_lanes known[RT_ROW] = {{0}};
+
+	slot_max(inner, at, known);
+	if (!lanes_any((come[0] > known[0]) | (come[1] > known[1])))
+		return false;
+	for (unsigned v = 0; v < RT_ROW; v++)
+		known[v] = lanes_max(known[v], come[v]);
+	slot_set_max(inner, at, known);
+	return true;
+}
+
 /* The run at `pos` may be longer than what is known. */
 static void
 measure_came(struct rt *rt, const struct rt_path *path, unsigned pos)
@@ -158,12 +173,8 @@ measure_came(struct rt *rt, const struct rt_path *path, unsigned pos)
 	static_assert(RT_ROW == 2, "both are written out");
 	leaf_measures(path->leaf, pos, come);
 	for (unsigned depth = rt->height - 1; depth-- > 0;) {
-		rt_lanes *known = path->inner[depth]->max[path->at[depth]];
-
-		if (!lanes_any((come[0] > known[0]) | (come[1] > known[1])))
+		if (!slot_raise(path->inner[depth], path->at[depth], come))
 			return;
-		known[0] = lanes_max(known[0], come[0]);
-		known[1] = lanes_max(known[1], come[1]);
 	}
 	rt->sum.max[0] = lanes_max(rt->sum.max[0], come[0]);
 	rt->sum.max[1] = lanes_max(rt->sum.max[1], come[1]);
@@ -396,7 +407,7 @@ node_largest(const struct rt_store *store, const void *node, unsigned height,
 		return best;
 	}
 	for (unsigned i = inner->n; i-- > 0;) {
-		int16_t most = inner->max[i][0][0];
+		int16_t most = inner->max[0][i / 8][i % 8];
 
 		/* The measure is a bound, but for the longest. */
 		if (most == RT_MAX ||
