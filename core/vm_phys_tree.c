@@ -108,30 +108,32 @@ class_came(struct rt *rt, const struct rt_path *path, unsigned cls)
 	rt->sum.classes |= UINT64_C(1) << cls;
 }
 
-/* The leaf has no run of the class any more. */
+/*
+ * Is the run at `pos` the only one of its class in the leaf?  Asked before an
+ * edit: a class just written could not be read with its neighbours at once.
+ */
+static bool
+class_alone(const struct rt_leaf *leaf, unsigned pos)
+{
+	MPASS(pos < leaf->n);
+
+	return leaf_of_class(leaf, leaf->cls[pos]) == UINT32_C(1) << pos;
+}
+
+/* One run less of the class in the leaf; `alone`: it was the only one. */
 static void
-class_went(struct rt *rt, const struct rt_path *path, unsigned cls)
+class_less(struct rt *rt, const struct rt_path *path, unsigned cls, bool alone)
 {
 	MPASS(cls < RT_NCLASS);
 
 	for (unsigned depth = rt->height - 1; depth-- > 0;) {
 		uint64_t *having = inner_having(path->inner[depth], cls);
 
-		*having &= ~(UINT64_C(1) << path->at[depth]);
+		*having &= ~((uint64_t)alone << path->at[depth]);
 		if (*having != 0)
 			return;
 	}
-	rt->sum.classes &= ~(UINT64_C(1) << cls);
-}
-
-/* One run less of class `old`. */
-static void
-class_less(struct rt *rt, const struct rt_path *path, unsigned old)
-{
-	MPASS(old < RT_NCLASS);
-
-	if (leaf_of_class(path->leaf, old) == 0)
-		class_went(rt, path, old);
+	rt->sum.classes &= ~((uint64_t)alone << cls);
 }
 
 /* The leaf begins elsewhere. */
@@ -187,6 +189,7 @@ rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,
 	struct rt_leaf *leaf = path->leaf;
 	unsigned pos = path->pos, old = leaf->cls[pos];
 	bool grown = start < leaf->start[pos] || end > leaf->end[pos];
+	bool alone = class_alone(leaf, pos);
 
 	MPASS(start < end && pos < leaf->n);
 	MPASS(pos == 0 || leaf->end[pos - 1] <= start);
@@ -197,7 +200,7 @@ rt_resize(struct rt_store *store, struct rt *rt, struct rt_path *path,
 	rt_leaf_measure(leaf, pos, store->page_shift);
 	if (leaf->cls[pos] != old) {
 		class_came(rt, path, leaf->cls[pos]);
-		class_less(rt, path, old);
+		class_less(rt, path, old, alone);
 	}
 	if (pos == 0)
 		first_moved(rt, path);
@@ -354,6 +357,7 @@ rt_delete(struct rt_store *store, struct rt *rt, struct rt_path *path)
 {
 	struct rt_leaf *leaf = path->leaf;
 	unsigned old = leaf->cls[path->pos];
+	bool alone = class_alone(leaf, path->pos);
 
 	MPASS(path->pos < leaf->n);
 
@@ -364,7 +368,7 @@ rt_delete(struct rt_store *store, struct rt *rt, struct rt_path *path)
 		*rt = (struct rt){0};
 		return;
 	}
-	class_less(rt, path, old);
+	class_less(rt, path, old, alone);
 	if (path->pos == 0)
 		first_moved(rt, path);
 	rt_rebalance(store, rt, path);
@@ -383,8 +387,8 @@ rt_join(struct rt_store *store, struct rt *rt, struct rt_path *path)
 	rt_leaf_measure(leaf, pos, store->page_shift);
 	leaf_remove(leaf, pos + 1);
 	class_came(rt, path, leaf->cls[pos]);
-	class_less(rt, path, old);
-	class_less(rt, path, next);
+	class_less(rt, path, old, leaf_of_class(leaf, old) == 0);
+	class_less(rt, path, next, leaf_of_class(leaf, next) == 0);
 	measure_came(rt, path, pos);
 	rt_rebalance(store, rt, path);
 }
