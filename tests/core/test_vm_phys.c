@@ -799,6 +799,78 @@ TEST(vm_phys_free_contig__never_needs_memory_for_what_was_taken_whole)
 	done(phys);
 }
 
+/*
+ * Single pages, so many that trees have inner nodes below inner nodes; fewer
+ * where each edit ends with a check of all.
+ */
+#define TALL_BASE  G(1) /* all in one zone */
+#define TALL_PAGES (VM_INVARIANTS > 1 ? UINT64_C(8192) : UINT64_C(65536))
+
+struct tall {
+	struct vm_phys *phys;
+	uint64_t seed;
+	bool taken[65536];
+	vm_size_t ntaken;
+};
+
+/* Take the page if it is free, or else give it back. */
+static void
+tall_flip(struct tall *t, vm_size_t page)
+{
+	vm_paddr_t pa = TALL_BASE + page * PAGE;
+
+	ASSERT_EQ(t->taken[page] ? vm_phys_free_contig(t->phys, pa, pa + PAGE)
+				 : vm_phys_take(t->phys, pa, pa + PAGE),
+	    KERN_SUCCESS);
+	t->taken[page] = !t->taken[page];
+	t->ntaken += t->taken[page] ? 1 : UINT64_MAX;
+	ASSERT_EQ(stats(t->phys).free, (TALL_PAGES - t->ntaken) * PAGE);
+}
+
+/* Is there a free page in a narrow window?  As the array has it. */
+static void
+tall_find(struct tall *t)
+{
+	vm_size_t first = test_random(&t->seed) % (TALL_PAGES - 3), i;
+	vm_paddr_t low = TALL_BASE + first * PAGE;
+	struct contig_req req = {PAGE, low, low + 3 * PAGE, 1, 0, -1};
+	vm_paddr_t pa = NONE;
+	int rv = vm_phys_find_contig(t->phys, &req, &pa);
+
+	for (i = first + 3; i > first && t->taken[i - 1]; i--)
+		;
+	ASSERT_EQ(rv, i > first ? KERN_SUCCESS : KERN_NO_SPACE);
+	if (rv == KERN_SUCCESS)
+		ASSERT_FALSE(t->taken[(pa - TALL_BASE) / PAGE]);
+}
+
+TEST(vm_phys__keeps_tall_trees_through_random_edits)
+{
+	static struct tall t;
+
+	t = (struct tall){.phys =
+			      MAKE(TALL_BASE, TALL_BASE + TALL_PAGES * PAGE),
+	    .seed = test_seed()};
+	for (uint64_t i = 0; i < TALL_PAGES; i++) {
+		tall_flip(&t, test_random(&t.seed) % TALL_PAGES);
+		tall_find(&t);
+		if (i % 8192 == 0)
+			check(t.phys);
+	}
+	ASSERT_GE(t.phys->domains[0]->rt[1].height, 3u);
+	for (vm_size_t i = 0; i < TALL_PAGES; i++) {
+		/* Odd multipliers visit each page once. */
+		vm_size_t page = i * 40503 % TALL_PAGES;
+
+		if (t.taken[page])
+			tall_flip(&t, page);
+		if (i % 8192 == 0)
+			check(t.phys);
+	}
+	ASSERT_EQ(stats(t.phys).nruns, UINT64_C(1));
+	done(t.phys);
+}
+
 /* Piece by piece, as far as memory goes; then the rest, whole again. */
 static vm_paddr_t
 give_every_other(struct vm_phys *phys, vm_paddr_t pa, vm_paddr_t end)
