@@ -316,7 +316,9 @@ main(int argc, char **argv)
 	struct options o;
 
 	if (options_read(&o, argc, argv) < 0)
-		return 2;
+		errx(2, "usage: bench_contig [--quick] [--seed N] "
+			"[--memory GIB] [--only holdfast|vmem|bitmap] "
+			"[--steps N]");
 	(void)bench_pin(1); /* or not; the figures only get noisier */
 	printf("one request and as much given back, ns; x: ratio to vmem\n");
 	if (o.memory != 0) {

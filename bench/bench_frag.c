@@ -414,7 +414,7 @@ options_read(struct options *o, int argc, char **argv)
 	*o = (struct options){.seed = 1, .nops = 250000, .nseeds = 10};
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
 		if (c == 'q')
-			*o = (struct options){1, 60000, 2, 0, NULL};
+			o->nops = 60000, o->nseeds = 2;
 		else if (c == 's')
 			o->seed = strtoull(optarg, NULL, 0);
 		else if (c == 'n')
@@ -438,7 +438,11 @@ main(int argc, char **argv)
 	struct options o;
 
 	if (options_read(&o, argc, argv) < 0)
-		return 2;
+		errx(2,
+		    "usage: bench_frag [--quick] [--seed FIRST] "
+		    "[--seeds 1..%d] [--ops N] [--workload NAME] "
+		    "[--fill 50|80|95]",
+		    SEEDS_MAX);
 	printf("8 GiB, %llu allocations, seeds %llu to %llu; of the requests "
 	       "that would fit in one piece, %%: mean (range)\n\n| |",
 	    (unsigned long long)o.nops, (unsigned long long)o.seed,
