@@ -114,7 +114,8 @@ why_run(const struct pool *pool, const struct contig_req *req,
 		limit = why_size(pool, wide);
 		if (limit == 0)
 			return answer_refuse(answer, KERN_NO_SPACE,
-			    "there is no free memory%s", where);
+			    "size is 0x%llx, but there is no free memory%s",
+			    (unsigned long long)req->size, where);
 		return answer_refuse(answer, KERN_NO_SPACE,
 		    "size must be at most 0x%llx, the %slargest free run%s; "
 		    "it is 0x%llx",

@@ -215,7 +215,7 @@ expect_true_limit(struct client *client, Holdfast__V1__ContigAlloc alloc)
 	limit = limit_of(said);
 	if (strncmp(said, "size", 4) == 0) {
 		alloc.alignment = alloc.boundary = beyond.boundary = 0;
-		alloc.size = limit;
+		alloc.size = limit != 0 ? limit : PAGE; /* there is nothing */
 		beyond.size = limit + PAGE;
 	} else if (strncmp(said, "alignment", 9) == 0) {
 		alloc.boundary = 0;
@@ -224,9 +224,6 @@ expect_true_limit(struct client *client, Holdfast__V1__ContigAlloc alloc)
 	} else if (strncmp(said, "boundary", 8) == 0) {
 		alloc.boundary = limit;
 		beyond.boundary = limit / 2;
-	} else if (strncmp(said, "there is no free memory", 23) == 0) {
-		alloc.size = PAGE;
-		alloc.alignment = alloc.boundary = 0;
 	} else {
 		test_fail(__FILE__, __LINE__, "no argument is named: %s", said);
 	}
