@@ -264,9 +264,13 @@ holdfast_cache_free_bulk(struct holdfast_cache *cache, size_t size,
 uint64_t
 cache_give_back(struct holdfast_cache *cache, struct tcache *mine)
 {
+	uint64_t before = blocks_released(&cache->blocks);
+
+	/* What falls idle on the way may go before the last step. */
 	tcaches_flush(cache, mine);
 	depots_trim(cache);
-	return blocks_trim(&cache->blocks);
+	blocks_trim(&cache->blocks);
+	return blocks_released(&cache->blocks) - before;
 }
 
 uint64_t

@@ -226,17 +226,26 @@ span_release(void *arg, const struct vm_arena_span *lent)
 		span_unmap(b, span);
 	b->span_bytes -= span->import.size;
 	b->releases++;
+	b->released_bytes += span->import.size;
 	b->source.release(b->source.arg, span->import.handle);
 	free(span);
 }
 
-uint64_t
+void
 blocks_trim(struct blocks *b)
+{
+	(void)pthread_mutex_lock(&b->lock);
+	(void)vm_arena_trim(b->arena, 0);
+	(void)pthread_mutex_unlock(&b->lock);
+}
+
+uint64_t
+blocks_released(struct blocks *b)
 {
 	uint64_t bytes;
 
 	(void)pthread_mutex_lock(&b->lock);
-	bytes = vm_arena_trim(b->arena, 0);
+	bytes = b->released_bytes;
 	(void)pthread_mutex_unlock(&b->lock);
 	return bytes;
 }

@@ -96,6 +96,7 @@ struct blocks {
 	uint64_t *base_of;          /* (b) by frame: as the arena has it */
 	uint64_t span_bytes;        /* (b) imported */
 	uint64_t imports, releases; /* (b) spans, so far */
+	uint64_t released_bytes;    /* (b) of those that went */
 	bool ending;                /* the cache goes */
 	atomic_bool asked;          /* heard, and not yet answered */
 };
@@ -123,8 +124,10 @@ void *blocks_alloc_large(struct blocks *b, const struct contig_req *wanted);
 /* false: no such buffer begins at `p`, which lies in the area. */
 bool blocks_free_large(struct blocks *b, char *p);
 
-/* Release all idle spans; bytes given back. */
-uint64_t blocks_trim(struct blocks *b);
+/* Release all idle spans. */
+void blocks_trim(struct blocks *b);
+/* Bytes that were given back so far, here or as they fell idle. */
+uint64_t blocks_released(struct blocks *b);
 
 void blocks_stats(struct blocks *b, struct holdfast_cache_stats *statsp);
 

@@ -302,7 +302,7 @@ tcache_heed(struct tcache *t, struct holdfast_cache *cache)
 		tcache_show(t, cache);
 	tcache_flush(t);
 	depots_trim(cache);
-	(void)blocks_trim(&cache->blocks);
+	blocks_trim(&cache->blocks);
 }
 
 struct tcache *
