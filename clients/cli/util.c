@@ -18,6 +18,7 @@ cli_getopt(struct cli *cli, const struct cli_verb *verb, int argc, char **argv,
     const struct option *options)
 {
 	for (;;) {
+		int at = optind == 0 ? 1 : optind; /* 0: getopt begins */
 		int c;
 
 		opterr = 0;
@@ -33,12 +34,12 @@ cli_getopt(struct cli *cli, const struct cli_verb *verb, int argc, char **argv,
 			cli->socket = optarg;
 			break;
 		case ':':
-			cli_usage(verb, "%s takes a value", argv[optind - 1]);
+			cli_usage(verb, "%s takes a value", argv[at]);
 		case '?':
 			cli_usage(verb,
 			    "there is no option '%s', or it takes "
 			    "no value",
-			    argv[optind - 1]);
+			    argv[at]);
 		case -1: /* behind "--" everything is an argument */
 			if (optind == argc)
 				return -1;

@@ -566,7 +566,8 @@ def usage(d):
     check('no daemon: 3, and where it was looked for', result.returncode == 3
           and error['status'] == 'ENOENT'
           and '/nowhere/socket' in error['message'], result)
-    for args, says in (['--addr'], '--addr'), (['--none'], "'--none'"):
+    for args, says in ((['--addr'], '--addr'), (['--none'], "'--none'"),
+                       (['--json', '-xj'], "'-xj'")):
         result = d.run('map', 'find', 'a', '1', *args)
         check(f'usage: {says}', result.returncode == 2
               and result.stderr.startswith('holdfast map: ')
