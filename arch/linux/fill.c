@@ -86,8 +86,10 @@ fill_span(struct linux_pool *lp, struct arch_span *span)
 	struct filling fill = {lp, span, 0, 0, false};
 
 	MPASS(span->nslots == 0);
-	if (span->fd < 0 && standby_adopt(lp, span))
-		atomic_store(&fill.error, piece_settle(&fill, 0, 1));
+	if (span->fd < 0) /* the slot's file will do, or has gone meanwhile */
+		atomic_store(&fill.error, standby_adopt(lp, span)
+					      ? piece_settle(&fill, 0, 1)
+					      : -EAGAIN);
 	else if (span->nframes < LINUX_TEAM_FRAMES)
 		fill_run(&fill);
 	else
