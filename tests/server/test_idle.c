@@ -480,7 +480,78 @@ TEST(idle__operators_call_it_in)
 	rig_fini(&rig);
 }
 
+/* One packet, so that the second comes before what the first began ends. */
+static void
+call_both(struct client *client, request_t *first, request_t *second)
+{
+	request_t *both[] = {first, second};
+	size_t n = 0;
+
+	client_send(client, both, 2);
+	while (n < 2) {
+		ASSERT_TRUE(client_receive(client));
+		for (size_t i = 0; i < client->packet->n_replies; i++, n++)
+			if (client->packet->replies[i]->id == first->id)
+				ASSERT_EQ(client->packet->replies[i]->status,
+				    OK);
+	}
+	rig_settle(client->rig);
+}
+
+TEST(idle__nothing_stays_while_the_pool_is_drained_or_changed)
+{
+	Holdfast__V1__ContigFree give = HOLDFAST__V1__CONTIG_FREE__INIT;
+	request_t giving = HOLDFAST__V1__REQUEST__INIT;
+	REQUEST(PoolChange, POOL_CHANGE, pool_change);
+	struct client client;
+	struct rig rig;
+	uint64_t buffer;
+
+	giving.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_FREE;
+	giving.contig_free = &give;
+	rig_idle(&rig, &client, 2, 0);
+	buffer = alloc(&client, SMALL, 0);
+	op.action = HOLDFAST__V1__POOL_ACTION__POOL_ACTION_DRAIN;
+	ASSERT_EQ(client_call(&client, &request)->status, OK);
+	ASSERT_EQ(client_free(&client, buffer), (int)OK);
+	ASSERT_EQ(standby(&client), FRAMES);
+	op.action = HOLDFAST__V1__POOL_ACTION__POOL_ACTION_UNDRAIN;
+	ASSERT_EQ(client_call(&client, &request)->status, OK);
+	give.buffer = alloc(&client, SMALL, 0);
+	op.action = HOLDFAST__V1__POOL_ACTION__POOL_ACTION_SHRINK;
+	op.frames = 1;
+	call_both(&client, &request, &giving);
+	ASSERT_EQ(client_tenant(&client)->idle_bytes, 0u);
+	ASSERT_EQ(standby(&client), FRAMES - 1);
+	client_close(&client);
+	rig_fini(&rig);
+}
+
 /* ---- What is not kept -------------------------------------------- */
+
+/* Its only buffer is given up while a worker still works on it. */
+TEST(idle__a_span_that_nobody_has_seen_does_not_stay)
+{
+	Holdfast__V1__ContigCancel cancel = HOLDFAST__V1__CONTIG_CANCEL__INIT;
+	request_t cancelling = HOLDFAST__V1__REQUEST__INIT;
+	REQUEST(ContigAlloc, CONTIG_ALLOC, contig_alloc);
+	request_t *both[] = {&request, &cancelling};
+	struct client client;
+	struct rig rig;
+
+	cancelling.op_case = HOLDFAST__V1__REQUEST__OP_CONTIG_CANCEL;
+	cancelling.contig_cancel = &cancel;
+	rig_idle(&rig, &client, 2, 0);
+	op.size = SMALL;
+	cancel.request = client.next_id;
+	client_send(&client, both, 2);
+	ASSERT_TRUE(client_receive(&client));
+	ASSERT_EQ(client.packet->replies[0]->status, REFUSED(CANCELLED));
+	ASSERT_EQ(standby(&client), FRAMES);
+	ASSERT_EQ(client_tenant(&client)->idle_bytes, 0u);
+	client_close(&client);
+	rig_fini(&rig);
+}
 
 TEST(idle__a_changed_span_is_found_out_before_its_next_buffer)
 {
