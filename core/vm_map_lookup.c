@@ -72,9 +72,8 @@ vm_map_touch_shared(vm_map_t map, struct vm_map_entry *entry,
 	bool shadowed;
 
 	vm_map_assert_wlocked(map);
-	MPASS((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0);
+	MPASS((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0 && source != NULL);
 
-	vm_map_entry_burden(map, entry);
 	/* The reference makes sure that there is a shadow. */
 	vm_object_reference(source);
 	shadowed = vm_object_shadow(&entry->object.vm_object, &entry->offset,
