@@ -944,6 +944,63 @@ TEST(hostile__a_looked_up_entry_holds_the_address)
 	EACH(lies, lookup_meets);
 }
 
+/* What is at the second page of the map, or in front of it. */
+static void
+tweak_lookup_entry(struct fake_answer *a, const char *lie)
+{
+	static Holdfast__V1__MapLookupEntryResult result =
+	    HOLDFAST__V1__MAP_LOOKUP_ENTRY_RESULT__INIT;
+	static Holdfast__V1__Entry entry = HOLDFAST__V1__ENTRY__INIT;
+
+	if (a->op != HOLDFAST__V1__REQUEST__OP_MAP_LOOKUP_ENTRY)
+		return;
+	result.found = strstr(lie, "found") != NULL;
+	result.entry = &entry;
+	entry.start = FAKE_MAP_MIN + (result.found ? 4096 : 0);
+	entry.end = entry.start + 4096;
+	if (strncmp(lie, "later", 5) == 0) {
+		entry.start += result.found ? 4096 : 0;
+		entry.end += 4096;
+	}
+	if (strncmp(lie, "empty", 5) == 0)
+		entry.start = entry.end;
+	if (strncmp(lie, "crooked", 7) == 0)
+		entry.start -= 1;
+	a->reply.result_case = HOLDFAST__V1__REPLY__RESULT_MAP_LOOKUP_ENTRY;
+	a->reply.map_lookup_entry = &result;
+}
+
+static void
+lookup_entry_meets(const char *lie)
+{
+	struct holdfast_map_options options = {.name = "m", .no_mirror = true};
+	bool honest = strchr(lie, ' ') == NULL, found;
+	struct holdfast_entry entry;
+	struct holdfast_map *map;
+	struct scene scene;
+	struct holdfast *h;
+	int r;
+
+	h = scene_begin(&scene, tweak_lookup_entry, lie);
+	ASSERT_EQ(holdfast_map_create(h, &options, &map), HF_OK);
+	r = holdfast_map_lookup_entry(map, FAKE_MAP_MIN + 4096, &found, &entry);
+	if (r != (honest ? HF_OK : -EPROTO))
+		test_fail(__FILE__, __LINE__, "%s: %s", lie,
+		    holdfast_status_name(r));
+	if (!honest)
+		expect_broken(h, -EPROTO);
+	scene_end(&scene);
+}
+
+TEST(hostile__an_entry_holds_the_address_or_is_in_front_of_it)
+{
+	static const char *const lies[] = {"found", "predecessor",
+	    "later found", "empty found", "crooked found", "later predecessor",
+	    "empty predecessor", "crooked predecessor"};
+
+	EACH(lies, lookup_entry_meets);
+}
+
 TEST(hostile__runs_are_checked)
 {
 	static const char *const lies[] = {"runs for ever", "an inverted run"};
