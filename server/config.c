@@ -42,11 +42,15 @@ config_parse_size(const char *text, uint64_t *sizep)
 	return 0;
 }
 
+/* The most that the option allows which is being set, for the complaint. */
+static uint64_t option_max;
+
 static int
 parse_number(const char *text, uint64_t max, uint64_t *valuep)
 {
 	int r = config_parse_size(text, valuep);
 
+	option_max = max;
 	if (r == 0 && *valuep > max)
 		return -ERANGE;
 	return r;
@@ -529,9 +533,15 @@ config_set(struct config *config, const char *name, const char *value)
 
 		if (strcmp(rule->name, name) != 0)
 			continue;
+		option_max = UINT64_MAX;
 		if (value != NULL || rule->value == NULL)
 			r = rule->set(config, value);
-		if (r < 0)
+		if (r == -ERANGE)
+			(void)fprintf(stderr,
+			    "holdfastd: %s must be at most %llu; it is "
+			    "\"%s\"\n",
+			    name, (unsigned long long)option_max, value);
+		else if (r < 0)
 			(void)fprintf(stderr,
 			    "holdfastd: %s takes %s, not \"%s\": %s\n", name,
 			    rule->value == NULL ? "yes or no" : rule->value,
@@ -650,24 +660,43 @@ config_help(void)
 	    "print the version and exit", "--help", "print this and exit");
 }
 
+/* `format` has two figures, the limit and what it is. */
+__attribute__((format(printf, 1, 0))) static bool
+config_complain(const char *format, unsigned long long limit,
+    unsigned long long is)
+{
+	(void)fputs("holdfastd: ", stderr);
+	(void)fprintf(stderr, format, limit, is);
+	(void)fputc('\n', stderr);
+	return false;
+}
+
 static bool
 config_check(const struct config *config)
 {
-	if (config->pool == 0 || config->pool % config->frame_size != 0) {
-		(void)fprintf(stderr, "holdfastd: pool must be a multiple of "
-				      "frame-size, not 0\n");
-		return false;
-	}
-	if (config->sim_nodes > config->pool / config->frame_size) {
-		(void)fprintf(stderr, "holdfastd: sim-nodes must be at most "
-				      "the number of frames\n");
-		return false;
-	}
-	if (config->pool_big > 0 && config->frame_size >= UINT64_C(1) << 30) {
-		(void)fprintf(stderr, "holdfastd: pool-1g needs a frame-size "
-				      "below 1G\n");
-		return false;
-	}
+	uint64_t size = config->pool + (config->pool_big << 30);
+	const struct pool_options *pool = &config->server.pool;
+
+	if (config->pool == 0 || config->pool % config->frame_size != 0)
+		return config_complain("pool must be a multiple of frame-size, "
+				       "%llu, and not 0; it is %llu",
+		    config->frame_size, config->pool);
+	if (pool->max != 0 && pool->max < size)
+		return config_complain("pool-max must be at least the pool's "
+				       "size, %llu; it is %llu",
+		    size, pool->max);
+	if (pool->min > size)
+		return config_complain("pool-min must be at most the pool's "
+				       "size, %llu; it is %llu",
+		    size, pool->min);
+	if (config->sim_nodes > config->pool / config->frame_size)
+		return config_complain("sim-nodes must be at most the number "
+				       "of frames, %llu; it is %llu",
+		    config->pool / config->frame_size, config->sim_nodes);
+	if (config->pool_big > 0 && config->frame_size >= UINT64_C(1) << 30)
+		return config_complain("pool-1g needs a frame-size below %llu; "
+				       "it is %llu",
+		    UINT64_C(1) << 30, config->frame_size);
 	return true;
 }
 

@@ -659,12 +659,32 @@ def domains():
     d.stop()
 
 
+def daemon_options():
+    for words, options in (
+            ('pool must be a multiple of frame-size, 2097152, and not 0; '
+             'it is 3', ['--pool', '3']),
+            ("pool-max must be at least the pool's size, 67108864; it is "
+             '33554432', ['--pool', '64M', '--pool-max', '32M']),
+            ("pool-min must be at most the pool's size, 67108864; it is "
+             '134217728', ['--pool', '64M', '--pool-min', '128M']),
+            ('sim-nodes must be at most the number of frames, 1; it is 2',
+             ['--pool', '2M', '--sim-nodes', '2']),
+            ('stock must be at most 100; it is "101"', ['--stock', '101']),
+            ('pool must be at most 18446744073709551615',
+             ['--pool', '99999999T'])):
+        result = subprocess.run([DAEMON, '--backend', 'sim', *options],
+                                capture_output=True, text=True, timeout=20)
+        check(f'holdfastd {" ".join(options)}: refused',
+              result.returncode == 2 and words in result.stderr, result)
+
+
 daemon = Daemon('--allow-addresses', 'all', '--pool-max', '288M',
                 '--pool-min', '64M', '--operators', str(os.getuid()))
 for case in (status_and_pool, operators, truth, quarantine, alloc, waiting,
              maps, usage):
     case(daemon)
 daemon.stop()
+daemon_options()
 domains()
 dark()
 subjects()
