@@ -14,8 +14,11 @@
  * of the differences seed by seed, and whether that is outside of what chance
  * makes of it.
  *
- *	bench_frag [--quick] [--seed FIRST] [--seeds N] [--ops N]
+ *	bench_frag [--quick] [--check] [--seed FIRST] [--seeds N] [--ops N]
  *	    [--workload NAME] [--fill PERCENT]
+ *
+ * With --check the exit status is 1 if another has a higher rate of success
+ * over all rows, or is more than CHECK_SLACK per cent ahead in one.
  */
 
 #include <err.h>
@@ -27,6 +30,7 @@
 
 #include "bench/contig_peers.h"
 
+#define CHECK_SLACK 10.0 /* per cent */
 #define MEMORY      (UINT64_C(8) << 30)
 #define NPROBES     4
 #define PROBE_EVERY 2500 /* allocations */
@@ -377,11 +381,53 @@ struct options {
 	uint64_t seed, nops;
 	unsigned nseeds, fill;
 	const char *workload;
+	bool check;
+};
+
+/* Over all rows with probes. */
+struct tally {
+	unsigned verdicts[NVERDICTS], nrows;
+	double rate[NPEERS]; /* sums */
+	double behind;       /* per cent, at most so far */
 };
 
 static void
+tally_row(struct tally *tally, const struct row *row, unsigned nseeds)
+{
+	for (unsigned r = 0; r < NPROBES; r++, tally->nrows++) {
+		double ours = spread_of(row->of[r][0], nseeds).mean;
+
+		for (unsigned p = 0; p < NPEERS; p++) {
+			double rate = spread_of(row->of[r][p], nseeds).mean;
+
+			tally->rate[p] += rate;
+			tally->behind = fmax(tally->behind, rate - ours);
+		}
+	}
+}
+
+/* 1: another is better. */
+static int
+tally_print(const struct tally *tally)
+{
+	bool first = true;
+
+	printf("| all with probes |");
+	for (unsigned p = 0; p < NPEERS; p++) {
+		printf(" %.1f |", tally->rate[p] / tally->nrows);
+		first = first && tally->rate[p] <= tally->rate[0];
+	}
+	printf(" behind by %.1f at most |\n\nof the rows with probes:",
+	    tally->behind);
+	for (unsigned v = 0; v < NVERDICTS; v++)
+		printf(" %u %s%s", tally->verdicts[v], verdicts[v],
+		    v + 1 < NVERDICTS ? "," : "\n");
+	return !first || tally->behind > CHECK_SLACK;
+}
+
+static void
 run_row(const struct options *o, const struct workload *w, unsigned fill,
-    unsigned counts[NVERDICTS])
+    struct tally *tally)
 {
 	static struct row row;
 	double result[NRESULTS];
@@ -393,8 +439,9 @@ run_row(const struct options *o, const struct workload *w, unsigned fill,
 				row.of[r][p][i] = result[r];
 		}
 	for (unsigned r = 0; r < NRESULTS; r++)
-		counts[print_result(&row, w->name, fill, r, o->nseeds)] +=
-		    r < NPROBES;
+		tally->verdicts[print_result(&row, w->name, fill, r,
+		    o->nseeds)] += r < NPROBES;
+	tally_row(tally, &row, o->nseeds);
 	(void)fflush(stdout);
 }
 
@@ -403,6 +450,7 @@ options_read(struct options *o, int argc, char **argv)
 {
 	static const struct option options[] = {
 	    {"quick", no_argument, NULL, 'q'},
+	    {"check", no_argument, NULL, 'c'},
 	    {"seed", required_argument, NULL, 's'},
 	    {"seeds", required_argument, NULL, 'n'},
 	    {"ops", required_argument, NULL, 'o'},
@@ -415,6 +463,8 @@ options_read(struct options *o, int argc, char **argv)
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
 		if (c == 'q')
 			o->nops = 60000, o->nseeds = 2;
+		else if (c == 'c')
+			o->check = true;
 		else if (c == 's')
 			o->seed = strtoull(optarg, NULL, 0);
 		else if (c == 'n')
@@ -434,12 +484,13 @@ int
 main(int argc, char **argv)
 {
 	static const unsigned fills[] = {50, 80, 95};
-	unsigned counts[NVERDICTS] = {0};
+	struct tally tally = {0};
 	struct options o;
+	int rv;
 
 	if (options_read(&o, argc, argv) < 0)
 		errx(2,
-		    "usage: bench_frag [--quick] [--seed FIRST] "
+		    "usage: bench_frag [--quick] [--check] [--seed FIRST] "
 		    "[--seeds 1..%d] [--ops N] [--workload NAME] "
 		    "[--fill 50|80|95]",
 		    SEEDS_MAX);
@@ -458,10 +509,9 @@ main(int argc, char **argv)
 			if ((o.workload == NULL ||
 				strcmp(o.workload, workloads[i].name) == 0) &&
 			    (o.fill == 0 || o.fill == fills[f]))
-				run_row(&o, &workloads[i], fills[f], counts);
-	printf("\nof the rows with probes:");
-	for (unsigned v = 0; v < NVERDICTS; v++)
-		printf(" %u %s%s", counts[v], verdicts[v],
-		    v + 1 < NVERDICTS ? "," : "\n");
-	return 0;
+				run_row(&o, &workloads[i], fills[f], &tally);
+	if (tally.nrows == 0)
+		errx(2, "there is no such workload or filling");
+	rv = tally_print(&tally);
+	return o.check ? rv : 0;
 }
