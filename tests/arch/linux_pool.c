@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "arch/linux/linux_int.h"
 #include "tests/arch/linux_pool.h"
 
 struct arch
@@ -76,6 +77,21 @@ become_nobody(void)
 		    0u);
 }
 
+/* [pool.slot] Own files are those of frames that the standby holds. */
+static void
+check_own_files(const struct linux_pool *lp, size_t counted)
+{
+	size_t n = 0;
+
+	for (uint32_t slot = 0; slot < lp->lp_inv.nslots; slot++) {
+		if (lp->lp_own[slot].va == NULL)
+			continue;
+		ASSERT_EQ(lp->lp_inv.slots[slot].state, SLOT_HELD);
+		n++;
+	}
+	ASSERT_EQ(n, counted);
+}
+
 void
 linux_pool_check(const struct arch *arch)
 {
@@ -91,6 +107,7 @@ linux_pool_check(const struct arch *arch)
 	ASSERT_EQ(info.nmissing, counts.missing);
 	ASSERT_EQ(arch->ops->pool_frames(arch->ctx, NULL, 0, &n), 0);
 	ASSERT_EQ(n, counts.standby);
+	check_own_files(arch->ctx, counts.own);
 }
 
 vm_paddr_t

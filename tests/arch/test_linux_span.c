@@ -330,6 +330,36 @@ TEST(span_assemble__takes_one_frame_in_the_file_that_it_came_back_in)
 	span = linux_pool_span(&arch, pa, 8);
 	ASSERT_EQ(own_files(&arch), 0u);
 	ASSERT_EQ(recycle_until_done(&arch, span), 0);
+	ASSERT_EQ(own_files(&arch), 0u);
+	linux_pool_check(&arch);
+	arch_linux_close(&arch);
+}
+
+/* Each costs a descriptor: so many and no more, and none for what leaves. */
+TEST(span_recycle__makes_files_of_their_own_up_to_a_limit)
+{
+	enum { N = LINUX_OWN_MAX + 4 };
+	static struct arch_frame frames[N];
+	static struct arch_span *spans[N];
+	struct arch arch = linux_pool_open(N);
+	size_t n;
+	int nfds;
+
+	ASSERT_EQ(arch.ops->pool_frames(arch.ctx, frames, N, &n), 0);
+	ASSERT_EQ(n, (size_t)N);
+	for (size_t i = 0; i < N; i++)
+		spans[i] = linux_pool_span(&arch, frames[i].pa, 1);
+	nfds = test_nfds() - N; /* without spans */
+	for (size_t i = 0; i < N; i++)
+		ASSERT_EQ(recycle_until_done(&arch, spans[i]), 0);
+	linux_pool_check(&arch);
+	ASSERT_EQ(own_files(&arch), (size_t)LINUX_OWN_MAX);
+	ASSERT_EQ(test_nfds(), nfds + LINUX_OWN_MAX);
+	ASSERT_EQ(arch.ops->pool_frames(arch.ctx, frames, N, &n), 0);
+	for (size_t i = 0; i < n; i++)
+		ASSERT_EQ(arch.ops->pool_shrink(arch.ctx, frames[i].pa, 1), 0);
+	ASSERT_EQ(own_files(&arch), 0u);
+	ASSERT_EQ(test_nfds(), nfds);
 	linux_pool_check(&arch);
 	arch_linux_close(&arch);
 }
