@@ -394,6 +394,16 @@ TEST(smaps__prefault_populates_whatever_enters_it)
 	ASSERT_EQ(holdfast_map_fixed(w.map, &args), HF_OK);
 	vma = vma_at(at);
 	ASSERT_EQ(vma.rss, 4 * 96);
+	/* No further than the entry goes. */
+	args.addr = at + npages * PAGE;
+	args.cow = HF_ENTER_NOCORE;
+	ASSERT_EQ(holdfast_map_fixed(w.map, &args), HF_OK);
+	args.addr -= 2 * PAGE;
+	args.length = 2 * PAGE;
+	args.cow = HF_ENTER_PREFAULT_PARTIAL;
+	ASSERT_EQ(holdfast_map_fixed(w.map, &args), HF_OK);
+	vma = vma_at(at + npages * PAGE);
+	ASSERT_EQ(vma.rss, 0);
 	args.addr = w.addr + 2048 * PAGE;
 	args.length = 2 * PAGE;
 	args.cow = HF_ENTER_PREFAULT | HF_ENTER_NOCORE; /* apart from others */
