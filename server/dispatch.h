@@ -53,6 +53,7 @@ void call_finish(struct call *call);
 /* Free a kept call. */
 void call_drop(struct call *call);
 
+/* How memory is pinned, as the wire has it. */
 Holdfast__V1__Pin pin_on_wire(enum arch_pin pin);
 
 /* Memory that lasts until the reply is packed.  NULL: refused. */
