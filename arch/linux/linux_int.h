@@ -221,6 +221,8 @@ int pagemap_read(const struct linux_pool *lp, const void *va, vm_paddr_t *pap);
 
 /* Has the kernel retired the frame for a memory error?  false: not known. */
 bool pagemap_frame_is_poisoned(const struct linux_pool *lp, vm_paddr_t pa);
+/* Is it a huge page still, in use or free?  true: or not known. */
+bool pagemap_frame_is_huge(const struct linux_pool *lp, vm_paddr_t pa);
 
 /* memfd.c */
 

@@ -8,6 +8,7 @@
 #define PAGEMAP_PRESENT (1ull << 63)
 #define PAGEMAP_PFN     ((1ull << 55) - 1)
 /* include/uapi/linux/kernel-page-flags.h: 8 bytes a base page, by number. */
+#define KPAGE_HUGE      (1ull << 17)
 #define KPAGE_HWPOISON  (1ull << 19)
 
 int
@@ -80,4 +81,17 @@ pagemap_frame_is_poisoned(const struct linux_pool *lp, vm_paddr_t pa)
 			return true;
 	}
 	return false;
+}
+
+bool
+pagemap_frame_is_huge(const struct linux_pool *lp, vm_paddr_t pa)
+{
+	uint64_t flags;
+	ssize_t n;
+
+	if (lp->lp_kpageflags < 0)
+		return true;
+	n = lp->lp_sys->pread(lp->lp_kpageflags, &flags, sizeof(flags),
+	    (off_t)((pa >> lp->lp_page_shift) * sizeof(flags)));
+	return n != sizeof(flags) || (flags & KPAGE_HUGE) != 0;
 }

@@ -539,19 +539,20 @@ span_to_limbo_locked(struct linux_pool *lp, struct arch_span *span)
 }
 
 /*
- * A frame that the kernel has retired will never come: the pool misses it, and
- * the span need not wait for it.
+ * A frame that the kernel has retired, or made base pages of because there were
+ * more than nr_hugepages, will never come: the pool misses it, and the span
+ * need not wait for it.
  */
 static void
-span_drop_poisoned(struct linux_pool *lp, struct arch_span *span)
+span_drop_gone(struct linux_pool *lp, struct arch_span *span)
 {
-	bool poisoned;
-
 	for (size_t i = 0; i < span->nframes; i++) {
-		poisoned = pagemap_frame_is_poisoned(lp,
-		    span->pa + i * lp->lp_frame_size);
+		vm_paddr_t pa = span->pa + i * lp->lp_frame_size;
+		bool gone = !pagemap_frame_is_huge(lp, pa) ||
+			    pagemap_frame_is_poisoned(lp, pa);
+
 		pthread_mutex_lock(&lp->lp_lock);
-		if (poisoned && span->where[i] == FRAME_OUT)
+		if (gone && span->where[i] == FRAME_OUT)
 			frame_lost_locked(lp, span, i);
 		pthread_mutex_unlock(&lp->lp_lock);
 	}
@@ -566,7 +567,7 @@ linux_span_recycle(void *ctx, struct arch_span *span)
 	(void)ctx;
 	span_revoke(lp, span);
 	if (reclaim_span(lp, span) > 0)
-		span_drop_poisoned(lp, span);
+		span_drop_gone(lp, span);
 	pthread_mutex_lock(&lp->lp_lock);
 	done = span->nout == 0;
 	if (!done) {

@@ -182,6 +182,30 @@ TEST(pool__survives_an_operator_who_takes_its_pages_away)
 	arch_linux_close(&arch);
 }
 
+/* So a span that comes back meanwhile has nothing to wait for. */
+TEST(span_recycle__does_not_wait_for_what_is_no_huge_page_any_more)
+{
+	struct arch arch = linux_pool_open(8);
+	vm_paddr_t pa = linux_pool_run(&arch, 2);
+	struct arch_span *span = linux_pool_span(&arch, pa, 2);
+	size_t before = nr_hugepages();
+	struct arch_linux_counts counts;
+	int r;
+
+	set_nr_hugepages(0);
+	r = arch.ops->span_recycle(arch.ctx, span);
+	set_nr_hugepages(before);
+	ASSERT_EQ(r, 0);
+	linux_pool_check(&arch);
+	arch_linux_counts(&arch, &counts);
+	ASSERT_EQ(counts.limbo, 0u);
+	ASSERT_EQ(counts.missing, 2u);
+	ASSERT_EQ(count_events(&arch, ARCH_FRAME_LOST), 2u);
+	ASSERT_EQ(arch.ops->pool_refill(arch.ctx), 2);
+	linux_pool_check(&arch);
+	arch_linux_close(&arch);
+}
+
 TEST(span_assemble__works_with_gigantic_frames)
 {
 	struct arch_linux_config config = {
