@@ -17,8 +17,9 @@
  *	bench_frag [--quick] [--check] [--seed FIRST] [--seeds N] [--ops N]
  *	    [--workload NAME] [--fill PERCENT]
  *
- * With --check the exit status is 1 if another has a higher rate of success
- * over all rows, or is more than CHECK_SLACK per cent ahead in one.
+ * With --check the exit status is 1 if another is better: has a higher rate of
+ * success over all rows, is ahead in one by more than chance makes of it, or by
+ * more than CHECK_SLACK per cent.
  */
 
 #include <err.h>
@@ -422,7 +423,8 @@ tally_print(const struct tally *tally)
 	for (unsigned v = 0; v < NVERDICTS; v++)
 		printf(" %u %s%s", tally->verdicts[v], verdicts[v],
 		    v + 1 < NVERDICTS ? "," : "\n");
-	return !first || tally->behind > CHECK_SLACK;
+	return !first || tally->verdicts[BEHIND] > 0 ||
+	       tally->behind > CHECK_SLACK;
 }
 
 static void
