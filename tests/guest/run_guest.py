@@ -23,6 +23,7 @@ import tempfile
 
 KERNEL_META = 'linux-image-amd64'
 MARK = 'GUEST-EXIT'
+CLEAR = '\x1bc\x1b[?7l\x1b[2J'  # what the firmware leaves with
 INIT = '''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -121,6 +122,23 @@ def memory(total, nodes):
                     '-numa', f'node,memdev=m{node},cpus={node}')
 
 
+def boot(command, timeout):
+    """Run it to its end.  None: it stood still before the guest had said
+    anything, as the emulator does now and then.  Exits where a guest that had
+    does not end."""
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=timeout)
+    except subprocess.TimeoutExpired as late:
+        console = (late.stdout or b'').decode(errors='replace')
+    print(console)
+    print(f'no end after {timeout:.0f} s')
+    said = console.partition('Booting from ROM..')[2].replace(CLEAR, '')
+    if said.strip() != '':
+        sys.exit(1)
+    return None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--work', required=True, type=pathlib.Path)
@@ -149,12 +167,10 @@ def main():
                    'console=ttyS0 panic=-1 quiet iomem=relaxed ' + a.append,
                    *memory(a.memory, a.nodes),
                    *[word for item in a.qemu for word in item.split()]]
-        try:
-            out = subprocess.run(command, stdin=subprocess.DEVNULL,
-                                 capture_output=True, timeout=a.timeout)
-        except subprocess.TimeoutExpired as late:
-            print((late.stdout or b'').decode(errors='replace'))
-            print(f'no end after {a.timeout} s')
+        out = boot(command, a.timeout / 2)
+        if out is None:
+            out = boot(command, a.timeout / 2)
+        if out is None:
             return 1
     console = out.stdout.decode(errors='replace')
     print(console.replace('\r', ''))

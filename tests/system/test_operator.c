@@ -168,6 +168,17 @@ steal(void *arg)
 	}
 }
 
+/* The status and the segments, with no frame lost or gained between them. */
+static void
+read_books(struct holdfast *h, struct live_pool *pool)
+{
+	live_pool_read(h, pool);
+	while (status_of(h).frames_total != pool->status.frames_total) {
+		live_pool_fini(pool);
+		live_pool_read(h, pool);
+	}
+}
+
 /* Frames in the segments are those of the status, and none is there twice. */
 static void
 check_books(struct holdfast *h)
@@ -176,7 +187,7 @@ check_books(struct holdfast *h)
 	struct live_pool pool;
 	uint64_t total = 0;
 
-	live_pool_read(h, &pool);
+	read_books(h, &pool);
 	for (size_t i = 0; i < pool.nsegs; i++) {
 		total += pool.segs[i].end - pool.segs[i].start;
 		if (i > 0)
