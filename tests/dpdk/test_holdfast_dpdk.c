@@ -69,12 +69,21 @@ world_open(void)
 		test_skip("no daemon: HOLDFAST_SOCKET is not set");
 	eal_start("--in-memory");
 	ASSERT_EQ(holdfast_connect(NULL, &w.h), 0);
-	ASSERT_EQ(holdfast_pool_status(w.h, &w.before), 0);
+	/* What the case before us gave back may be on its way. */
+	for (int i = 0; i < 1000; i++) {
+		ASSERT_EQ(holdfast_pool_status(w.h, &w.before), 0);
+		if (w.before.frames_limbo == 0)
+			break;
+		(void)usleep(10000);
+	}
 	w.nfds = test_nfds();
 	return w;
 }
 
-/* The daemon answers a free before the kernel has proved the frames idle. */
+/*
+ * The daemon answers a free before the kernel has proved the frames idle.
+ * More than was free at the start is what the case before us had kept.
+ */
 static void
 expect_free(struct holdfast *h, uint64_t bytes)
 {
@@ -82,11 +91,11 @@ expect_free(struct holdfast *h, uint64_t bytes)
 
 	for (int i = 0; i < 1000; i++) {
 		ASSERT_EQ(holdfast_pool_status(h, &status), 0);
-		if (status.free_bytes == bytes)
+		if (status.free_bytes >= bytes)
 			return;
 		(void)usleep(10000);
 	}
-	ASSERT_EQ(status.free_bytes, bytes);
+	ASSERT_GE(status.free_bytes, bytes);
 }
 
 /* Everything is back: memory in the pool, descriptors here.  Ends the case. */
