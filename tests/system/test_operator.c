@@ -327,6 +327,11 @@ TEST_TIMEOUT(verify__finds_what_a_client_did_to_its_spans, 120)
 
 	live_start(&live, 32, options);
 	h = live_connect(&live);
+	if (status_of(h).largest_run < 12 * FRAME) {
+		holdfast_close(h);
+		live_stop(&live);
+		test_skip("the kernel gave no 12 neighbours");
+	}
 	ASSERT_EQ(holdfast_contigmalloc(h, &req, &buf), HF_OK);
 	memset(buf->addr, 7, buf->size);
 	ASSERT_EQ(holdfast_verify(h, &verified), HF_OK);
